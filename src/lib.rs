@@ -1,0 +1,7 @@
+//! Headwater: an open, bare-metal media origin for Linux.
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod limits;
+pub mod store;
+pub mod sys;

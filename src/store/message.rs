@@ -1,0 +1,255 @@
+//! What shards say to each other about keys: asks, their replies, and the lease protocol.
+//!
+//! Asks travel in a bounded lane and may be refused for lack of room. Everything else (replies,
+//! recalls, releases, nudges) travels in space that is reserved when the ask was accepted or the
+//! lease granted, so that the protocol cannot deadlock. Messages between one pair of shards arrive
+//! in the order in which they were sent.
+
+use std::sync::Arc;
+
+use crate::sys::extent::{Extent, ShardId};
+
+use super::growing::Growing;
+use super::object::{Millis, Record};
+
+/// Names one hold of a foreign shard on a version at its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseId {
+    /// Place in the owner's table of versions.
+    pub version: u32,
+    /// Tells this tenant of the place from earlier ones.
+    pub generation: u32,
+}
+
+/// Names an upload at the owner of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId {
+    /// Place in the owner's table of uploads.
+    pub place: u32,
+    /// Tells this tenant of the place from earlier ones.
+    pub generation: u32,
+}
+
+/// Chosen by the asking shard; comes back with the reply.
+pub type Ticket = u32;
+
+/// Preconditions of a write (RFC 9110 section 13.1): raw header values.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// The values of If-Match, joined with commas.
+    pub if_match: Option<Box<[u8]>>,
+    /// The values of If-None-Match, joined with commas; usually `*`.
+    pub if_none_match: Option<Box<[u8]>>,
+}
+
+/// What a shard wants of a key's owner.
+#[derive(Debug)]
+pub enum Ask {
+    /// A lease on the current version of a key.
+    Fetch {
+        /// The key.
+        key: Box<[u8]>,
+    },
+    /// Room for an upload and a place among the key's changes.
+    Begin {
+        /// The key.
+        key: Box<[u8]>,
+        /// Content-Length where there is one.
+        declared: Option<u64>,
+        /// Preconditions, judged now and again at the commit.
+        guard: Guard,
+        /// When set and the key is absent (or an empty object, or growing): publish at once.
+        stream: Option<Streaming>,
+    },
+    /// More room for an upload of unknown length.
+    Extend {
+        /// The upload.
+        upload: UploadId,
+        /// At least how many more bytes.
+        bytes: u64,
+    },
+    /// The upload is complete: make it visible, then answer.
+    Commit {
+        /// The upload.
+        upload: UploadId,
+        /// What becomes visible.
+        publication: Publication,
+    },
+    /// Take a key away.
+    Delete {
+        /// The key.
+        key: Box<[u8]>,
+        /// Preconditions.
+        guard: Guard,
+    },
+    /// One level of a folder in name order.
+    List {
+        /// The folder's path without slashes at its ends; empty is the root.
+        folder: Box<[u8]>,
+        /// Names after this one.
+        after: Box<[u8]>,
+        /// At most how many names.
+        count_max: usize,
+    },
+    /// A folder got its first child: its parent's owner notes it.
+    Link {
+        /// The folder.
+        folder: Box<[u8]>,
+    },
+    /// A folder lost its last child.
+    Unlink {
+        /// The folder.
+        folder: Box<[u8]>,
+    },
+}
+
+/// What is needed to publish an object before its bytes are there.
+#[derive(Debug)]
+pub struct Streaming {
+    /// The fixed validators and header values; its body is a [`Growing`] without bytes.
+    pub record: Arc<Record>,
+}
+
+/// What a commit publishes. For a growing object only `length` and `head` are used.
+#[derive(Debug)]
+pub struct Publication {
+    /// Bytes written.
+    pub length: u64,
+    /// See [`super::object::Whole::head`].
+    pub head: Box<[u8]>,
+    /// See [`Record::etag`].
+    pub etag: Box<[u8]>,
+    /// See [`Record::content_type`].
+    pub content_type: Box<[u8]>,
+    /// See [`Record::cache_control`].
+    pub cache_control: Box<[u8]>,
+    /// See [`Record::modified_s`].
+    pub modified_s: u64,
+    /// See [`Record::expires_ms`].
+    pub expires_ms: Millis,
+}
+
+/// The owner's answer to an ask.
+#[derive(Debug)]
+pub enum Reply {
+    /// To `Fetch`: a hold on a version, to be released.
+    Granted {
+        /// The hold.
+        lease: LeaseId,
+        /// The version.
+        record: Arc<Record>,
+        /// Whether later requests may be answered from it too, until it is recalled; otherwise
+        /// it serves the requests that were waiting and is then released.
+        lasting: bool,
+    },
+    /// To `Fetch`, `Delete`: nothing is there.
+    Absent,
+    /// To `Begin`.
+    Begun {
+        /// Names the upload from now on.
+        upload: UploadId,
+        /// Where to write first, in order.
+        extents: Vec<Extent>,
+        /// Set when the upload is readable while it arrives.
+        growing: Option<Arc<Growing>>,
+    },
+    /// To `Extend`: where to write next.
+    Extended {
+        /// In order, after those before.
+        extents: Vec<Extent>,
+    },
+    /// To `Commit`: visible on every shard.
+    Committed {
+        /// Whether the key was absent before.
+        created: bool,
+    },
+    /// To `Delete`: gone on every shard.
+    Deleted,
+    /// To `List`.
+    Listing {
+        /// In name order.
+        items: Vec<Item>,
+        /// Whether more names follow.
+        more: bool,
+    },
+    /// To `Link`.
+    Linked,
+    /// To `Unlink`.
+    Unlinked,
+    /// To any ask.
+    Refused(Refusal),
+}
+
+/// Why an ask was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key is a folder, or a part of its path is an object: 409.
+    Conflict,
+    /// A precondition does not hold: 412.
+    Precondition,
+    /// No memory is left: 507.
+    Full,
+    /// Another upload of the key took its place, or the upload is unknown: 409.
+    Superseded,
+    /// Too many changes wait for the key or the owner: 503.
+    Busy,
+    /// More bytes than a growing object may have: 413.
+    TooLarge,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The last part of the path.
+    pub name: Box<[u8]>,
+    /// The object, or `None` for a folder.
+    pub object: Option<Arc<Record>>,
+}
+
+/// A message from one shard to another.
+#[derive(Debug)]
+pub enum Message {
+    /// In the bounded lane.
+    Ask {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// What is wanted.
+        ask: Ask,
+    },
+    /// Answers the ask with the same ticket.
+    Reply {
+        /// Of the ask.
+        ticket: Ticket,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Owner to holder: no new answer may use this lease; confirm.
+    Recall {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Holder to owner: no new answer will use this lease. Its memory may still be held.
+    Confirm {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Holder to owner: neither new answers nor answers under way use it. Counts as a
+    /// confirmation where one is owed.
+    Release {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The upload's connection is gone or gave up.
+    Abort {
+        /// The upload.
+        upload: UploadId,
+    },
+    /// A growing object that the shard watches has changed.
+    Nudge {
+        /// [`Growing::id`].
+        growing: u64,
+    },
+}
+
+/// Messages on their way out, in order; the shard's loop carries them.
+pub type Outbox = std::collections::VecDeque<(ShardId, Message)>;

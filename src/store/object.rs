@@ -1,0 +1,74 @@
+//! What the store knows of one version of an object.
+//!
+//! A record is immutable and shared by reference between the owner and the holders of leases.
+//! The memory it names is freed by the protocol (holds and releases), never by its drop.
+
+use std::sync::Arc;
+
+use crate::sys::extent::Extent;
+
+use super::growing::Growing;
+
+/// Milliseconds on the process's monotonic clock.
+pub type Millis = u64;
+
+/// An expiry instant that never comes.
+pub const NEVER: Millis = Millis::MAX;
+
+/// One version of an object: identity, validators and where its bytes are.
+#[derive(Debug)]
+pub struct Record {
+    /// The key: a relative path without a leading slash.
+    pub key: Box<[u8]>,
+    /// Strong entity tag with its quotes (RFC 9110 section 8.8.3).
+    pub etag: Box<[u8]>,
+    /// Value of Content-Type.
+    pub content_type: Box<[u8]>,
+    /// Value of Cache-Control.
+    pub cache_control: Box<[u8]>,
+    /// Unix time of publication, in seconds: Last-Modified.
+    pub modified_s: u64,
+    /// Monotonic time at which the version was made.
+    pub stored_ms: Millis,
+    /// Monotonic instant from which the object is absent, or [`NEVER`].
+    pub expires_ms: Millis,
+    /// Where the bytes are.
+    pub body: Body,
+}
+
+/// The bytes of a version.
+#[derive(Debug)]
+pub enum Body {
+    /// All bytes were there when the version was published.
+    Whole(Whole),
+    /// Published at the start of its upload.
+    Growing(Arc<Growing>),
+}
+
+/// A complete body.
+#[derive(Debug)]
+pub struct Whole {
+    /// Bytes in the body.
+    pub length: u64,
+    /// Where they lie, in order; the extents' lengths add up to `length`.
+    pub extents: Box<[Extent]>,
+    /// Rendered header lines of a plain 200 answer, without status line, Date and Connection.
+    pub head: Box<[u8]>,
+}
+
+impl Record {
+    /// The complete body, or `None` while the upload is still arriving.
+    #[inline]
+    pub fn whole(&self) -> Option<&Whole> {
+        match &self.body {
+            Body::Whole(whole) => Some(whole),
+            Body::Growing(growing) => growing.finished(),
+        }
+    }
+
+    /// Whether the object is absent at `now_ms` because its time is over.
+    #[inline]
+    pub fn is_expired(&self, now_ms: Millis) -> bool {
+        self.expires_ms <= now_ms
+    }
+}

@@ -1,0 +1,3 @@
+//! The kernel and raw memory: the only room for `unsafe` besides `http/scan.rs`.
+
+pub mod extent;
