@@ -92,3 +92,23 @@ const _: () = assert!(RECV_BUFFERS_MAX.is_power_of_two());
 // A head that spans buffers is assembled elsewhere, so one buffer need not hold it; but the common
 // head does fit.
 const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);
+
+/// A shard hands connections over when it has this many more than the least loaded (or an eighth).
+pub const BALANCE_SLACK_MIN: usize = 8;
+/// Connections beyond the limit while evicted ones are closing.
+pub const CONNECTIONS_OVER_MAX: usize = 64;
+/// Asks one shard may have under way at another.
+pub const ASKS_MAX: usize = 4096;
+/// Bytes of a refused upload that are read and thrown away so that the connection can go on.
+pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes drained from a peer after an answer that ends the connection.
+pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of a manifest that are looked at for its cache age.
+pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+/// Bodies up to this size are copied behind their head, in bytes.
+pub const INLINE_BYTES_MAX: u64 = 4096;
+/// Slow peers are judged over this time.
+pub const RATE_WINDOW_MS: u64 = 10_000;
+
+// An inlined body and a head of usual size fit one send buffer together.
+const _: () = assert!(INLINE_BYTES_MAX as usize + 2048 <= SEND_BUFFER_BYTES);
