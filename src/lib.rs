@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod http;
 pub mod limits;
 pub mod store;
 pub mod sys;

@@ -112,3 +112,7 @@ pub const RATE_WINDOW_MS: u64 = 10_000;
 
 // An inlined body and a head of usual size fit one send buffer together.
 const _: () = assert!(INLINE_BYTES_MAX as usize + 2048 <= SEND_BUFFER_BYTES);
+// --- http ---
+
+/// Bytes in a request's method; beyond it the answer is 501.
+pub const METHOD_BYTES_MAX: usize = 32;
