@@ -3,5 +3,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod limits;
+pub mod media;
 pub mod store;
 pub mod sys;
