@@ -69,3 +69,48 @@ pub const CACHE_VOD_MANIFEST_S: u32 = 3600;
 
 // An error must never outlive the manifest that names the missing segment.
 const _: () = assert!(CACHE_ERROR_S <= CACHE_LIVE_S_MIN);
+
+/// Slots of the arena: the kernel's table of registered buffers has 16,384 places.
+pub const ARENA_SLOTS_MAX: u32 = 16_384;
+/// Bytes in a provided receive buffer.
+pub const RECV_BUFFER_BYTES: usize = 4096;
+/// Receive buffers a shard hands to the kernel at once; it starts with one lot.
+pub const RECV_BUFFERS_START: u16 = 256;
+/// Receive buffers a shard may have in all: 64 MiB.
+pub const RECV_BUFFERS_MAX: u16 = 16_384;
+/// Receive buffers one connection may leave unread before its reception pauses.
+pub const INBOX_BUFFERS_MAX: usize = 64;
+/// The same while the connection is busy with an earlier request.
+pub const INBOX_BUFFERS_BUSY_MAX: usize = 4;
+/// Bytes of an answer that are assembled in one send buffer: head, small body, part heads.
+pub const SEND_BUFFER_BYTES: usize = 8 * 1024;
+/// Spare send buffers a shard keeps.
+pub const SEND_BUFFERS_SPARE_MAX: usize = 4096;
+/// Runs of bytes in one send.
+pub const SEND_RUNS_MAX: usize = 16;
+/// Bytes in one send operation.
+pub const SEND_BYTES_MAX: u32 = 512 * 1024;
+/// Bytes that a shard starts to send in one turn: about a millisecond of copying.
+pub const TURN_BYTES_MAX: i64 = 6 * 1024 * 1024;
+/// Tasks that run in one turn.
+pub const TURN_TASKS_MAX: usize = 256;
+/// Messages from other shards that are handled in one turn.
+pub const TURN_MESSAGES_MAX: usize = 512;
+/// Completions taken in one turn.
+pub const TURN_COMPLETIONS_MAX: usize = 1024;
+/// Deadlines of connections are looked at this often.
+pub const DEADLINE_SCAN_MS: u64 = 250;
+/// Connections looked at in one turn of such a scan.
+pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
+/// Connections among which the longest idle one is sought when room is needed.
+pub const EVICT_SAMPLE: usize = 256;
+/// Submission entries of a shard's ring.
+pub const RING_SUBMISSIONS: u32 = 1024;
+/// Completion entries of a shard's ring.
+pub const RING_COMPLETIONS: u32 = 32_768;
+
+// A ring of provided buffers has a power of two of entries.
+const _: () = assert!(RECV_BUFFERS_MAX.is_power_of_two());
+// A head that spans buffers is assembled elsewhere, so one buffer need not hold it; but the common
+// head does fit.
+const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);

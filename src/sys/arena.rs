@@ -1,0 +1,158 @@
+//! The arena: the pinned memory in which bodies live, cut into slots that shards draw and return.
+//!
+//! One mapping for the process, shared by all shards. The store says who may write which extent;
+//! this file only checks that an extent lies inside the arena and copies bytes.
+//!
+//! Invariants: the memory is never unmapped or remapped; an extent is written by one shard only,
+//! and read by nobody before the store has published it (or its writer has published progress).
+//!
+//! Who upholds what: the store's protocol (`store::owner`) hands an extent to one upload at a time
+//! and takes it back only when no hold names it; `store::space` never hands out overlapping runs.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::extent::{Extent, SlotSource};
+use super::memory::{HUGE_PAGE, Mapping};
+use crate::limits;
+
+/// Smallest slot.
+const SLOT_BYTES_MIN: u64 = 4 << 20;
+
+/// The process's arena.
+pub struct Arena {
+    memory: Mapping,
+    slot_bytes: u32,
+    slots: u32,
+    free: Mutex<Vec<u32>>,
+}
+
+// SAFETY: the mapping is plain memory; who may write which part is decided by the store (above).
+unsafe impl Send for Arena {}
+// SAFETY: as for Send; the free list is behind a mutex.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// Reserves address space for `bytes` of bodies, rounded up to whole slots. Memory is taken
+    /// from the host slot by slot, as it is used.
+    ///
+    /// # Errors
+    /// ENOMEM when the address space is limited.
+    pub fn new(bytes: u64) -> io::Result<Arc<Self>> {
+        let share = bytes.div_ceil(u64::from(limits::ARENA_SLOTS_MAX)).next_power_of_two();
+        let slot_bytes = share.max(SLOT_BYTES_MIN);
+        let slots = bytes.div_ceil(slot_bytes).max(1);
+        let too_large = |_| io::Error::from_raw_os_error(libc::ENOMEM);
+        let len = usize::try_from(slots * slot_bytes).map_err(too_large)?;
+        let slot_bytes = u32::try_from(slot_bytes).map_err(too_large)?;
+        let slots = u32::try_from(slots).map_err(too_large)?;
+        let memory = Mapping::new(len, HUGE_PAGE)?;
+        memory.prefer_huge_pages();
+        let free = Mutex::new((0..slots).rev().collect());
+        Ok(Arc::new(Self { memory, slot_bytes, slots, free }))
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Bytes in the whole arena.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.slots) * u64::from(self.slot_bytes)
+    }
+
+    /// Writes `bytes` into `extent`, from its byte `at` on.
+    ///
+    /// # Panics
+    /// When the bytes do not fit the extent: a bug of the caller that must not reach a neighbour.
+    #[inline]
+    pub fn write(&self, extent: Extent, at: u32, bytes: &[u8]) {
+        let to = self.place(extent, at, bytes.len());
+        // SAFETY: `place` checked the range; the store gave this extent to this upload alone.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    }
+
+    /// Copies bytes of `extent`, from its byte `at` on, into `into`.
+    ///
+    /// # Panics
+    /// When the range lies outside the extent.
+    #[inline]
+    pub fn read(&self, extent: Extent, at: u32, into: &mut [u8]) {
+        let from = self.place(extent, at, into.len());
+        // SAFETY: `place` checked the range; published bytes are no longer written.
+        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+    }
+
+    /// Address of byte `at` of an extent of which `len` bytes are wanted.
+    #[inline]
+    pub(super) fn place(&self, extent: Extent, at: u32, len: usize) -> *mut u8 {
+        assert!(extent.slot < self.slots, "slot outside the arena");
+        assert!(at as usize + len <= extent.len as usize, "bytes outside the extent");
+        assert!(u64::from(extent.offset) + u64::from(extent.len) <= u64::from(self.slot_bytes));
+        let offset =
+            extent.slot as usize * self.slot_bytes as usize + extent.offset as usize + at as usize;
+        // SAFETY: the asserts place offset + len inside the mapping.
+        unsafe { self.memory.start.as_ptr().add(offset) }
+    }
+
+    /// One slot's memory, for registration.
+    pub(super) fn slot_memory(&self, slot: u32) -> libc::iovec {
+        let whole = Extent { slot, offset: 0, len: self.slot_bytes };
+        let len = self.slot_bytes as usize;
+        libc::iovec { iov_base: self.place(whole, 0, len).cast(), iov_len: len }
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Slots that no shard holds.
+    pub fn slots_free(&self) -> usize {
+        self.free().len()
+    }
+}
+
+impl SlotSource for Arena {
+    fn slot_bytes(&self) -> u32 {
+        self.slot_bytes
+    }
+
+    fn draw(&self) -> Option<u32> {
+        self.free().pop()
+    }
+
+    fn give_back(&self, slot: u32) {
+        let mut free = self.free();
+        debug_assert!(!free.contains(&slot), "slot returned twice");
+        free.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_drawn_once_and_bytes_come_back() {
+        let arena = Arena::new(9 << 20).unwrap();
+        assert_eq!(arena.slots(), 3);
+        let slots: Vec<_> = std::iter::from_fn(|| arena.draw()).collect();
+        assert_eq!(slots.len(), 3);
+        let extent = Extent { slot: slots[2], offset: arena.slot_bytes() - 1024, len: 1024 };
+        arena.write(extent, 1020, b"last");
+        let mut back = [0; 4];
+        arena.read(extent, 1020, &mut back);
+        assert_eq!(&back, b"last");
+        arena.give_back(slots[0]);
+        assert_eq!(arena.draw(), Some(slots[0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes outside the extent")]
+    fn a_write_past_the_extent_stops() {
+        let arena = Arena::new(1).unwrap();
+        arena.write(Extent { slot: 0, offset: 0, len: 8 }, 6, b"abc");
+    }
+}

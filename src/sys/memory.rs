@@ -1,0 +1,49 @@
+//! A private anonymous mapping that is never unmapped.
+//!
+//! The kernel may look at arena and buffer memory until the last notification, so at the end of
+//! the process it is left to the kernel rather than unmapped at a guess.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::NonNull;
+
+/// Bytes in a huge page.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+
+/// A mapped range, for the rest of the process.
+pub(super) struct Mapping {
+    pub(super) start: NonNull<u8>,
+    pub(super) len: usize,
+}
+
+impl Mapping {
+    /// Reserves `len` bytes, aligned to `align` (a power of two), zero until written.
+    pub(super) fn new(len: usize, align: usize) -> io::Result<Self> {
+        let total = len + align;
+        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice.
+        let raw = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                total,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if raw == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let skip = raw.cast::<u8>().align_offset(align);
+        // SAFETY: skip < align, and the mapping is `align` bytes longer than what is used of it.
+        let start = unsafe { raw.cast::<u8>().add(skip) };
+        let start = NonNull::new(start).expect("mmap never answers a null mapping");
+        Ok(Self { start, len })
+    }
+
+    /// Asks for huge pages; a host without them serves small ones.
+    pub(super) fn prefer_huge_pages(&self) {
+        // SAFETY: the range is ours; the advice changes no contents.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_HUGEPAGE) };
+    }
+}

@@ -1,0 +1,147 @@
+//! Sockets outside of the ring: listening, options, closing.
+//!
+//! All calls here are non-blocking and short. Failures of options are ignored where the connection
+//! works without them.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::arena::Arena;
+use super::ring::Ring;
+
+/// Connections the kernel queues for a listener.
+const BACKLOG: i32 = 4096;
+
+/// Opens one listening socket per shard on `address`; the kernel spreads connections.
+///
+/// # Errors
+/// EADDRINUSE when another process listens there after `patience`, EACCES, EADDRNOTAVAIL.
+pub fn listen(address: SocketAddr, shards: usize, patience: Duration) -> io::Result<Vec<OwnedFd>> {
+    // A predecessor's ring gives its sockets back a little after its end: try for a while.
+    let begun = Instant::now();
+    let first = loop {
+        // Without REUSEPORT the bind fails when anybody else listens: no silent sharing.
+        match probe(address).and_then(|()| group_member(address)) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => break other?,
+        }
+    };
+    let bound = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let mut listeners = vec![OwnedFd::from(first)];
+    while listeners.len() < shards {
+        listeners.push(OwnedFd::from(group_member(bound)?));
+    }
+    Ok(listeners)
+}
+
+/// The address a listener got, where port 0 was asked for.
+pub fn local_address(listener: &OwnedFd) -> io::Result<SocketAddr> {
+    let socket = Socket::from(listener.try_clone()?);
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = stream_socket(address)?;
+    socket.bind(&SockAddr::from(address))
+}
+
+fn group_member(address: SocketAddr) -> io::Result<Socket> {
+    let socket = stream_socket(address)?;
+    socket.set_reuse_port(true)?;
+    // Accepted connections inherit this.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {
+    let len = libc::socklen_t::try_from(size_of::<T>()).expect("options are small");
+    // SAFETY: `value` is valid for `len` bytes for the length of the call.
+    unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), len) };
+}
+
+/// Acknowledges what has been received at once (TCP_QUICKACK).
+pub(super) fn quick_ack(fd: RawFd) {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &1i32);
+}
+
+/// Gives up a peer that acknowledges nothing for this long (TCP_USER_TIMEOUT).
+pub fn user_timeout(fd: RawFd, timeout_ms: u32) {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &timeout_ms);
+}
+
+/// Makes the coming close throw away what is unsent (SO_LINGER with zero).
+pub(super) fn reset_on_close(fd: RawFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
+pub(super) fn shutdown_write(fd: RawFd) {
+    // SAFETY: plain call on a descriptor of ours; an error means the peer is gone already.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: the reactor owns the descriptor and forgets it with this call.
+    unsafe { libc::close(fd) };
+}
+
+/// Answers `bytes` as far as they go at once and closes: for connections that are turned away.
+pub fn turn_away(fd: RawFd, bytes: &[u8]) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `bytes` is valid for its length.
+    unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    shutdown_write(fd);
+    close(fd);
+}
+
+/// The peer's address.
+pub fn peer(fd: RawFd) -> Option<SocketAddr> {
+    // SAFETY: the descriptor is open; `into_raw_fd` below takes it out again unclosed.
+    let socket = unsafe { Socket::from_raw_fd(fd) };
+    let address = socket.peer_addr().ok().and_then(|address| address.as_socket());
+    let _ = socket.into_raw_fd();
+    address
+}
+
+/// Bytes the peer has acknowledged since the connection began (TCP_INFO).
+pub fn bytes_acknowledged(fd: RawFd) -> Option<u64> {
+    // struct tcp_info: tcpi_bytes_acked lies at byte 120 since kernel 4.1.
+    const OFFSET: usize = 120;
+    let mut info = [0u8; 256];
+    let mut len = libc::socklen_t::try_from(info.len()).expect("small");
+    let into = info.as_mut_ptr().cast();
+    // SAFETY: `info` has room for `len` bytes; the kernel writes at most that many.
+    let failed = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, into, &mut len) };
+    if failed != 0 || (len as usize) < OFFSET + 8 {
+        return None;
+    }
+    let bytes = info[OFFSET..OFFSET + 8].try_into().expect("eight bytes");
+    Some(u64::from_ne_bytes(bytes))
+}
+
+/// Puts a slot of the arena into a ring's table of registered buffers.
+pub(super) fn register_slot(ring: &Ring, slot: u32, arena: &Arc<Arena>) -> io::Result<()> {
+    // SAFETY: arena memory is never unmapped.
+    unsafe { ring.register_slot(slot, arena.slot_memory(slot)) }
+}

@@ -1,0 +1,64 @@
+//! The state of one connection as the reactor keeps it: inbox, reception, deadline.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+
+use super::buffers::Received;
+use super::task::TaskId;
+
+/// Names a connection's place in the reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketId(pub(super) u32);
+
+/// Where the multishot reception stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    Idle,
+    Armed,
+    Cancelling,
+}
+
+/// Why nothing more will be received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer has closed its sending side.
+    Finished,
+    /// The connection failed with this errno.
+    Failed(i32),
+}
+
+pub(super) struct Socket {
+    pub(super) fd: RawFd,
+    pub(super) generation: u32,
+    pub(super) task: TaskId,
+    pub(super) inbox: VecDeque<Received>,
+    pub(super) reception: Reception,
+    pub(super) end: Option<End>,
+    /// The task waits for a request to begin or to become complete: it may be evicted.
+    pub(super) idle: bool,
+    /// The task's last wait was for bytes: more of them may queue up.
+    pub(super) reading: bool,
+    pub(super) late: bool,
+    pub(super) copied: bool,
+    pub(super) deadline_ms: u64,
+    pub(super) bytes_received: u64,
+}
+
+impl Socket {
+    pub(super) fn vacant() -> Self {
+        Self {
+            fd: -1,
+            generation: 0,
+            task: 0,
+            inbox: VecDeque::new(),
+            reception: Reception::Idle,
+            end: None,
+            idle: false,
+            reading: true,
+            late: false,
+            copied: false,
+            deadline_ms: u64::MAX,
+            bytes_received: 0,
+        }
+    }
+}
