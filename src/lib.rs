@@ -4,5 +4,6 @@
 
 pub mod http;
 pub mod limits;
+pub mod media;
 pub mod store;
 pub mod sys;

@@ -48,6 +48,28 @@ const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 // A key fits a target even when every byte is percent-encoded.
 const _: () = assert!(KEY_BYTES_MAX * 3 < TARGET_BYTES_MAX);
 
+// Cache ages that an answer gets when the upload named none.
+
+/// Seconds for segments and headers: their bytes never change under their name.
+pub const CACHE_SEGMENT_S: u32 = 1_209_600;
+/// Seconds for objects of no known class.
+pub const CACHE_OTHER_S: u32 = 60;
+/// Seconds for error answers: a segment that is missing now may be there in a moment.
+pub const CACHE_ERROR_S: u32 = 1;
+/// Fewest seconds for a live manifest.
+pub const CACHE_LIVE_S_MIN: u32 = 1;
+/// Most seconds for a live manifest, however long its segments claim to be.
+pub const CACHE_LIVE_S_MAX: u32 = 30;
+/// Seconds for an ended playlist: a restarted encoder writes a live one under the same name.
+pub const CACHE_ENDED_S: u32 = 60;
+/// Seconds for a multivariant playlist: a restart with other renditions shows within a segment.
+pub const CACHE_MULTIVARIANT_S: u32 = 4;
+/// Seconds for a manifest that says that it never changes.
+pub const CACHE_VOD_MANIFEST_S: u32 = 3600;
+
+// An error must never outlive the manifest that names the missing segment.
+const _: () = assert!(CACHE_ERROR_S <= CACHE_LIVE_S_MIN);
+
 /// Slots of the arena: the kernel's table of registered buffers has 16,384 places.
 pub const ARENA_SLOTS_MAX: u32 = 16_384;
 /// Bytes in a provided receive buffer.
