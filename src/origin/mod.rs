@@ -13,4 +13,5 @@ pub mod key;
 pub mod list;
 pub mod query;
 pub mod read;
+pub mod time;
 pub mod write;

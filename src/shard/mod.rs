@@ -28,11 +28,13 @@ use crate::sys::task::TaskId;
 
 mod accept;
 mod answer;
+mod body;
 mod conn;
 mod growing;
 mod input;
 mod peer;
 mod read;
+mod special;
 mod upload;
 
 /// How large bodies leave.
@@ -234,6 +236,34 @@ impl Shard {
             self.reactor.close_listeners();
             self.reactor.evict_all_idle();
         }
+    }
+
+    /// Whether a drain's time is over.
+    fn is_past_drain(&self) -> bool {
+        let now_ms = self.reactor.clock.now_ms();
+        self.draining_since_ms.get().is_some_and(|since| now_ms >= since + self.settings.drain_ms)
+    }
+
+    /// Separates the parts of an answer: unlike anything in an object, since nobody can guess it.
+    fn boundary(&self) -> [u8; 32] {
+        let number = self.growing_next.get();
+        self.growing_next.set(number + 1);
+        let text = format!("{:016x}{:04x}{number:012x}", self.nonce, self.id);
+        text.as_bytes()[..32].try_into().expect("sixteen, four and at least twelve digits")
+    }
+
+    /// Waits until the fetch of `key` that is under way has ended.
+    async fn wait_for_fetch(&self, key: &[u8]) {
+        if let Some(waiting) = self.fetching.borrow_mut().get_mut(key) {
+            waiting.push(self.reactor.tasks.current());
+        }
+        let mut waited = false;
+        std::future::poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            false => std::task::Poll::Pending,
+            // Woken for whatever reason: the caller looks again.
+            true => std::task::Poll::Ready(()),
+        })
+        .await;
     }
 
     fn is_draining(&self) -> bool {
