@@ -3,5 +3,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod limits;
+pub mod meters;
 pub mod store;
 pub mod sys;
