@@ -2,7 +2,12 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
+pub mod config;
+pub mod exit;
 pub mod limits;
+pub mod logging;
 pub mod meters;
+pub mod server;
 pub mod store;
 pub mod sys;
