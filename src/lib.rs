@@ -2,8 +2,16 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
+pub mod config;
+pub mod exit;
 pub mod http;
 pub mod limits;
+pub mod logging;
 pub mod media;
+pub mod meters;
+pub mod origin;
+pub mod server;
+pub mod shard;
 pub mod store;
 pub mod sys;

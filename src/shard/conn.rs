@@ -150,8 +150,12 @@ impl Conn {
     //= RFC 9112 section 9.6
     async fn refuse(&mut self, refusal: Refusal) -> Close {
         let manner = Manner { version: request::Version::Http11, keep_alive: false };
-        let bare =
-            Bare { status: refusal.status, message: refusal.reason, lines: b"", body_allowed: true };
+        let bare = Bare {
+            status: refusal.status,
+            message: refusal.reason,
+            lines: b"",
+            body_allowed: true,
+        };
         match self.send_bare(&bare, manner).await {
             Ok(()) => self.linger().await,
             Err(Gone) => Close::Reset,

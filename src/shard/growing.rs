@@ -53,7 +53,12 @@ impl Conn {
         Ok(manner.then())
     }
 
-    async fn follow(&mut self, growing: &Arc<Growing>, chunked: bool, keep: Keep) -> Result<(), Gone> {
+    async fn follow(
+        &mut self,
+        growing: &Arc<Growing>,
+        chunked: bool,
+        keep: Keep,
+    ) -> Result<(), Gone> {
         let mut at = 0u64;
         loop {
             // The mark is read before the end is asked for, so that no last byte is missed.
@@ -110,9 +115,8 @@ impl Conn {
         // The upload's own timeouts end it; this one only guards against a lost nudge.
         let patience_ms = shard.settings.body_idle_ms.saturating_mul(2);
         shard.reactor.set_deadline(self.socket, shard.reactor.clock.now_ms() + patience_ms);
-        let changed = || {
-            growing.progress() > at || growing.finished().is_some() || growing.is_cut()
-        };
+        let changed =
+            || growing.progress() > at || growing.finished().is_some() || growing.is_cut();
         std::future::poll_fn(|_| {
             if changed() {
                 return Poll::Ready(Ok(()));

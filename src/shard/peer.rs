@@ -24,7 +24,10 @@ pub(super) struct Tickets {
 
 enum Waiting {
     Free,
-    Reply { task: TaskId, elsewhere: bool },
+    Reply {
+        task: TaskId,
+        elsewhere: bool,
+    },
     /// The asking task ended first; the reply only frees the ticket.
     Ready(Reply),
 }

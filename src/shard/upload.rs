@@ -164,11 +164,12 @@ impl Conn {
         }
         let defaults = (shard.settings.defaults_of)(key);
         let object_bytes_max = shard.settings.object_bytes_max;
-        let intent = write::intent(head, bytes, key, &defaults, object_bytes_max)
-            .map_err(|(status, message)| match status {
+        let intent = write::intent(head, bytes, key, &defaults, object_bytes_max).map_err(
+            |(status, message)| match status {
                 Status::ContentTooLarge => Denied::closing(status, message),
                 _ => Denied::new(status, message),
-            })?;
+            },
+        )?;
         let owner = shard.store.borrow().owner_of(key);
         Ok(Accepted { key: key.into(), owner, intent })
     }
@@ -289,8 +290,7 @@ impl Shard {
             Some(record) => record.cache_control.clone(),
             None => cache_control(intent, writer.manifest()),
         };
-        let modified_s =
-            streamed.map_or(self.reactor.clock.wall_s(), |record| record.modified_s);
+        let modified_s = streamed.map_or(self.reactor.clock.wall_s(), |record| record.modified_s);
         let head = ObjectHead {
             etag: &etag,
             content_type: &intent.content_type,
@@ -322,4 +322,3 @@ fn cache_control(intent: &Intent, body: Option<&[u8]>) -> Box<[u8]> {
         None => write::default_cache_control(intent.class, body).as_bytes().into(),
     }
 }
-
