@@ -192,3 +192,6 @@ pub const ACCESS_FINISH_MS: u64 = 2_000;
 // The default arena lies within what may be configured.
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_DEFAULT_BYTES_MIN);
 const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
+
+/// Bodies from this size on leave by zero-copy where it is used, in bytes.
+pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;

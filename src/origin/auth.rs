@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::http::request::{Head, Known};
+use crate::http::known::Known;
+use crate::http::request::Head;
 
 /// How writes are let in.
 #[derive(Clone)]

@@ -2,7 +2,8 @@
 
 use crate::http::condition::{self, Outcome, Validators};
 use crate::http::range::{self, ByteRange, RangeList, Ranges};
-use crate::http::request::{Head, Known};
+use crate::http::known::Known;
+use crate::http::request::Head;
 use crate::store::object::Record;
 
 /// What to answer.

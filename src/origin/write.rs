@@ -1,7 +1,8 @@
 //! PUT, POST and DELETE: what a write means before its first byte is stored.
 
 use crate::http::framing::Framing;
-use crate::http::request::{Head, Known};
+use crate::http::known::Known;
+use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::media::types::{self, Class};
 use crate::media::{self, CacheAge};

@@ -9,7 +9,7 @@ use crate::http::response::Status;
 use crate::limits;
 use crate::origin::errors::{self, Bare};
 use crate::origin::heads::Manner;
-use crate::store::index::Held;
+use crate::store::Held;
 use crate::store::object::Whole;
 use crate::sys::extent::Extent;
 use crate::sys::net;

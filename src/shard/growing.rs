@@ -17,7 +17,7 @@ use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::heads;
 use crate::store::growing::Growing;
-use crate::store::index::Held;
+use crate::store::Held;
 use crate::store::object::Body;
 use crate::sys::reactor::Interrupt;
 use crate::sys::send::{Keep, SendBuffer};

@@ -183,7 +183,7 @@ impl Shard {
         self.store.borrow_mut().sweep(now_ms, limits::SWEEP_PER_TURN);
         self.carry();
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
-        self.store.borrow_mut().collect_released();
+        self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());
         self.carry();
     }
 

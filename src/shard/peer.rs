@@ -9,7 +9,8 @@ use std::task::Poll;
 
 use super::{Envelope, Shard};
 use crate::limits;
-use crate::store::index::Held;
+use crate::store::Held;
+use crate::store::Store;
 use crate::store::message::{Ask, Message, Refusal, Reply, Ticket, UploadId};
 use crate::sys::extent::ShardId;
 use crate::sys::task::TaskId;
@@ -108,7 +109,7 @@ impl Shard {
     /// Handles what another shard's store, or this one's, says.
     pub(super) fn on_message(&self, from: ShardId, message: Message) {
         match message {
-            Message::Reply { ticket, reply } if !self.store.borrow().owns_ticket(ticket) => {
+            Message::Reply { ticket, reply } if !Store::owns_ticket(ticket) => {
                 let task = self.tickets.borrow_mut().answer(ticket, reply);
                 task.into_iter().for_each(|task| self.reactor.tasks.wake(task));
             }

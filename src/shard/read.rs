@@ -12,7 +12,7 @@ use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
 use crate::origin::read::{self, Plan};
-use crate::store::index::Held;
+use crate::store::Held;
 use crate::store::message::{Ask, Reply};
 use crate::store::object::Record;
 use crate::sys::extent::ShardId;

@@ -2,7 +2,8 @@
 
 use super::conn::{Conn, Gone, Then};
 use super::read::HEAD_FITS;
-use crate::http::request::{Head, Known, Method};
+use crate::http::known::Known;
+use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::origin::errors::{ALLOW, Bare};
 use crate::origin::heads::{self, CORS_READ};
@@ -38,7 +39,7 @@ impl Conn {
             Ok(wanted) => wanted,
             Err(message) => return self.answer_fault(head, Status::BadRequest, message).await,
         };
-        let owner = shard.store.borrow().owner_of_folder(&wanted.folder);
+        let owner = shard.store.borrow().folder_owner(&wanted.folder);
         let list::Wanted { folder, after, count_max } = wanted;
         match shard.ask(owner, Ask::List { folder, after, count_max }).await {
             Reply::Listing { items, more } => {
