@@ -47,3 +47,8 @@ const _: () = assert!(SHARDS_MAX.is_multiple_of(64));
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 // A key fits a target even when every byte is percent-encoded.
 const _: () = assert!(KEY_BYTES_MAX * 3 < TARGET_BYTES_MAX);
+
+// The store.
+
+/// Extents that one allotment may be scattered over.
+pub const EXTENTS_MAX: usize = 512;

@@ -3,3 +3,4 @@
 pub mod growing;
 pub mod message;
 pub mod object;
+pub mod space;
