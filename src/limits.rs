@@ -52,3 +52,5 @@ const _: () = assert!(KEY_BYTES_MAX * 3 < TARGET_BYTES_MAX);
 
 /// Extents that one allotment may be scattered over.
 pub const EXTENTS_MAX: usize = 512;
+/// Versions and uploads of one shard; beyond it the memory counts as full.
+pub const VERSIONS_MAX: usize = 1 << 22;

@@ -285,7 +285,7 @@ impl Slot {
     }
 
     fn granules(&self) -> u32 {
-        self.used.len() as u32 * 64
+        u32::try_from(self.used.len() * 64).expect("a slot has fewer than 2^32 granules")
     }
 }
 
@@ -300,4 +300,4 @@ const SPARE_BITMAPS_MAX: usize = 16;
 const ABSENT: u32 = u32::MAX;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,11 +9,12 @@
 //! grown to the largest number of timers ever waiting.
 
 const LEVELS: usize = 11;
-const SLOT_BITS: usize = 6;
+const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// Timers that one call of [`Wheel::pop_expired`] moves to a lower level.
 const MOVES_PER_CALL: usize = 128;
 const NONE: u32 = u32::MAX;
+const NOWHERE: u8 = u8::MAX;
 
 /// Names a waiting timer; stale names are harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Wheel {
     occupied: [u64; LEVELS],
     heads: [[u32; SLOTS]; LEVELS],
     /// A slot whose time has come and whose timers are on their way down.
-    moving: Option<(usize, usize)>,
+    moving: Option<(u8, u8)>,
     timers: Vec<Timer>,
     free: u32,
     len: usize,
@@ -47,7 +48,7 @@ struct Timer {
     /// Neighbours in the slot's chain; of a free place, `next` chains the free ones.
     next: u32,
     before: u32,
-    /// Where the chain hangs; `level` is [`LEVELS`] in a free place.
+    /// Where the chain hangs; `level` is [`NOWHERE`] in a free place.
     level: u8,
     slot: u8,
 }
@@ -92,7 +93,7 @@ impl Wheel {
     /// Stops a timer; `false` when it has fired or was stopped before.
     pub fn cancel(&mut self, id: TimerId) -> bool {
         let Some(timer) = self.timers.get(id.place as usize) else { return false };
-        if timer.generation != id.generation || usize::from(timer.level) == LEVELS {
+        if timer.generation != id.generation || timer.level == NOWHERE {
             return false;
         }
         self.unchain(id.place);
@@ -130,7 +131,7 @@ impl Wheel {
             debug_assert!(start_ms >= self.elapsed_ms);
             self.elapsed_ms = start_ms;
             if level == 0 {
-                let place = self.heads[0][slot];
+                let place = self.heads[0][usize::from(slot)];
                 let token = self.timers[place as usize].token;
                 self.unchain(place);
                 self.release_place(place);
@@ -141,9 +142,9 @@ impl Wheel {
     }
 
     /// Moves the slot's timers down; `false` when `moves_left` ended first.
-    fn move_down(&mut self, level: usize, slot: usize, moves_left: &mut usize) -> bool {
+    fn move_down(&mut self, level: u8, slot: u8, moves_left: &mut usize) -> bool {
         loop {
-            let place = self.heads[level][slot];
+            let place = self.heads[usize::from(level)][usize::from(slot)];
             if place == NONE {
                 return true;
             }
@@ -158,35 +159,36 @@ impl Wheel {
 
     /// The occupied slot that starts first: level, slot, start. A lower level is always earlier,
     /// since its timers agree with the wheel's time in all higher digits.
-    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+    fn next_slot(&self) -> Option<(u8, u8, u64)> {
         if self.levels == 0 {
             return None;
         }
-        let level = self.levels.trailing_zeros() as usize;
-        let slot = self.occupied[level].trailing_zeros() as usize;
+        let level = self.levels.trailing_zeros();
+        let slot = self.occupied[level as usize].trailing_zeros();
         let shift = level * SLOT_BITS;
-        let above = self.elapsed_ms.checked_shr((shift + SLOT_BITS) as u32).unwrap_or(0);
-        let above = above.checked_shl((shift + SLOT_BITS) as u32).unwrap_or(0);
-        Some((level, slot, above | ((slot as u64) << shift)))
+        let below = u64::MAX.checked_shl(shift + SLOT_BITS).unwrap_or(0);
+        let start_ms = (self.elapsed_ms & below) | (u64::from(slot) << shift);
+        Some(((level & 15) as u8, (slot & 63) as u8, start_ms))
     }
 
     /// Hangs a timer into the slot that its deadline asks for.
     fn chain(&mut self, place: u32) {
         let deadline_ms = self.timers[place as usize].deadline_ms.max(self.elapsed_ms);
         let differs = (deadline_ms ^ self.elapsed_ms) | 1;
-        let level = (63 - differs.leading_zeros() as usize) / SLOT_BITS;
-        let slot = (deadline_ms >> (level * SLOT_BITS)) as usize % SLOTS;
+        let level = (63 - differs.leading_zeros()) / SLOT_BITS;
+        let slot = ((deadline_ms >> (level * SLOT_BITS)) & 63) as u8;
+        let level = (level & 15) as u8;
         debug_assert!(self.moving != Some((level, slot)));
-        let head = self.heads[level][slot];
+        let head = self.heads[usize::from(level)][usize::from(slot)];
         if head != NONE {
             self.timers[head as usize].before = place;
         }
         let timer = &mut self.timers[place as usize];
         timer.next = head;
         timer.before = NONE;
-        (timer.level, timer.slot) = (level as u8, slot as u8);
-        self.heads[level][slot] = place;
-        self.occupied[level] |= 1 << slot;
+        (timer.level, timer.slot) = (level, slot);
+        self.heads[usize::from(level)][usize::from(slot)] = place;
+        self.occupied[usize::from(level)] |= 1 << slot;
         self.levels |= 1 << level;
     }
 
@@ -225,7 +227,7 @@ impl Wheel {
             generation: 0,
             next: NONE,
             before: NONE,
-            level: LEVELS as u8,
+            level: NOWHERE,
             slot: 0,
         });
         place
@@ -234,7 +236,7 @@ impl Wheel {
     fn release_place(&mut self, place: u32) {
         let timer = &mut self.timers[place as usize];
         timer.generation = timer.generation.wrapping_add(1);
-        timer.level = LEVELS as u8;
+        timer.level = NOWHERE;
         timer.next = self.free;
         self.free = place;
         self.len -= 1;
