@@ -195,3 +195,9 @@ const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
 
 /// Bodies from this size on leave by zero-copy where it is used, in bytes.
 pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
+// The store.
+
+/// Extents that one allotment may be scattered over.
+pub const EXTENTS_MAX: usize = 512;
+/// Versions and uploads of one shard; beyond it the memory counts as full.
+pub const VERSIONS_MAX: usize = 1 << 22;

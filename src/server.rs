@@ -66,8 +66,9 @@ fn start(config: &Config) -> Result<Running, Refusal> {
     probe::kernel().map_err(|refusal| refusal.to_string())?;
     let nofile = probe::raise_nofile();
     let settings = settings(config, nofile)?;
-    let arena = Arena::new(config.memory_bytes)
-        .map_err(|error| format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes))?;
+    let arena = Arena::new(config.memory_bytes).map_err(|error| {
+        format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes)
+    })?;
     let shards = config.shards;
     let (boxes, remote) = mailboxes(shards)
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
@@ -80,9 +81,12 @@ fn start(config: &Config) -> Result<Running, Refusal> {
     }
     let common = Common { arena, settings, hash_seed: random(), nonce: random() };
     let cores = cpu::allowed();
-    let seeds = boxes.into_iter().zip(listeners).enumerate().map(|(number, (mailbox, listeners))| {
-        Seed { mailbox, listeners, core: cores[number % cores.len()] }
-    });
+    let seeds =
+        boxes.into_iter().zip(listeners).enumerate().map(|(number, (mailbox, listeners))| Seed {
+            mailbox,
+            listeners,
+            core: cores[number % cores.len()],
+        });
     let threads = seeds.map(|seed| spawn(seed, common.clone())).collect::<Result<_, _>>()?;
     tracing::info!(
         shards,
@@ -185,8 +189,7 @@ fn run_shard(seed: Seed, common: Common) -> io::Result<Ending> {
     let now_ms = Clock::monotonic_us() / 1000;
     let mailbox = seed.mailbox;
     let store = Store::new(mailbox.id(), mailbox.shards(), common.hash_seed, slots, now_ms);
-    let shard =
-        Shard::new(reactor, store, mailbox, common.settings, common.nonce, seed.listeners);
+    let shard = Shard::new(reactor, store, mailbox, common.settings, common.nonce, seed.listeners);
     shard.run()
 }
 

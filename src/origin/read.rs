@@ -1,8 +1,8 @@
 //! GET and HEAD: what an answer to a read consists of.
 
 use crate::http::condition::{self, Outcome, Validators};
-use crate::http::range::{self, ByteRange, RangeList, Ranges};
 use crate::http::known::Known;
+use crate::http::range::{self, ByteRange, RangeList, Ranges};
 use crate::http::request::Head;
 use crate::store::object::Record;
 
@@ -41,9 +41,14 @@ pub fn is_plain(head: &Head) -> bool {
 /// Plans the answer to a read of `record`, whose body has `length` bytes where it is complete.
 /// Ranges of a body that is still arriving are not served: the answer is the whole.
 pub fn plan(head: &Head, bytes: &[u8], record: &Record, length: Option<u64>) -> Plan {
-    let validators = Validators { etag: &record.etag, modified_s: record.modified_s };
+    let validators = Validators {
+        etag: &record.etag,
+        modified_s: record.modified_s,
+        // A live playlist may well change twice within a second.
+        modified_is_strong: false,
+    };
     //= RFC 9110 section 13.2.2
-    match condition::evaluate_read(head, bytes, &validators) {
+    match condition::evaluate_read(head, bytes, validators) {
         Outcome::NotModified => return Plan::NotModified,
         Outcome::PreconditionFailed => return Plan::PreconditionFailed,
         Outcome::Proceed => {}
@@ -51,7 +56,7 @@ pub fn plan(head: &Head, bytes: &[u8], record: &Record, length: Option<u64>) -> 
     let (Some(length), Some(value)) = (length, head.header(bytes, Known::Range)) else {
         return Plan::Whole;
     };
-    if head.is_repeated(Known::Range) || !condition::if_range_holds(head, bytes, &validators) {
+    if head.is_repeated(Known::Range) || !condition::if_range_holds(head, bytes, validators) {
         return Plan::Whole;
     }
     match range::parse(value, length) {

@@ -16,8 +16,8 @@ use crate::http::request::{Head, Method, Version};
 use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::heads;
-use crate::store::growing::Growing;
 use crate::store::Held;
+use crate::store::growing::Growing;
 use crate::store::object::Body;
 use crate::sys::reactor::Interrupt;
 use crate::sys::send::{Keep, SendBuffer};
@@ -43,7 +43,8 @@ impl Conn {
         }
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         self.input_past_head(head);
         self.transmit(buffer, None).await?;
         if head.method == Method::Get {

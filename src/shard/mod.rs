@@ -180,7 +180,7 @@ impl Shard {
         }
         self.accept_new();
         let now_ms = self.reactor.clock.now_ms();
-        self.store.borrow_mut().sweep(now_ms, limits::SWEEP_PER_TURN);
+        self.store.borrow_mut().sweep_expired(now_ms, limits::SWEEP_PER_TURN);
         self.carry();
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
         self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());

@@ -101,7 +101,8 @@ impl Shard {
     /// Turns a grant into a hold of this shard.
     pub(super) fn hold(&self, owner: ShardId, reply: Reply) -> Option<Rc<Held>> {
         let Reply::Granted { lease, record, lasting } = reply else { return None };
-        let held = self.store.borrow_mut().granted(owner, lease, record, lasting);
+        let now_ms = self.reactor.clock.now_ms();
+        let held = self.store.borrow_mut().granted(owner, lease, record, lasting, now_ms);
         self.carry();
         Some(held)
     }

@@ -161,7 +161,8 @@ impl Conn {
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         let body = head.method == Method::Get && length > 0;
         let arena = self.shard.reactor.arena();
         let inlined = body
@@ -193,7 +194,8 @@ impl Conn {
         self.object_head(&held.record).validators(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         self.input_past_head(head);
         let body = head.method == Method::Get;
         let cursor = body.then_some(Cursor { held, at: part.first, end: part.last + 1 });
@@ -224,7 +226,8 @@ impl Conn {
         self.object_head(&record).validators(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         self.input_past_head(head);
         if head.method == Method::Head {
             self.transmit(buffer, None).await?;
@@ -233,14 +236,16 @@ impl Conn {
         for &part in list.as_slice() {
             let mut writer = Writer::new(buffer.space());
             multipart.part_head(part, &mut writer);
-            buffer.push_own(writer.finish().expect(HEAD_FITS));
+            let len = writer.finish().expect(HEAD_FITS);
+            buffer.push_own(len);
             let cursor = Cursor { held: held.clone(), at: part.first, end: part.last + 1 };
             self.transmit(buffer, Some(cursor)).await?;
             buffer = self.shard.reactor.send_buffer();
         }
         let mut writer = Writer::new(buffer.space());
         multipart.end(&mut writer);
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         self.transmit(buffer, None).await?;
         Ok(manner.then())
     }
@@ -254,7 +259,8 @@ impl Conn {
         self.object_head(&held.record).validators(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         self.input_past_head(head);
         self.transmit(buffer, None).await?;
         Ok(manner.then())
@@ -276,7 +282,7 @@ impl Conn {
         self.answer_bare(head, &bare, Then::Next).await
     }
 
-    fn object_head<'a>(&self, record: &'a Record) -> ObjectHead<'a> {
+    pub(super) fn object_head<'a>(&self, record: &'a Record) -> ObjectHead<'a> {
         ObjectHead {
             etag: &record.etag,
             content_type: &record.content_type,

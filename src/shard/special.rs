@@ -73,7 +73,8 @@ impl Conn {
         }
         writer.raw(manner.connection_line());
         writer.end_head();
-        buffer.push_own(writer.finish().expect(HEAD_FITS));
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
         if head.method == Method::Get {
             buffer.push_owned(body);
         }

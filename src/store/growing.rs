@@ -124,7 +124,8 @@ impl Growing {
             let mut waiting = bits.swap(0, Ordering::SeqCst);
             while waiting != 0 {
                 let bit = waiting.trailing_zeros();
-                nudge((word * 64) as ShardId + bit as ShardId);
+                let shard = word * 64 + bit as usize;
+                nudge(ShardId::try_from(shard).expect("as many bits as shards"));
                 waiting &= waiting - 1;
             }
         }

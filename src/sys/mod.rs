@@ -10,9 +10,12 @@ mod memory;
 pub mod meter;
 pub mod net;
 pub mod probe;
+#[cfg(test)]
+pub mod random;
 pub mod reactor;
 pub mod ring;
 pub mod send;
 pub mod signal;
 pub mod socket;
 pub mod task;
+pub mod wheel;
