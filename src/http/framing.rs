@@ -218,8 +218,9 @@ impl Chunked {
                 (self.digits, self.remaining) = (0, 0);
                 expect(byte, b'\n', State::Size, "chunk data without its lf")
             }
-            State::TrailerStart | State::TrailerName | State::TrailerValue => self.trailer(byte),
-            State::TrailerLf => expect(byte, b'\n', State::TrailerStart, "bare cr in a trailer"),
+            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf => {
+                self.trailer(byte)
+            }
             State::EndLf => expect(byte, b'\n', State::Done, "bare cr after the last chunk"),
             // `decode` never steps in these.
             State::Data | State::Done => Ok(self.state),
@@ -275,6 +276,7 @@ impl Chunked {
             (State::TrailerStart | State::TrailerName, _) if in_name => Ok(State::TrailerName),
             (State::TrailerName, b':') => Ok(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::TrailerValue),
             _ => Err(Refusal::bad("a trailer is not a header line")),
         }
