@@ -2,8 +2,10 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod exit;
 pub mod http;
 pub mod limits;

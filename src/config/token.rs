@@ -37,6 +37,12 @@ impl Tokens {
         admitted
     }
 
+    /// One token, for tests elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of_tests(token: &str) -> Self {
+        Self(vec![token.as_bytes().into()])
+    }
+
     /// Adds a token; the error says what is wrong with it, without quoting it.
     pub(super) fn add(&mut self, token: &str) -> Result<(), String> {
         let bytes = token.as_bytes();
