@@ -31,6 +31,6 @@ impl Random {
 
     /// An index into something of `len` items, which is not zero.
     pub fn index(&mut self, len: usize) -> usize {
-        (self.bits() % len as u64) as usize
+        usize::try_from(self.below(len as u64)).expect("less than a usize")
     }
 }

@@ -12,14 +12,15 @@ const SLOT_BYTES: u32 = 4 << 20;
 
 /// A pool that checks that nobody gives back what was not drawn.
 pub struct Pool {
+    slot_bytes: u32,
     free: RefCell<Vec<u32>>,
     drawn: RefCell<BTreeSet<u32>>,
 }
 
 impl Pool {
-    pub fn new(slots: u32) -> Rc<Self> {
+    pub fn new(slots: u32, slot_bytes: u32) -> Rc<Self> {
         let free = RefCell::new((0..slots).rev().collect());
-        Rc::new(Self { free, drawn: RefCell::default() })
+        Rc::new(Self { slot_bytes, free, drawn: RefCell::default() })
     }
 
     pub fn drawn(&self) -> usize {
@@ -29,7 +30,7 @@ impl Pool {
 
 impl SlotSource for Pool {
     fn slot_bytes(&self) -> u32 {
-        SLOT_BYTES
+        self.slot_bytes
     }
 
     fn draw(&self) -> Option<u32> {
@@ -46,7 +47,7 @@ impl SlotSource for Pool {
 
 /// Marks an extent's granules in `model`; each must be free.
 fn mark(model: &mut BTreeSet<(u32, u32)>, extent: Extent) {
-    assert!(extent.len > 0 && extent.offset % GRANULE_BYTES == 0);
+    assert!(extent.len > 0 && extent.offset.is_multiple_of(GRANULE_BYTES));
     assert!(extent.offset + extent.len <= SLOT_BYTES);
     for granule in 0..extent.len.div_ceil(GRANULE_BYTES) {
         assert!(model.insert((extent.slot, extent.offset / GRANULE_BYTES + granule)), "overlap");
@@ -72,7 +73,7 @@ fn extents_never_overlap_and_all_slots_return() {
     for seed in 0..30 {
         println!("seed {seed}");
         let mut random = Random::new(seed);
-        let pool = Pool::new(5);
+        let pool = Pool::new(5, SLOT_BYTES);
         let mut space = Space::new(pool.clone());
         let mut model = BTreeSet::new();
         let mut held: Vec<Extent> = Vec::new();
@@ -92,7 +93,7 @@ fn extents_never_overlap_and_all_slots_return() {
             } else if !held.is_empty() {
                 let extent = held.swap_remove(random.index(held.len()));
                 if random.once_in(3) {
-                    let keep = 1 + random.below(u64::from(extent.len)) as u32;
+                    let keep = 1 + u32::try_from(random.below(u64::from(extent.len))).unwrap();
                     unmark(&mut model, extent, keep);
                     held.push(space.trim(extent, keep));
                 } else {
@@ -110,7 +111,7 @@ fn extents_never_overlap_and_all_slots_return() {
 
 #[test]
 fn a_request_of_up_to_a_slot_is_one_extent_and_loses_less_than_a_granule() {
-    let pool = Pool::new(4);
+    let pool = Pool::new(4, SLOT_BYTES);
     let mut space = Space::new(pool);
     let mut used = 0;
     for bytes in [1, 1023, 1024, 5000, 65_536, 700_001, 4 << 20] {
@@ -128,7 +129,7 @@ fn a_request_of_up_to_a_slot_is_one_extent_and_loses_less_than_a_granule() {
 /// A full memory in which every second run is free still serves: in pieces.
 #[test]
 fn scattered_room_is_used_when_the_pool_is_empty() {
-    let pool = Pool::new(1);
+    let pool = Pool::new(1, SLOT_BYTES);
     let mut space = Space::new(pool);
     let runs: Vec<_> = (0..64).map(|_| space.allot(65_536).unwrap()[0]).collect();
     assert!(space.allot(1).is_none());
@@ -141,7 +142,7 @@ fn scattered_room_is_used_when_the_pool_is_empty() {
 
 #[test]
 fn at_most_one_free_slot_stays_in_hand() {
-    let pool = Pool::new(8);
+    let pool = Pool::new(8, SLOT_BYTES);
     let mut space = Space::new(pool.clone());
     let slots: Vec<_> = (0..8).map(|_| space.allot(u64::from(SLOT_BYTES)).unwrap()[0]).collect();
     for (index, &extent) in slots.iter().enumerate() {

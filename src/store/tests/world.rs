@@ -3,7 +3,7 @@
 //! Messages of one pair of shards keep their order; the tests decide when which lane moves.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,12 +33,16 @@ pub struct World {
     next_ticket: Ticket,
     next_growing: u64,
     /// Whose bytes lie in a granule.
-    arena: RefCell<BTreeMap<(u32, u32), u64>>,
+    arena: RefCell<HashMap<(u32, u32), u64>>,
 }
 
 impl World {
     pub fn new(shards: u16, slots: u32, seed: u64) -> Self {
-        let pool = Pool::new(slots);
+        Self::with_slots(shards, slots, 4 << 20, seed)
+    }
+
+    pub fn with_slots(shards: u16, slots: u32, slot_bytes: u32, seed: u64) -> Self {
+        let pool = Pool::new(slots, slot_bytes);
         let count = usize::from(shards);
         let now_ms = 1_000;
         let store = |id| Store::new(id, count, seed, pool.clone(), now_ms);
@@ -84,6 +88,15 @@ impl World {
         self.next_ticket += 1;
         self.send(shard, owner, Message::Ask { ticket: self.next_ticket, ask });
         self.next_ticket
+    }
+
+    /// An ask of a shard to itself, without a lane.
+    pub fn ask_directly(&mut self, shard: ShardId, ask: Ask) -> Ticket {
+        self.next_ticket += 1;
+        let (ticket, now_ms) = (self.next_ticket, self.now_ms);
+        self.store(shard).ask(shard, ticket, ask, now_ms);
+        self.collect(shard);
+        ticket
     }
 
     pub fn send(&mut self, from: ShardId, to: ShardId, message: Message) {

@@ -35,7 +35,8 @@ fn behaves_like_an_ordered_map() {
                     token += 1;
                 }
                 5..=6 => {
-                    let any = model.range(random.below(u64::from(token) + 1) as u32..).next();
+                    let from = u32::try_from(random.below(u64::from(token) + 1)).unwrap();
+                    let any = model.range(from..).next();
                     if let Some((&token, &(_, id))) = any {
                         model.remove(&token);
                         assert!(wheel.cancel(id));
