@@ -83,6 +83,8 @@ pub const FD_RESERVE_PER_SHARD: u64 = 4;
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Life of one admin connection, in milliseconds; slower peers are cut.
 pub const ADMIN_CONNECTION_MS: u64 = 30_000;
+/// How long answers of the admin listener are finished at the end, in milliseconds.
+pub const ADMIN_FINISH_MS: u64 = 500;
 /// How long binding a listener is retried while the address is in use, in milliseconds.
 pub const BIND_RETRY_MS: u64 = 3_000;
 /// Pause between two attempts to bind, in milliseconds.
