@@ -118,6 +118,8 @@ impl Conn {
 
     /// Answers with an object, as conditions and ranges ask.
     async fn answer_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Then, Gone> {
+        let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
+        self.shard.accounts.meters.object_age.observe(age_ms);
         let length = held.record.whole().map(|whole| whole.length);
         let plan = match read::is_plain(head) {
             true => Plan::Whole,
@@ -157,6 +159,7 @@ impl Conn {
         let whole = held.record.whole().expect("the caller saw its length");
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
@@ -185,6 +188,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         writer.header_u64(b"Content-Length", part.len());
@@ -218,6 +222,7 @@ impl Conn {
         let multipart = Multipart { boundary: &boundary, content_type, length };
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.raw(b"Content-Type: ");
         multipart.answer_type(&mut writer);
@@ -255,6 +260,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::NotModified.code();
         heads::begin(&mut writer, Status::NotModified, &self.shard.date());
         self.object_head(&held.record).validators(&mut writer);
         writer.raw(manner.connection_line());
