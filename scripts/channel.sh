@@ -9,7 +9,7 @@ encoder=(ffmpeg -nostdin -hide_banner -v error -re
 
 # push_hls URL: MPEG-TS segments of one second, old ones deleted, three media playlists.
 push_hls() {
-  exec "${encoder[@]}" -map 1:a -map 1:a -map 1:a -f hls -method PUT -hls_time 1 -hls_list_size 6 \
+  exec setsid "${encoder[@]}" -map 1:a -map 1:a -map 1:a -f hls -method PUT -hls_time 1 -hls_list_size 6 \
     -hls_flags delete_segments+independent_segments+program_date_time -http_persistent 1 \
     -var_stream_map 'v:0,a:0 v:1,a:1 v:2,a:2' -master_pl_name master.m3u8 \
     -hls_segment_filename "$1/%v/seg%05d.ts" "$1/%v/index.m3u8"
@@ -17,7 +17,7 @@ push_hls() {
 
 # push_dash URL: chunked CMAF segments of two seconds that can be read while they arrive.
 push_dash() {
-  exec "${encoder[@]}" -map 1:a -f dash -method PUT -seg_duration 2 -frag_duration 0.2 \
+  exec setsid "${encoder[@]}" -map 1:a -f dash -method PUT -seg_duration 2 -frag_duration 0.2 \
     -frag_type duration -streaming 1 -ldash 1 -use_template 1 -use_timeline 0 -window_size 5 \
     -extra_window_size 2 -write_prft 1 -target_latency 1 -utc_timing_url "${1%/*}/time" \
     -http_persistent 1 -format_options movflags=cmaf \
