@@ -2,7 +2,18 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod exit;
+pub mod http;
 pub mod limits;
+pub mod logging;
 pub mod media;
+pub mod meters;
+pub mod origin;
+pub mod server;
+pub mod shard;
 pub mod store;
 pub mod sys;

@@ -114,3 +114,90 @@ const _: () = assert!(RECV_BUFFERS_MAX.is_power_of_two());
 // A head that spans buffers is assembled elsewhere, so one buffer need not hold it; but the common
 // head does fit.
 const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);
+
+/// A shard hands connections over when it has this many more than the least loaded (or an eighth).
+pub const BALANCE_SLACK_MIN: usize = 8;
+/// Connections beyond the limit while evicted ones are closing.
+pub const CONNECTIONS_OVER_MAX: usize = 64;
+/// Asks one shard may have under way at another.
+pub const ASKS_MAX: usize = 4096;
+/// Bytes of a refused upload that are read and thrown away so that the connection can go on.
+pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes drained from a peer after an answer that ends the connection.
+pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of a manifest that are looked at for its cache age.
+pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+/// Bodies up to this size are copied behind their head, in bytes.
+pub const INLINE_BYTES_MAX: u64 = 4096;
+/// Slow peers are judged over this time.
+pub const RATE_WINDOW_MS: u64 = 10_000;
+
+// An inlined body and a head of usual size fit one send buffer together.
+const _: () = assert!(INLINE_BYTES_MAX as usize + 2048 <= SEND_BUFFER_BYTES);
+// --- http ---
+
+/// Bytes in a request's method; beyond it the answer is 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+// Configuration and control.
+
+/// Bytes in a configuration file or a token file.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Addresses the data plane may listen on.
+pub const LISTENERS_MAX: usize = 16;
+/// Rules for paths; they are tried in order, so a long list costs every upload.
+pub const PATH_RULES_MAX: usize = 256;
+/// Bearer tokens for publishing.
+pub const TOKENS_MAX: usize = 64;
+/// Bytes in a bearer token, at least: shorter ones can be guessed over a fast network.
+pub const TOKEN_BYTES_MIN: usize = 16;
+/// Bytes in a bearer token, at most.
+pub const TOKEN_BYTES_MAX: usize = 512;
+/// Bytes in a configured Cache-Control value.
+pub const CACHE_CONTROL_BYTES_MAX: usize = 256;
+
+/// Smallest arena that may be configured, in bytes.
+pub const MEMORY_BYTES_MIN: u64 = 8 << 20;
+/// Largest arena that may be configured, in bytes.
+pub const MEMORY_BYTES_MAX: u64 = 4 << 40;
+/// Smallest arena that is chosen when none is configured, in bytes.
+pub const MEMORY_DEFAULT_BYTES_MIN: u64 = 64 << 20;
+/// Largest arena that is chosen when none is configured, in bytes.
+pub const MEMORY_DEFAULT_BYTES_MAX: u64 = 16 << 30;
+
+/// Descriptors kept back for files, rings, the admin listener and its connections.
+pub const FD_RESERVE: u64 = 64;
+/// Descriptors kept back per shard: ring, listeners, wake-up.
+pub const FD_RESERVE_PER_SHARD: u64 = 4;
+
+/// Connections the admin listener serves at once; further ones wait in the backlog.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Life of one admin connection, in milliseconds; slower peers are cut.
+pub const ADMIN_CONNECTION_MS: u64 = 30_000;
+/// How long binding a listener is retried while the address is in use, in milliseconds.
+pub const BIND_RETRY_MS: u64 = 3_000;
+/// Pause between two attempts to bind, in milliseconds.
+pub const BIND_PAUSE_MS: u64 = 50;
+
+/// Access log records that may wait between one shard and the log thread.
+pub const ACCESS_QUEUE_MAX: usize = 2_048;
+/// Bytes of a request target that the access log keeps.
+pub const ACCESS_TARGET_BYTES: usize = 400;
+/// Bytes of Referer and of User-Agent that the access log keeps.
+pub const ACCESS_FIELD_BYTES: usize = 160;
+/// How long the log thread sleeps between two looks into its queues, in milliseconds.
+pub const ACCESS_PAUSE_MS: u64 = 50;
+/// How long the end of the process waits for the log thread, in milliseconds.
+pub const ACCESS_FINISH_MS: u64 = 2_000;
+
+// The default arena lies within what may be configured.
+const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_DEFAULT_BYTES_MIN);
+const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
+
+/// Bodies from this size on leave by zero-copy where it is used, in bytes.
+pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
+// The store.
+
+/// Extents that one allotment may be scattered over.
+pub const EXTENTS_MAX: usize = 512;
+/// Versions and uploads of one shard; beyond it the memory counts as full.
+pub const VERSIONS_MAX: usize = 1 << 22;

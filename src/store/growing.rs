@@ -59,6 +59,24 @@ impl Growing {
         self.extents.get(index)?.get().copied()
     }
 
+    /// The contiguous run at byte `at` of the body: extent, offset within it, bytes up to `end`
+    /// and at most `bytes_max`; `None` when there is nothing.
+    pub fn run(&self, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u32, u32)> {
+        let mut skipped = 0u64;
+        for index in 0..self.extents.len() {
+            let extent = self.extent(index)?;
+            let len = u64::from(extent.len);
+            if at < skipped + len {
+                let offset = at - skipped;
+                let bytes = (len - offset).min(end.saturating_sub(at)).min(bytes_max);
+                let narrow = |value: u64| u32::try_from(value).expect("within one extent");
+                return (bytes > 0).then(|| (extent, narrow(offset), narrow(bytes)));
+            }
+            skipped += len;
+        }
+        None
+    }
+
     /// Writer: publishes that the first `bytes` bytes of the body are in place.
     pub fn advance(&self, bytes: u64) {
         debug_assert!(bytes >= self.progress.load(Ordering::Relaxed));
@@ -106,7 +124,8 @@ impl Growing {
             let mut waiting = bits.swap(0, Ordering::SeqCst);
             while waiting != 0 {
                 let bit = waiting.trailing_zeros();
-                nudge((word * 64) as ShardId + bit as ShardId);
+                let shard = word * 64 + bit as usize;
+                nudge(ShardId::try_from(shard).expect("as many bits as shards"));
                 waiting &= waiting - 1;
             }
         }

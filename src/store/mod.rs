@@ -1,5 +1,23 @@
 //! Which bytes we hold: objects, their owners, leases and expiry. Sans-IO.
 
+mod change;
+mod expiry;
+mod folder;
 pub mod growing;
+mod guard;
+pub mod index;
+mod lease;
 pub mod message;
 pub mod object;
+pub mod owner;
+pub mod path;
+mod slab;
+pub mod space;
+pub mod statistics;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod version;
+
+pub use index::Held;
+pub use owner::Store;

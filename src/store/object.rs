@@ -71,4 +71,16 @@ impl Record {
     pub fn is_expired(&self, now_ms: Millis) -> bool {
         self.expires_ms <= now_ms
     }
+
+    /// Whether no new answer may use this version: its time is over, or its upload broke off or
+    /// was superseded. Both are seen on every shard at once, without a message.
+    #[inline]
+    pub fn is_gone(&self, now_ms: Millis) -> bool {
+        self.is_expired(now_ms) || matches!(&self.body, Body::Growing(growing) if growing.is_cut())
+    }
+
+    /// Whether this is the empty object that some packagers store to probe a key.
+    pub fn is_empty_probe(&self) -> bool {
+        matches!(&self.body, Body::Whole(whole) if whole.length == 0)
+    }
 }

@@ -114,7 +114,7 @@ impl Arena {
     }
 }
 
-impl SlotSource for Arena {
+impl SlotSource for Arc<Arena> {
     fn slot_bytes(&self) -> u32 {
         self.slot_bytes
     }

@@ -5,10 +5,17 @@ pub mod buffers;
 pub mod clock;
 pub mod cpu;
 pub mod extent;
+pub mod mailbox;
 mod memory;
+pub mod meter;
 pub mod net;
+pub mod probe;
+#[cfg(test)]
+pub mod random;
 pub mod reactor;
 pub mod ring;
 pub mod send;
+pub mod signal;
 pub mod socket;
 pub mod task;
+pub mod wheel;

@@ -106,6 +106,12 @@ pub(super) fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
+/// Takes ownership of an accepted connection's descriptor.
+pub fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel handed this descriptor to us alone, and the caller passes it on once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// Answers `bytes` as far as they go at once and closes: for connections that are turned away.
 pub fn turn_away(fd: RawFd, bytes: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

@@ -307,6 +307,14 @@ impl Reactor {
         std::future::poll_fn(move |_| self.try_receive(id))
     }
 
+    /// Whether the deadline passed or the peer failed, for tasks that wait for something else.
+    pub fn interrupted(&self, id: SocketId) -> Option<Interrupt> {
+        self.with(id, |socket| match socket.end {
+            Some(End::Failed(errno)) => Some(Interrupt::Ended(End::Failed(errno))),
+            _ => std::mem::take(&mut socket.late).then_some(Interrupt::Late),
+        })
+    }
+
     fn try_receive(&self, id: SocketId) -> Poll<Result<Received, Interrupt>> {
         let (answer, resume) = self.with(id, |socket| {
             if let Some(received) = socket.inbox.pop_front() {

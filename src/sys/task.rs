@@ -91,15 +91,21 @@ impl Tasks {
         for _ in 0..count_max {
             let Some(task) = self.ready.borrow_mut().pop_front() else { return };
             self.queued.borrow_mut()[task as usize] = false;
-            let slot = &mut self.slots.borrow_mut()[task as usize];
-            let taken = match std::mem::replace(slot, Slot::Running) {
-                Slot::Waiting(future) => future,
-                other => {
-                    *slot = other;
-                    continue;
-                }
-            };
-            self.poll(task, taken, &mut context);
+            if let Some(future) = self.take(task) {
+                self.poll(task, future, &mut context);
+            }
+        }
+    }
+
+    /// The task's future; a task that is gone or running has none.
+    fn take(&self, task: TaskId) -> Option<Boxed> {
+        let slot = &mut self.slots.borrow_mut()[task as usize];
+        match std::mem::replace(slot, Slot::Running) {
+            Slot::Waiting(future) => Some(future),
+            other => {
+                *slot = other;
+                None
+            }
         }
     }
 

@@ -1,0 +1,175 @@
+//! The command line: what can be said, and how it becomes a configuration.
+//!
+//! **Invariants**: a flag overrides the file; whatever is wrong is reported on standard error
+//! and ends the process with exit code 2 before anything was opened.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Host, Overrides, Tx, parse_size};
+use crate::exit::Exit;
+use crate::{logging, server};
+
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the origin until SIGTERM or SIGINT
+    #[command(after_help = AFTER_SERVE)]
+    Serve(Serve),
+    /// Report every mistake in a configuration file, or "ok"
+    Check {
+        /// The file to check; nothing is opened or started
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// Configuration file (TOML); flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for encoders and readers; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Address for health, metrics and drain [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Threads with a ring each [default: the cores this process may use]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Pinned memory for objects, such as 2GiB [default: a quarter of what is available]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// How large bodies leave: auto, zc (zero-copy) or copy [default: auto]
+    #[arg(long, value_name = "WAY")]
+    tx: Option<Tx>,
+    /// File with the bearer tokens that may write, one a line
+    #[arg(long, value_name = "FILE")]
+    publish_token_file: Option<PathBuf>,
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    // A usage error, --help and --version end the process here, with 2, 0 and 0.
+    let exit = match Cli::parse().command {
+        Command::Serve(flags) => serve(flags),
+        Command::Check { file } => check(&file),
+    };
+    exit.into()
+}
+
+fn serve(flags: Serve) -> Exit {
+    let overrides = Overrides {
+        listen: flags.listen,
+        admin: flags.admin,
+        shards: flags.shards,
+        memory_bytes: flags.memory,
+        tx: flags.tx,
+        publish_token_file: flags.publish_token_file,
+    };
+    let config = match Config::load(flags.config.as_deref(), &overrides, &Host::read()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprint!("{mistakes}");
+            return Exit::Usage;
+        }
+    };
+    if let Err(reason) = logging::start(&config.log) {
+        eprintln!("{reason}");
+        return Exit::Usage;
+    }
+    server::serve(config)
+}
+
+fn check(file: &Path) -> Exit {
+    match Config::load(Some(file), &Overrides::default(), &Host::read()) {
+        Ok(_) => {
+            println!("{}: ok", file.display());
+            Exit::Clean
+        }
+        Err(mistakes) => {
+            eprint!("{mistakes}");
+            Exit::Usage
+        }
+    }
+}
+
+const ABOUT: &str = "\
+An open, bare-metal media origin for Linux: encoders PUT live video, CDNs and players GET it";
+
+const AFTER: &str = "\
+Examples:
+  headwater serve
+  headwater serve --listen 0.0.0.0:8080 --publish-token-file /etc/headwater/tokens
+  headwater check /etc/headwater/headwater.toml
+
+Exit codes:
+  0    stopped cleanly, or the file is sound
+  1    the start was refused or failed; the log says why
+  2    the command line or the configuration is wrong
+  3    the drain's deadline cut connections off
+  130  a second SIGINT ended it at once (143: SIGTERM)";
+
+const AFTER_SERVE: &str = "\
+Examples:
+  headwater serve
+      everything by default: this machine only, writes need no token
+  headwater serve --listen [::]:8080 --publish-token-file tokens --memory 8GiB
+      reachable from everywhere; encoders send 'Authorization: Bearer TOKEN'
+  headwater serve --config headwater.toml --shards 4
+      a file, with one setting overridden
+
+Signals:
+  SIGTERM, SIGINT  drain: answers under way finish, then exit 0 (or 3 at the deadline)
+  a second one     end at once
+  SIGHUP           reopen the access log
+
+Sizes: KiB MiB GiB TiB (or K M G T) are powers of 1024, KB MB GB TB powers of 1000.
+Log level: the file's log.level, or the variable HEADWATER_LOG (debug, info,headwater::shard=trace).";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_arrive() {
+        let line = "headwater serve --listen 127.0.0.1:1 --listen [::1]:2 --admin 127.0.0.1:3 \
+                    --shards 4 --memory 512MiB --tx zc --publish-token-file t --config c";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Serve(serve) = cli.command else { panic!("not serve") };
+        assert_eq!(serve.listen.len(), 2);
+        assert_eq!(serve.admin, Some("127.0.0.1:3".parse().unwrap()));
+        assert_eq!(serve.shards, Some(4));
+        assert_eq!(serve.memory, Some(512 << 20));
+        assert_eq!(serve.tx, Some(Tx::Zc));
+    }
+
+    #[test]
+    fn splice_is_refused_with_a_reason() {
+        let error = Cli::try_parse_from(["headwater", "serve", "--tx", "splice"]).unwrap_err();
+        assert!(error.to_string().contains("not in this version"), "{error}");
+    }
+
+    #[test]
+    fn help_is_plain_and_narrow() {
+        for line in AFTER.lines().chain(AFTER_SERVE.lines()) {
+            assert!(line.len() <= 100 && line.is_ascii(), "{line}");
+        }
+    }
+}

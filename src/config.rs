@@ -1,0 +1,363 @@
+//! What an operator may decide: every setting with its default, and where it comes from.
+//!
+//! A [`Config`] starts from the defaults for the host, takes what the file says, then what the
+//! command line says, and is validated as a whole. Everything that is wrong is collected, each
+//! [`Mistake`] with file, line, key, reason and cure; a `Config` that was returned is sound.
+//!
+//! **Invariants**: an unknown key is a mistake; a default stands here and nowhere else; a
+//! `Config` in which strangers could write without a credential does not exist.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::limits;
+
+mod file;
+mod glob;
+mod host;
+mod mistake;
+mod path;
+mod size;
+mod token;
+
+pub use host::Host;
+pub use mistake::{Mistake, Mistakes};
+pub use path::{PathRule, PathRules};
+pub use size::parse_size;
+pub use token::Tokens;
+
+/// Everything that can be configured, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses of the data plane; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+    /// Tokens that may drain through an admin listener that is not loopback.
+    pub admin_tokens: Tokens,
+    /// Shards (threads with a ring), 1 to [`limits::SHARDS_MAX`].
+    pub shards: usize,
+    /// Bytes of pinned memory for objects, all shards together.
+    pub memory_bytes: u64,
+    /// How large bodies leave.
+    pub tx: Tx,
+    /// Client connections of the whole process; `None` derives it from the descriptor limit,
+    /// see [`Config::connections_max_within`].
+    pub connections_max: Option<usize>,
+    /// Bytes in one object, at most; never more than `memory_bytes`.
+    pub object_bytes_max: u64,
+    /// Tokens that may write.
+    pub publish_tokens: Tokens,
+    /// Who may write.
+    pub writes: WriteAccess,
+    /// Rules for lifetimes and caching by path.
+    pub paths: PathRules,
+    /// Bounds on time and speed.
+    pub timeouts: Timeouts,
+    /// Whether reads answer any web page (CORS).
+    pub cors: bool,
+    /// The access log, unless it is off.
+    pub access_log: Option<AccessLogConfig>,
+    /// The process's own log.
+    pub log: LogConfig,
+}
+
+/// How large bodies leave the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tx {
+    /// Zero-copy where the route really is, copying elsewhere; learnt per connection.
+    Auto,
+    /// Always zero-copy sends.
+    Zc,
+    /// Always copying sends.
+    Copy,
+}
+
+impl std::str::FromStr for Tx {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "zc" => Ok(Self::Zc),
+            "copy" => Ok(Self::Copy),
+            "splice" => Err("splice is not in this version; use auto, zc or copy"),
+            _ => Err("expected auto, zc or copy"),
+        }
+    }
+}
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteAccess {
+    /// Everybody on this machine: every listener is loopback. A request that carries `Origin`
+    /// is refused all the same, since any web page the operator visits could send it.
+    LoopbackOnly,
+    /// Whoever presents one of [`Config::publish_tokens`].
+    Token,
+}
+
+/// Bounds on time and speed, all in milliseconds except the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a request's first byte to the end of its head; then 408.
+    pub head_ms: u64,
+    /// Between two requests of one connection; then a silent close.
+    pub idle_ms: u64,
+    /// Between two bursts of a request body; then 408.
+    pub body_idle_ms: u64,
+    /// A reader slower than this over [`Timeouts::send_rate_window_ms`] is cut off.
+    pub send_rate_min_bytes_per_s: u64,
+    /// The window for the minimum rate.
+    pub send_rate_window_ms: u64,
+    /// From the wish to stop to the moment that cuts what is still under way.
+    pub drain_ms: u64,
+    /// How long a refused request's rest is read and thrown away before the close.
+    pub linger_ms: u64,
+}
+
+impl Timeouts {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        head_ms: 10_000,
+        idle_ms: 75_000,
+        body_idle_ms: 10_000,
+        send_rate_min_bytes_per_s: 1_000,
+        send_rate_window_ms: 10_000,
+        drain_ms: 10_000,
+        linger_ms: 2_000,
+    };
+}
+
+/// Where the access log goes and what it looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLogConfig {
+    /// A file that is appended to, or `None` for standard output (`-`).
+    pub path: Option<PathBuf>,
+    /// One line's form.
+    pub format: AccessFormat,
+    /// One request in so many is logged.
+    pub sample: u32,
+}
+
+/// Forms of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// Common log format.
+    Common,
+    /// Common log format, then Referer and User-Agent.
+    Combined,
+    /// One JSON object a line, with durations.
+    Json,
+}
+
+/// The process's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Least severity that is logged; `HEADWATER_LOG` overrides it.
+    pub level: LogLevel,
+    /// One line's form.
+    pub format: LogFormat,
+}
+
+/// Severities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Something was lost or failed.
+    Error,
+    /// Something the operator should look at.
+    Warn,
+    /// Start, stop and changes of state.
+    Info,
+    /// Single connections.
+    Debug,
+    /// Single operations.
+    Trace,
+}
+
+/// Forms of the process's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON elsewhere.
+    Auto,
+    /// Coloured lines.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the command line says; overrides the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Replaces the file's listeners when not empty.
+    pub listen: Vec<SocketAddr>,
+    /// Replaces the admin address.
+    pub admin: Option<SocketAddr>,
+    /// Replaces the number of shards.
+    pub shards: Option<usize>,
+    /// Replaces the memory.
+    pub memory_bytes: Option<u64>,
+    /// Replaces the way bodies leave.
+    pub tx: Option<Tx>,
+    /// Adds the tokens of this file to the file's tokens.
+    pub publish_token_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// What holds on this host when nothing is configured.
+    pub fn defaults(host: &Host) -> Self {
+        let memory_bytes = (host.memory_available_bytes / 4)
+            .clamp(limits::MEMORY_DEFAULT_BYTES_MIN, limits::MEMORY_DEFAULT_BYTES_MAX);
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            admin_tokens: Tokens::default(),
+            shards: host.cores.clamp(1, limits::SHARDS_MAX),
+            memory_bytes,
+            tx: Tx::Auto,
+            connections_max: None,
+            object_bytes_max: OBJECT_BYTES_MAX_DEFAULT.min(memory_bytes),
+            publish_tokens: Tokens::default(),
+            writes: WriteAccess::LoopbackOnly,
+            paths: PathRules::default(),
+            timeouts: Timeouts::DEFAULT,
+            cors: true,
+            access_log: None,
+            log: LogConfig { level: LogLevel::Info, format: LogFormat::Auto },
+        }
+    }
+
+    /// Defaults, then the file, then the command line, then validation. Every mistake of all
+    /// of them comes back at once.
+    pub fn load(path: Option<&Path>, overrides: &Overrides, host: &Host) -> Result<Self, Mistakes> {
+        let mut config = Self::defaults(host);
+        let mut mistakes = Mistakes::default();
+        let mut explicit = file::Explicit::default();
+        if let Some(path) = path {
+            explicit = file::apply(&mut config, path, &mut mistakes);
+        }
+        config.override_with(overrides, &mut mistakes);
+        config.validate(&explicit, &mut mistakes);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// Client connections that may be open at once when the process may have `nofile`
+    /// descriptors: what is configured, but never more than the descriptors allow.
+    pub fn connections_max_within(&self, nofile: u64) -> usize {
+        let per_shard = limits::FD_RESERVE_PER_SHARD * self.shards as u64;
+        // A very low limit is shared half and half, so that the process still serves.
+        let reserve = (limits::FD_RESERVE + per_shard).min(nofile / 2);
+        let room = usize::try_from(nofile - reserve).unwrap_or(usize::MAX).max(1);
+        self.connections_max.map_or(room, |wanted| wanted.min(room))
+    }
+
+    fn override_with(&mut self, overrides: &Overrides, mistakes: &mut Mistakes) {
+        if !overrides.listen.is_empty() {
+            self.listen.clone_from(&overrides.listen);
+        }
+        if let Some(admin) = overrides.admin {
+            self.admin = admin;
+        }
+        if let Some(shards) = overrides.shards {
+            self.shards = shards;
+        }
+        if let Some(bytes) = overrides.memory_bytes {
+            self.memory_bytes = bytes;
+        }
+        if let Some(tx) = overrides.tx {
+            self.tx = tx;
+        }
+        if let Some(path) = &overrides.publish_token_file
+            && let Err(reason) = self.publish_tokens.add_file(path)
+        {
+            mistakes.add(Mistake::flag("--publish-token-file", reason));
+        }
+    }
+
+    /// What no single key can know: relations between settings.
+    fn validate(&mut self, explicit: &file::Explicit, mistakes: &mut Mistakes) {
+        self.validate_ranges(mistakes);
+        self.validate_listeners(mistakes);
+        if !explicit.object_bytes_max {
+            self.object_bytes_max = OBJECT_BYTES_MAX_DEFAULT.min(self.memory_bytes);
+        } else if self.object_bytes_max > self.memory_bytes {
+            mistakes.add(explicit.about(
+                "object_bytes_max",
+                format!(
+                    "an object of {} bytes can never fit the memory of {} bytes; lower \
+                 object_bytes_max or raise memory_bytes",
+                    self.object_bytes_max, self.memory_bytes
+                ),
+            ));
+        }
+        self.writes = match self.publish_tokens.is_empty() {
+            true => WriteAccess::LoopbackOnly,
+            false => WriteAccess::Token,
+        };
+        // A token source that was named but could not be read is reported for itself.
+        if self.writes == WriteAccess::LoopbackOnly && !mistakes.concern("publish") {
+            self.refuse_open_writes(explicit, mistakes);
+        }
+    }
+
+    /// Ranges hold for file and flags alike; a file's values were already checked key by key.
+    fn validate_ranges(&self, mistakes: &mut Mistakes) {
+        if !(1..=limits::SHARDS_MAX).contains(&self.shards) && !mistakes.concern("shards") {
+            mistakes.add(Mistake::flag(
+                "--shards",
+                format!("expected 1 to {}, found {}", limits::SHARDS_MAX, self.shards),
+            ));
+        }
+        let memory = limits::MEMORY_BYTES_MIN..=limits::MEMORY_BYTES_MAX;
+        if !memory.contains(&self.memory_bytes) && !mistakes.concern("memory_bytes") {
+            mistakes.add(Mistake::flag(
+                "--memory",
+                format!("expected 8MiB to 4TiB, found {} bytes", self.memory_bytes),
+            ));
+        }
+    }
+
+    fn validate_listeners(&self, mistakes: &mut Mistakes) {
+        if self.listen.len() > limits::LISTENERS_MAX {
+            let reason = format!("at most {} addresses", limits::LISTENERS_MAX);
+            mistakes.add(Mistake::setting("listen", reason));
+        }
+        for (index, address) in self.listen.iter().enumerate() {
+            // Port 0 asks the kernel for a free port, so it never collides.
+            if address.port() != 0 && self.listen[..index].contains(address) {
+                mistakes.add(Mistake::setting("listen", format!("{address} is listed twice")));
+            }
+        }
+        if self.admin.port() != 0 && self.listen.contains(&self.admin) {
+            let reason = format!(
+                "{} is also a listener of the data plane; give the admin listener a port of its own",
+                self.admin
+            );
+            mistakes.add(Mistake::setting("admin", reason));
+        }
+    }
+
+    fn refuse_open_writes(&self, explicit: &file::Explicit, mistakes: &mut Mistakes) {
+        let Some(open) = self.listen.iter().find(|address| !is_loopback(address)) else {
+            return;
+        };
+        mistakes.add(explicit.about(
+            "listen",
+            format!(
+                "{open} can be reached from other machines and no publish token is set, so anybody \
+             could write; give --publish-token-file FILE (or publish.tokens), or listen on \
+             127.0.0.1 and [::1] only"
+            ),
+        ));
+    }
+}
+
+/// Whether only this machine can reach the address; an IPv4 address in IPv6 form counts as IPv4.
+pub fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+const OBJECT_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Rules by path: how long objects live and what caches are told.
+
+use super::glob;
+use crate::limits;
+
+/// The rules in the order of the file; the first that covers a key counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathRules(Vec<PathRule>);
+
+/// One rule. At least one of its two effects is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    pattern: Box<str>,
+    /// Lifetime of an object from its publication, in seconds; at least 1.
+    pub ttl_seconds: Option<u32>,
+    /// Cache-Control of objects that were uploaded without one.
+    pub cache_control: Option<Box<[u8]>>,
+}
+
+impl PathRules {
+    /// The first rule that covers the key. Allocates nothing.
+    pub fn find(&self, key: &[u8]) -> Option<&PathRule> {
+        self.0.iter().find(|rule| glob::covers(rule.pattern.as_bytes(), key))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Appends a rule; the error is a sentence.
+    pub(super) fn push(&mut self, rule: PathRule) -> Result<(), String> {
+        if self.0.len() == limits::PATH_RULES_MAX {
+            return Err(format!("at most {} rules", limits::PATH_RULES_MAX));
+        }
+        self.0.push(rule);
+        Ok(())
+    }
+}
+
+impl PathRule {
+    /// A rule with a pattern that was checked.
+    pub(super) fn new(
+        pattern: &str,
+        ttl_seconds: Option<u32>,
+        cache_control: Option<Box<[u8]>>,
+    ) -> Self {
+        debug_assert!(glob::check(pattern).is_ok());
+        Self { pattern: pattern.into(), ttl_seconds, cache_control }
+    }
+
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_covers_counts() {
+        let mut rules = PathRules::default();
+        for (pattern, ttl) in [("live/*/init.mp4", 3600), ("live/**", 30), ("**", 7)] {
+            rules.push(PathRule::new(pattern, Some(ttl), None)).unwrap();
+        }
+        let ttl = |key: &str| rules.find(key.as_bytes()).and_then(|rule| rule.ttl_seconds);
+        assert_eq!(ttl("live/720p/init.mp4"), Some(3600));
+        assert_eq!(ttl("live/720p/1.m4s"), Some(30));
+        assert_eq!(ttl("vod/film.mp4"), Some(7));
+        assert!(PathRules::default().find(b"a").is_none());
+    }
+
+    #[test]
+    fn the_number_of_rules_is_bounded() {
+        let mut rules = PathRules::default();
+        for _ in 0..limits::PATH_RULES_MAX {
+            rules.push(PathRule::new("**", Some(1), None)).unwrap();
+        }
+        assert!(rules.push(PathRule::new("**", Some(1), None)).is_err());
+    }
+}

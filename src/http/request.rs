@@ -1,0 +1,515 @@
+//! Reads a request's head: one pass that checks every byte and keeps offsets only.
+//!
+//! [`parse`] is called with everything received since the last message, again and again until it
+//! says what it is; it keeps nothing between calls, and `limits::HEAD_BYTES_MAX` bounds the work.
+//! Headers that the origin does not look at are checked and passed over.
+//!
+//! **Invariants**: a head is accepted or refused the same however the network cut it; whatever is
+//! accepted has exactly one length and one host; no lenience: CRLF alone ends a line, one space
+//! separates, nothing is folded, no header that decides framing may repeat.
+
+use super::framing::{self, Framing};
+use super::known::{KNOWN_COUNT, Known};
+use super::response::{Refusal, Status};
+use super::scan::{self, Input};
+use super::target::{self, NAME, PATH, QUERY};
+use crate::limits;
+
+/// A request's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+    /// `OPTIONS`
+    Options,
+    /// Any other token.
+    Other,
+}
+
+/// A request's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `HTTP/1.0`
+    Http10,
+    /// `HTTP/1.1`
+    Http11,
+}
+
+/// A run of bytes in the buffer that held the head: `start <= end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u16,
+    /// Offset after the last byte.
+    pub end: u16,
+}
+
+// Every offset in a head fits a span.
+const _: () = assert!(limits::HEAD_BYTES_MAX <= u16::MAX as usize);
+
+impl Span {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a head is shorter than 2^16 bytes")]
+    pub(super) const fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u16, end: end as u16 }
+    }
+
+    /// Its bytes in `buf`, the buffer that was parsed; none if `buf` is another, shorter one.
+    #[inline]
+    #[must_use]
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        buf.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
+    }
+
+    /// Bytes in it.
+    #[inline]
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.end as usize - self.start as usize
+    }
+
+    /// Whether it holds no byte.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// A request's head, as offsets into the buffer it was parsed from (which may since have moved).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// Whether the client means to send another request on this connection.
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub expect_continue: bool,
+    /// How the end of the body is found.
+    pub body: Framing,
+    /// The whole target.
+    pub target: Span,
+    /// The target's path, percent-encoded. Empty in absolute form without a path: it means `/`.
+    /// For `OPTIONS *` it is `*`.
+    pub path: Span,
+    /// What follows the first `?`, possibly nothing.
+    pub query: Span,
+    /// Bytes of the head, the empty line included, and any empty line before the request line.
+    pub head_len: usize,
+    /// Offset of the first header line.
+    headers_start: u16,
+    /// Which known headers are present, and which of them on several lines.
+    present: u32,
+    repeated: u32,
+    /// The first value of each known header; meaningful where `present` says so.
+    values: [Span; KNOWN_COUNT],
+}
+
+impl Head {
+    /// The first value of a known header, without the white space around it.
+    #[inline]
+    #[must_use]
+    pub fn header<'a>(&self, buf: &'a [u8], known: Known) -> Option<&'a [u8]> {
+        self.has(known).then(|| self.values[known as usize].of(buf))
+    }
+
+    /// Whether a known header is present.
+    #[inline]
+    #[must_use]
+    pub const fn has(&self, known: Known) -> bool {
+        self.present & known.bit() != 0
+    }
+
+    /// Whether any header of a set of [`Known::bit`]s is present.
+    #[inline]
+    #[must_use]
+    pub const fn has_any(&self, bits: u32) -> bool {
+        self.present & bits != 0
+    }
+
+    /// Whether a known header is present on more than one line.
+    #[inline]
+    #[must_use]
+    pub const fn is_repeated(&self, known: Known) -> bool {
+        self.repeated & known.bit() != 0
+    }
+
+    /// The values of all lines of a known header, in order.
+    pub fn all<'a>(&self, buf: &'a [u8], known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        // One line needs no second scan.
+        let first = if self.is_repeated(known) { None } else { self.header(buf, known) };
+        let lines = if self.is_repeated(known) { Some(self.lines(buf)) } else { None };
+        let named = move |(name, value): (&'a [u8], &'a [u8])| {
+            name.eq_ignore_ascii_case(known.name()).then_some(value)
+        };
+        first.into_iter().chain(lines.into_iter().flatten().filter_map(named))
+    }
+
+    /// Every header line, known or not: name, and value without the white space around it.
+    #[must_use]
+    pub fn lines<'a>(&self, buf: &'a [u8]) -> Lines<'a> {
+        Lines { rest: buf.get(usize::from(self.headers_start)..self.head_len).unwrap_or_default() }
+    }
+}
+
+/// The header lines of a head that was accepted.
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let colon = self.rest.iter().position(|byte| *byte == b':')?;
+        let end = self.rest.iter().position(|byte| *byte == b'\r')?;
+        let line = self.rest.get(..end)?;
+        let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+        self.rest = self.rest.get(end + 2..)?;
+        Some((name, value.trim_ascii()))
+    }
+}
+
+/// Reads the head at the front of `buf`. None: more bytes are needed, and those here are good.
+///
+/// # Errors
+/// A refusal with 400, 414, 417, 431, 501 or 505. Nothing after it on the connection can be
+/// understood: answer once and close.
+#[inline]
+pub fn parse(buf: &[u8]) -> Result<Option<Head>, Refusal> {
+    let bounded = buf.get(..limits::HEAD_BYTES_MAX).unwrap_or(buf);
+    match scan::dispatch(bounded, Parse) {
+        Ok(head) => Ok(Some(head)),
+        Err(Stop::Refused(refusal)) => Err(refusal),
+        Err(Stop::Incomplete) if buf.len() >= limits::HEAD_BYTES_MAX => Err(HEAD_TOO_LONG),
+        Err(Stop::Incomplete) => Ok(None),
+    }
+}
+
+pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(Status::HeadersTooLarge, "head is too long");
+
+/// Why parsing ended without a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The bytes end before the head does.
+    Incomplete,
+    /// The head is wrong.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The parser as work for whichever scanner the processor has.
+pub(super) struct Parse;
+
+impl scan::Work for Parse {
+    type Output = Result<Head, Stop>;
+
+    #[inline(always)]
+    fn run<I: Input>(self, input: I) -> Result<Head, Stop> {
+        let start = skip_empty_line(input.bytes())?;
+        let (method, at) = method(input, start)?;
+        let (target, path, query) = target_bytes(input, at)?;
+        let (version, at) = version(input.bytes(), usize::from(target.end) + 1)?;
+        let mut head = Head {
+            method,
+            version,
+            keep_alive: version == Version::Http11,
+            expect_continue: false,
+            body: Framing::None,
+            target,
+            path,
+            query,
+            head_len: 0,
+            headers_start: Span::new(at, at).start,
+            present: 0,
+            repeated: 0,
+            values: [Span::default(); KNOWN_COUNT],
+        };
+        head.head_len = headers(input, at, &mut head)?;
+        meaning(input.bytes(), &mut head)?;
+        Ok(head)
+    }
+}
+
+/// One empty line before the request line is allowed.
+//= RFC 9112 section 2.2
+#[inline(always)]
+fn skip_empty_line(buf: &[u8]) -> Result<usize, Stop> {
+    match buf {
+        [b'\r', b'\n', ..] => Ok(2),
+        [b'\r', _, ..] => Err(Refusal::bad("bare cr before the request line").into()),
+        [] | [b'\r'] => Err(Stop::Incomplete),
+        _ => Ok(0),
+    }
+}
+
+/// The method, and where the target starts.
+//= RFC 9112 section 3.1
+#[inline(always)]
+fn method<I: Input>(input: I, start: usize) -> Result<(Method, usize), Stop> {
+    let buf = input.bytes();
+    if buf.get(start..start + 4) == Some(b"GET ") {
+        return Ok((Method::Get, start + 4));
+    }
+    let end = input.end_of(start, &NAME);
+    let name = buf.get(start..end).unwrap_or_default();
+    if name.len() > limits::METHOD_BYTES_MAX {
+        return Err(Refusal::new(Status::NotImplemented, "method is too long").into());
+    }
+    let Some(next) = buf.get(end) else { return Err(Stop::Incomplete) };
+    if *next != b' ' || name.is_empty() {
+        return Err(Refusal::bad("method is not a token and one space").into());
+    }
+    let method = match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"PUT" => Method::Put,
+        b"POST" => Method::Post,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
+        b"CONNECT" => {
+            return Err(Refusal::new(Status::NotImplemented, "this is not a proxy").into());
+        }
+        _ => Method::Other,
+    };
+    Ok((method, end + 1))
+}
+
+/// The target, its part before the query, and the query.
+#[inline(always)]
+fn target_bytes<I: Input>(input: I, start: usize) -> Result<(Span, Span, Span), Stop> {
+    let buf = input.bytes();
+    let path_end = input.end_of(start, &PATH);
+    let (query_start, end) = if buf.get(path_end) == Some(&b'?') {
+        (path_end + 1, input.end_of(path_end + 1, &QUERY))
+    } else {
+        (path_end, path_end)
+    };
+    if end - start > limits::TARGET_BYTES_MAX {
+        return Err(Refusal::new(Status::UriTooLong, "target is too long").into());
+    }
+    match buf.get(end) {
+        Some(b' ') if end > start => {}
+        None => return Err(Stop::Incomplete),
+        Some(other) => return Err(target_refusal(*other, end == start).into()),
+    }
+    Ok((Span::new(start, end), Span::new(start, path_end), Span::new(query_start, end)))
+}
+
+#[cold]
+fn target_refusal(byte: u8, empty: bool) -> Refusal {
+    Refusal::bad(match byte {
+        b' ' if empty => "more than one space before the target",
+        b'\r' | b'\n' => "request line without a version",
+        b'#' => "fragment in the target",
+        0x80.. => "byte over 127 in the target",
+        _ => "control byte in the target",
+    })
+}
+
+/// The version, and where the first header line starts.
+//= RFC 9112 section 2.3
+#[inline(always)]
+fn version(buf: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+    if buf.get(start..start + 10) == Some(b"HTTP/1.1\r\n") {
+        return Ok((Version::Http11, start + 10));
+    }
+    other_version(buf, start)
+}
+
+#[inline(never)]
+fn other_version(buf: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+    let given = buf.get(start..).unwrap_or_default();
+    let fits = |(at, byte): (usize, &u8)| match at {
+        5 | 7 => byte.is_ascii_digit(),
+        _ => b"HTTP/-.-".get(at) == Some(byte),
+    };
+    if !given.iter().take(8).enumerate().all(fits) {
+        return Err(Refusal::bad("version is not http/ and two digits").into());
+    }
+    let version = match given.get(5..8) {
+        Some(b"1.1") => Version::Http11,
+        Some(b"1.0") => Version::Http10,
+        Some(_) => {
+            let reason = "version is not http/1.0 or http/1.1";
+            return Err(Refusal::new(Status::VersionNotSupported, reason).into());
+        }
+        None => return Err(Stop::Incomplete),
+    };
+    match given.get(8..).unwrap_or_default() {
+        [b'\r', b'\n', ..] => Ok((version, start + 10)),
+        [] | [b'\r'] => Err(Stop::Incomplete),
+        _ => Err(Refusal::bad("request line does not end with crlf").into()),
+    }
+}
+
+/// Checks every header line, notes the known ones, and gives the end of the head.
+//= RFC 9112 section 5
+#[inline(always)]
+fn headers<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, Stop> {
+    let buf = input.bytes();
+    let mut at = start;
+    for _ in 0..limits::HEADERS_MAX {
+        let colon = input.end_of(at, &NAME);
+        if buf.get(colon) != Some(&b':') || colon == at {
+            return end_of_head(buf, at, colon);
+        }
+        let end = input.value_end(colon + 1);
+        if buf.get(end..end + 2) != Some(b"\r\n") {
+            return Err(line_end(buf, end));
+        }
+        if let Some(known) = Known::find(input, at, colon) {
+            head.repeated |= head.present & known.bit();
+            if !head.has(known) {
+                head.present |= known.bit();
+                head.values[known as usize] = trimmed(buf, colon + 1, end);
+            }
+        }
+        at = end + 2;
+    }
+    match buf.get(at) {
+        None => Err(Stop::Incomplete),
+        Some(b'\r') => end_of_head(buf, at, at),
+        Some(_) => Err(Refusal::new(Status::HeadersTooLarge, "too many headers").into()),
+    }
+}
+
+/// What stands where a header name and its colon should: the empty line, nothing yet, or a fault.
+#[inline(never)]
+fn end_of_head(buf: &[u8], at: usize, name_end: usize) -> Result<usize, Stop> {
+    let reason = match (buf.get(name_end), name_end == at) {
+        (None, _) => return Err(Stop::Incomplete),
+        (Some(b'\r'), true) => match buf.get(at + 1) {
+            Some(b'\n') => return Ok(at + 2),
+            None => return Err(Stop::Incomplete),
+            Some(_) => "bare cr after the headers",
+        },
+        (Some(b'\n'), true) => "bare lf ends the headers",
+        (Some(b' ' | b'\t'), true) => "white space before a header name",
+        (Some(b' ' | b'\t'), false) => "white space before a colon",
+        (Some(b'\r' | b'\n'), false) => "header line without a colon",
+        (Some(b':'), _) => "empty header name",
+        (Some(_), _) => "header name is not a token",
+    };
+    Err(Refusal::bad(reason).into())
+}
+
+/// What stands where a header line's CRLF should.
+#[cold]
+fn line_end(buf: &[u8], end: usize) -> Stop {
+    let reason = match (buf.get(end), buf.get(end + 1)) {
+        (None, _) | (Some(b'\r'), None) => return Stop::Incomplete,
+        (Some(b'\r'), _) => "bare cr in a header line",
+        (Some(b'\n'), _) => "bare lf ends a header line",
+        _ => "control byte in a header value",
+    };
+    Refusal::bad(reason).into()
+}
+
+/// The span of a value without the white space around it.
+#[inline(always)]
+fn trimmed(buf: &[u8], mut start: usize, mut end: usize) -> Span {
+    while start < end && matches!(buf.get(start), Some(b' ' | b'\t')) {
+        start += 1;
+    }
+    while start < end && matches!(buf.get(end - 1), Some(b' ' | b'\t')) {
+        end -= 1;
+    }
+    Span::new(start, end)
+}
+
+/// Decides what the headers mean together: target form, host, framing, persistence, expectation.
+#[inline(always)]
+fn meaning(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
+    const LENGTHS: u32 = Known::ContentLength.bit() | Known::TransferEncoding.bit();
+    const RARE: u32 = LENGTHS | Known::Expect.bit();
+
+    let (path, authority) = target::form(buf, head.method, head.target, head.path)?;
+    head.path = path;
+    host(buf, head, authority)?;
+    if head.has(Known::Connection) {
+        head.keep_alive = persists(buf, head);
+    } else {
+        head.keep_alive = head.version == Version::Http11;
+    }
+    if head.present & RARE != 0 {
+        body(buf, head)?;
+    }
+    Ok(())
+}
+
+//= RFC 9112 section 3.2
+#[inline(always)]
+fn host(buf: &[u8], head: &Head, authority: Option<Span>) -> Result<(), Refusal> {
+    if head.is_repeated(Known::Host) {
+        return Err(Refusal::bad("more than one host"));
+    }
+    let Some(value) = head.header(buf, Known::Host) else {
+        if head.version == Version::Http10 {
+            return Ok(());
+        }
+        return Err(Refusal::bad("no host"));
+    };
+    target::host(value)?;
+    match authority {
+        Some(authority) if !authority.of(buf).eq_ignore_ascii_case(value) => {
+            Err(Refusal::bad("host differs from the target's authority"))
+        }
+        _ => Ok(()),
+    }
+}
+
+//= RFC 9112 section 9.3
+#[inline(never)]
+fn persists(buf: &[u8], head: &Head) -> bool {
+    let mut keep_alive = head.version == Version::Http11;
+    for option in head.all(buf, Known::Connection).flat_map(|line| line.split(|b| *b == b',')) {
+        let option = option.trim_ascii();
+        if option.eq_ignore_ascii_case(b"close") {
+            return false;
+        }
+        keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+    }
+    keep_alive
+}
+
+#[inline(never)]
+fn body(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
+    if head.is_repeated(Known::ContentLength) {
+        return Err(Refusal::bad("more than one content-length"));
+    }
+    head.body = framing::decide(
+        head.version,
+        head.header(buf, Known::ContentLength),
+        head.all(buf, Known::TransferEncoding),
+    )?;
+    //= RFC 9110 section 10.1.1
+    let mut expects = false;
+    for value in head.all(buf, Known::Expect) {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::new(
+                Status::ExpectationFailed,
+                "expectation other than 100-continue",
+            ));
+        }
+        expects = true;
+    }
+    head.expect_continue = expects && head.version == Version::Http11 && head.body.has_body();
+    Ok(())
+}

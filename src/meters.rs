@@ -1,0 +1,273 @@
+//! What one shard counts: its thread writes, the control thread reads and renders.
+//!
+//! The table below is the list of all families; a test forbids duplicate names and missing help.
+//! Raw values of histograms are microseconds or milliseconds, as their bounds say; rendering
+//! divides them into seconds.
+//!
+//! **Invariants**: one set per shard, written by that shard's thread only; no label carries
+//! anything that a peer sent.
+
+use crate::sys::meter::BOUNDS;
+
+/// Bounds for latencies, in microseconds: 20 us to 10 s.
+pub const LATENCY_US: [u32; BOUNDS] = [
+    20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000,
+    1_000_000, 2_500_000, 10_000_000,
+];
+
+/// Bounds for the length of one turn of a shard's loop, in microseconds: 5 us to 100 ms.
+pub const TURN_US: [u32; BOUNDS] =
+    [5, 10, 20, 40, 80, 150, 300, 500, 750, 1_000, 1_500, 2_500, 5_000, 10_000, 25_000, 100_000];
+
+/// Bounds for ages and gaps, in milliseconds: 10 ms to 1 h.
+pub const AGE_MS: [u32; BOUNDS] = [
+    10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 6_000, 10_000, 20_000, 60_000, 300_000, 900_000,
+    1_800_000, 3_600_000,
+];
+
+crate::meters! {
+    /// The meters of one shard. Aligned so that no two shards' sets share a cache line (or the
+    /// pair of lines that the prefetcher fetches together).
+    #[repr(align(128))]
+    pub struct ShardMeters;
+
+    "headwater_connections_open", "Client connections open now.", per 1.0 {
+        connections_open: Gauge,
+    }
+    "headwater_connections_accepted_total", "Client connections accepted.", per 1.0 {
+        connections_accepted: Counter,
+    }
+    "headwater_connections_handed_over_total",
+    "Accepted connections handed to a less loaded shard.", per 1.0 {
+        connections_handed_over: Counter,
+    }
+    "headwater_connections_refused_total",
+    "Connections closed at once because a limit was reached.", per 1.0 {
+        connections_refused: Counter,
+    }
+    "headwater_requests_total", "Requests whose head was complete, by method.", per 1.0 {
+        requests_get: Counter ["method=\"get\""],
+        requests_head: Counter ["method=\"head\""],
+        requests_put: Counter ["method=\"put\""],
+        requests_delete: Counter ["method=\"delete\""],
+        requests_options: Counter ["method=\"options\""],
+        requests_other: Counter ["method=\"other\""],
+    }
+    "headwater_responses_total", "Final responses, by class of status.", per 1.0 {
+        responses_2xx: Counter ["class=\"2xx\""],
+        responses_3xx: Counter ["class=\"3xx\""],
+        responses_4xx: Counter ["class=\"4xx\""],
+        responses_5xx: Counter ["class=\"5xx\""],
+    }
+    "headwater_responses_by_code_total",
+    "Final responses with the status codes worth watching.", per 1.0 {
+        responses_200: Counter ["code=\"200\""],
+        responses_206: Counter ["code=\"206\""],
+        responses_304: Counter ["code=\"304\""],
+        responses_400: Counter ["code=\"400\""],
+        responses_401: Counter ["code=\"401\""],
+        responses_403: Counter ["code=\"403\""],
+        responses_404: Counter ["code=\"404\""],
+        responses_408: Counter ["code=\"408\""],
+        responses_409: Counter ["code=\"409\""],
+        responses_412: Counter ["code=\"412\""],
+        responses_413: Counter ["code=\"413\""],
+        responses_416: Counter ["code=\"416\""],
+        responses_431: Counter ["code=\"431\""],
+        responses_503: Counter ["code=\"503\""],
+        responses_507: Counter ["code=\"507\""],
+    }
+    "headwater_received_bytes_total", "Bytes received from clients, heads included.", per 1.0 {
+        received_bytes: Counter,
+    }
+    "headwater_sent_bytes_total",
+    "Bytes handed to the kernel for clients, heads included, by way.", per 1.0 {
+        sent_bytes_copy: Counter ["way=\"copy\""],
+        sent_bytes_zc: Counter ["way=\"zc\""],
+    }
+    "headwater_sends_total", "Send operations completed, by way.", per 1.0 {
+        sends_copy: Counter ["way=\"copy\""],
+        sends_zc: Counter ["way=\"zc\""],
+    }
+    "headwater_sends_zc_copied_total",
+    "Zero-copy sends of which the kernel reported that it copied after all.", per 1.0 {
+        zc_copied: Counter,
+    }
+    "headwater_routes_demoted_total",
+    "Connections that went from zero-copy to copying sends.", per 1.0 {
+        zc_demotions: Counter,
+    }
+    "headwater_request_duration_seconds",
+    "From a request's first byte to the last byte of its answer handed to the kernel.",
+    per 1_000_000.0 {
+        request_duration: Histogram(&LATENCY_US),
+    }
+    "headwater_turnaround_seconds",
+    "From the end of a request's head to the first byte of its answer handed to the kernel.",
+    per 1_000_000.0 {
+        turnaround: Histogram(&LATENCY_US),
+    }
+    "headwater_object_age_seconds", "Age of objects at the moment they are read.", per 1_000.0 {
+        object_age: Histogram(&AGE_MS),
+    }
+    "headwater_ingest_gap_seconds",
+    "Between the completions of consecutive uploads into one folder, seen by its owner.",
+    per 1_000.0 {
+        ingest_gap: Histogram(&AGE_MS),
+    }
+    "headwater_objects", "Objects that the shard owns.", per 1.0 {
+        objects: Gauge,
+    }
+    "headwater_folders", "Folders that the shard owns.", per 1.0 {
+        folders: Gauge,
+    }
+    "headwater_objects_growing", "Objects that are readable while they arrive.", per 1.0 {
+        objects_growing: Gauge,
+    }
+    "headwater_objects_expired_total", "Objects removed because their time was over.", per 1.0 {
+        objects_expired: Counter,
+    }
+    "headwater_arena_used_bytes", "Arena bytes that hold objects and uploads.", per 1.0 {
+        arena_used_bytes: Gauge,
+    }
+    "headwater_arena_drawn_bytes",
+    "Arena bytes in slots that the shard has drawn from the pool, used or not.", per 1.0 {
+        arena_drawn_bytes: Gauge,
+    }
+    "headwater_arena_pinned_bytes",
+    "Arena bytes of replaced or deleted objects that answers under way still hold.", per 1.0 {
+        arena_pinned_bytes: Gauge,
+    }
+    "headwater_uploads_total", "Uploads, by what became of them.", per 1.0 {
+        uploads_begun: Counter ["state=\"begun\""],
+        uploads_completed: Counter ["state=\"completed\""],
+        uploads_aborted: Counter ["state=\"aborted\""],
+        uploads_superseded: Counter ["state=\"superseded\""],
+    }
+    "headwater_leases_held", "Leases that the shard holds on other shards' objects.", per 1.0 {
+        leases_held: Gauge,
+    }
+    "headwater_leases_total", "Lease traffic, by event.", per 1.0 {
+        leases_granted: Counter ["event=\"granted\""],
+        leases_recalled: Counter ["event=\"recalled\""],
+        leases_evicted: Counter ["event=\"evicted\""],
+    }
+    "headwater_asks_total", "Asks sent to other shards, and those refused for room.", per 1.0 {
+        asks_sent: Counter ["state=\"sent\""],
+        asks_refused: Counter ["state=\"refused\""],
+    }
+    "headwater_mailbox_messages", "Messages from other shards that wait to be read.", per 1.0 {
+        mailbox_messages: Gauge,
+    }
+    "headwater_ring_enters_total", "System calls into the ring.", per 1.0 {
+        ring_enters: Counter,
+    }
+    "headwater_ring_completions_total", "Completions reaped from the ring.", per 1.0 {
+        ring_completions: Counter,
+    }
+    "headwater_ring_overflows_total",
+    "Turns that found the ring's completion queue overflown.", per 1.0 {
+        ring_cq_overflows: Counter,
+    }
+    "headwater_ring_submission_full_total",
+    "Times the submission queue was full and had to be flushed early.", per 1.0 {
+        ring_sq_full: Counter,
+    }
+    "headwater_turn_duration_seconds",
+    "Work of one turn of the shard's loop, without waiting.", per 1_000_000.0 {
+        turn_duration: Histogram(&TURN_US),
+    }
+    "headwater_access_log_dropped_total",
+    "Access log lines dropped because the log thread was behind.", per 1.0 {
+        access_log_dropped: Counter,
+    }
+}
+
+impl ShardMeters {
+    /// Counts a final response under its class and, where the code is watched, its code.
+    #[inline]
+    pub fn count_response(&self, status: u16) {
+        match status {
+            200..=299 => self.responses_2xx.bump(),
+            300..=399 => self.responses_3xx.bump(),
+            400..=499 => self.responses_4xx.bump(),
+            _ => self.responses_5xx.bump(),
+        }
+        let code = match status {
+            200 => &self.responses_200,
+            206 => &self.responses_206,
+            304 => &self.responses_304,
+            400 => &self.responses_400,
+            401 => &self.responses_401,
+            403 => &self.responses_403,
+            404 => &self.responses_404,
+            408 => &self.responses_408,
+            409 => &self.responses_409,
+            412 => &self.responses_412,
+            413 => &self.responses_413,
+            416 => &self.responses_416,
+            431 => &self.responses_431,
+            503 => &self.responses_503,
+            507 => &self.responses_507,
+            _ => return,
+        };
+        code.bump();
+    }
+}
+
+// A set fills whole pairs of cache lines.
+const _: () = assert!(size_of::<ShardMeters>().is_multiple_of(128));
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::sys::meter::{Kind, Reading};
+
+    #[test]
+    fn families_have_distinct_names_help_and_one_kind() {
+        let meters = ShardMeters::new();
+        let mut names = HashSet::new();
+        for family in ShardMeters::FAMILIES {
+            assert!(names.insert(family.name), "{} is declared twice", family.name);
+            assert!(family.name.starts_with("headwater_"), "{}", family.name);
+            assert!(family.help.len() > 10 && family.help.ends_with('.'), "{}", family.name);
+            assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter);
+            let mut labels = HashSet::new();
+            for series in family.series {
+                assert!(labels.insert(series.labels), "{} {}", family.name, series.labels);
+                let kind = match (series.read)(&meters) {
+                    Reading::Count(_) => Kind::Counter,
+                    Reading::Level(_) => Kind::Gauge,
+                    Reading::Sizes(_) => Kind::Histogram,
+                };
+                assert_eq!(kind, family.kind, "{}", family.name);
+            }
+            assert!(labels.len() == 1 || !labels.contains(""), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn histograms_end_in_a_base_unit() {
+        for family in ShardMeters::FAMILIES.iter().filter(|f| f.kind == Kind::Histogram) {
+            assert!(family.name.ends_with("_seconds"), "{}", family.name);
+            assert!(family.divisor > 1.0, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn responses_are_counted_by_class_and_code() {
+        let meters = ShardMeters::new();
+        for status in [200, 206, 204, 304, 404, 405, 507, 599] {
+            meters.count_response(status);
+        }
+        assert_eq!(meters.responses_2xx.value(), 3);
+        assert_eq!(meters.responses_3xx.value(), 1);
+        assert_eq!(meters.responses_4xx.value(), 2);
+        assert_eq!(meters.responses_5xx.value(), 2);
+        assert_eq!(meters.responses_404.value(), 1);
+        assert_eq!(meters.responses_507.value(), 1);
+        assert_eq!(meters.responses_503.value(), 0);
+    }
+}

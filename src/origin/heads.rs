@@ -1,0 +1,83 @@
+//! Heads of answers: the part that is rendered once per object, and the part per answer.
+
+use crate::http::date;
+use crate::http::request::Version;
+use crate::http::response::{Status, Writer};
+
+/// Lines that let any web page read (fetch standard, section 3.2.3).
+pub const CORS_READ: &[u8] =
+    b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n";
+
+/// What an object's head is rendered from.
+pub struct ObjectHead<'a> {
+    /// Strong entity tag with its quotes.
+    pub etag: &'a [u8],
+    /// Value of Content-Type.
+    pub content_type: &'a [u8],
+    /// Value of Cache-Control.
+    pub cache_control: &'a [u8],
+    /// Last-Modified, as Unix time.
+    pub modified_s: u64,
+    /// Bytes of the body where they are known.
+    pub length: Option<u64>,
+    /// Whether web pages may read the answer.
+    pub cors: bool,
+}
+
+/// Longest rendered object head: three values of a head's size at most, and the fixed lines.
+const OBJECT_HEAD_BYTES_MAX: usize = crate::limits::HEAD_BYTES_MAX + 1024;
+
+impl ObjectHead<'_> {
+    /// The header lines of a plain 200 without status line, Date and Connection.
+    pub fn render(&self) -> Box<[u8]> {
+        let mut out = vec![0; OBJECT_HEAD_BYTES_MAX];
+        let mut writer = Writer::new(&mut out);
+        writer.header(b"Content-Type", self.content_type);
+        if let Some(length) = self.length {
+            writer.header_u64(b"Content-Length", length);
+        }
+        self.validators(&mut writer);
+        writer.raw(b"Accept-Ranges: bytes\r\n");
+        let len = writer.finish().expect("stored header values are bounded by the request head");
+        out.truncate(len);
+        out.into_boxed_slice()
+    }
+
+    /// ETag, Last-Modified, Cache-Control and the CORS lines: what 206 and 304 repeat
+    /// (RFC 9110 sections 15.3.7 and 15.4.5).
+    pub fn validators(&self, writer: &mut Writer<'_>) {
+        writer.header(b"ETag", self.etag);
+        writer.header(b"Last-Modified", &date::format(self.modified_s));
+        writer.header(b"Cache-Control", self.cache_control);
+        if self.cors {
+            writer.raw(CORS_READ);
+        }
+    }
+}
+
+/// What every answer says of itself besides its status.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The request's version.
+    pub version: Version,
+    /// Whether the connection goes on after this answer.
+    pub keep_alive: bool,
+}
+
+impl Manner {
+    /// The Connection line where one is needed (RFC 9112 section 9.3).
+    #[inline]
+    pub fn connection_line(self) -> &'static [u8] {
+        match (self.keep_alive, self.version) {
+            (false, _) => b"Connection: close\r\n",
+            (true, Version::Http10) => b"Connection: keep-alive\r\n",
+            (true, Version::Http11) => b"",
+        }
+    }
+}
+
+/// Status line and Date of an answer.
+pub fn begin(writer: &mut Writer<'_>, status: Status, date: &[u8; date::DATE_BYTES]) {
+    writer.status(status);
+    writer.header(b"Date", date);
+}

@@ -1,0 +1,131 @@
+//! Listings: `GET /?Path=&MaxResults=&NextToken=` answers one level of a folder in name order.
+
+use std::io::Write as _;
+
+use crate::http::date;
+use crate::limits::LIST_ITEMS_MAX;
+use crate::store::message::Item;
+
+use super::key;
+use super::query;
+
+/// What a listing asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The folder, without slashes at its ends; empty is the root.
+    pub folder: Box<[u8]>,
+    /// Names after this one.
+    pub after: Box<[u8]>,
+    /// At most how many.
+    pub count_max: usize,
+}
+
+/// Reads the query of a listing.
+///
+/// # Errors
+/// A sentence for the 400.
+pub fn wanted(query: &[u8]) -> Result<Wanted, &'static str> {
+    let folder = query::value(query, b"Path").unwrap_or_default();
+    let folder = folder.strip_prefix(b"/").unwrap_or(&folder);
+    let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+    if !folder.is_empty() {
+        key::check(folder).map_err(key::Fault::reason)?;
+    }
+    let count_max = match query::value(query, b"MaxResults") {
+        None => LIST_ITEMS_MAX,
+        Some(value) => query::number(&value)
+            .and_then(|count| usize::try_from(count).ok())
+            .filter(|count| (1..=LIST_ITEMS_MAX).contains(count))
+            .ok_or("MaxResults is not a number from 1 to 1000")?,
+    };
+    let after = query::value(query, b"NextToken").unwrap_or_default();
+    Ok(Wanted { folder: folder.into(), after: after.into_owned().into(), count_max })
+}
+
+/// The JSON of a listing: `Items` and, when more follow, `NextToken` (the last name).
+pub fn render(items: &[Item], more: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + items.len() * 256);
+    out.extend_from_slice(b"{\"Items\":[");
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        render_item(item, &mut out);
+    }
+    out.push(b']');
+    if let Some(last) = items.last().filter(|_| more) {
+        out.extend_from_slice(b",\"NextToken\":");
+        string(&last.name, &mut out);
+    }
+    out.extend_from_slice(b"}\n");
+    out
+}
+
+fn render_item(item: &Item, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"Name\":");
+    string(&item.name, out);
+    let Some(record) = &item.object else {
+        out.extend_from_slice(b",\"Type\":\"FOLDER\"}");
+        return;
+    };
+    out.extend_from_slice(b",\"Type\":\"OBJECT\",\"ETag\":");
+    // The listing shows tags without their quotes.
+    let tag = record.etag.strip_prefix(b"\"").unwrap_or(&record.etag);
+    string(tag.strip_suffix(b"\"").unwrap_or(tag), out);
+    let modified = date::format(record.modified_s);
+    out.extend_from_slice(b",\"LastModified\":");
+    string(&modified, out);
+    out.extend_from_slice(b",\"ContentType\":");
+    string(&record.content_type, out);
+    if let Some(whole) = record.whole() {
+        write!(out, ",\"ContentLength\":{}", whole.length).expect("a Vec grows");
+    }
+    out.push(b'}');
+}
+
+/// A JSON string; bytes that are not UTF-8 become U+FFFD.
+fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(bytes);
+    serde_json::to_writer(out, text.as_ref()).expect("a string is always JSON, a Vec grows");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::object::{Body, NEVER, Record, Whole};
+
+    #[test]
+    fn a_listing_is_json_with_the_last_name_as_token() {
+        let record = Record {
+            key: b"live/a\"b.ts"[..].into(),
+            etag: b"\"tag\""[..].into(),
+            content_type: b"video/mp2t"[..].into(),
+            cache_control: b"max-age=1"[..].into(),
+            modified_s: 0,
+            stored_ms: 0,
+            expires_ms: NEVER,
+            body: Body::Whole(Whole { length: 7, extents: [].into(), head: [].into() }),
+        };
+        let items = [
+            Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record)) },
+            Item { name: b"folder"[..].into(), object: None },
+        ];
+        let json: serde_json::Value = serde_json::from_slice(&render(&items, true)).unwrap();
+        assert_eq!(json["NextToken"], "folder");
+        assert_eq!(json["Items"][0]["Name"], "a\"b.ts");
+        assert_eq!(json["Items"][0]["ETag"], "tag");
+        assert_eq!(json["Items"][0]["ContentLength"], 7);
+        assert_eq!(json["Items"][1]["Type"], "FOLDER");
+    }
+
+    #[test]
+    fn the_query_is_checked() {
+        let wanted_all = wanted(b"").unwrap();
+        assert_eq!((wanted_all.folder.len(), wanted_all.count_max), (0, 1000));
+        assert_eq!(&*wanted(b"Path=/live/a/&MaxResults=2").unwrap().folder, b"live/a");
+        assert!(wanted(b"MaxResults=0").is_err());
+        assert!(wanted(b"Path=a//b").is_err());
+    }
+}

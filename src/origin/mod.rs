@@ -1,0 +1,17 @@
+//! What a request means: keys, credentials, and the answers to GET, PUT, DELETE and listings.
+//!
+//! Sans-IO: requests and records in, decisions and rendered heads out. Waiting, sending and the
+//! store's protocol belong to the shard.
+//!
+//! Invariants: nothing here reads a clock, a socket or the store; the query is never part of a
+//! key; every error answer carries a short JSON body and a cache age.
+
+pub mod auth;
+pub mod errors;
+pub mod heads;
+pub mod key;
+pub mod list;
+pub mod query;
+pub mod read;
+pub mod time;
+pub mod write;

@@ -1,0 +1,115 @@
+//! PUT, POST and DELETE: what a write means before its first byte is stored.
+
+use crate::http::framing::Framing;
+use crate::http::known::Known;
+use crate::http::request::Head;
+use crate::http::response::Status;
+use crate::media::types::{self, Class};
+use crate::media::{self, CacheAge};
+use crate::store::message::Guard;
+
+use super::query;
+
+/// What the paths' rules of the configuration say about one key.
+#[derive(Clone, Debug, Default)]
+pub struct PathDefaults {
+    /// Milliseconds after which objects are absent.
+    pub ttl_ms: Option<u64>,
+    /// Cache-Control when the upload brings none.
+    pub cache_control: Option<Box<[u8]>>,
+}
+
+/// What an upload's head asks for.
+#[derive(Debug)]
+pub struct Intent {
+    /// Type as sent, or by extension.
+    pub content_type: Box<[u8]>,
+    /// Cache-Control as sent or by rule; otherwise it depends on the body.
+    pub cache_control: Option<Box<[u8]>>,
+    /// What the object is to a player.
+    pub class: Class,
+    /// Time to live in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// Preconditions.
+    pub guard: Guard,
+    /// Content-Length where there is one.
+    pub declared: Option<u64>,
+    /// Whether the object may be read while it arrives.
+    pub stream: bool,
+}
+
+/// A time to live of more than this is a mistake: ten years, in seconds.
+const TTL_S_MAX: u64 = 315_360_000;
+
+/// A write that cannot be served: status and sentence.
+pub type Fault = (Status, &'static str);
+
+/// Reads an upload's head.
+///
+/// # Errors
+/// 400 for a bad `ttl_seconds`, 411 without a framing, 413 above `object_bytes_max`.
+pub fn intent(
+    head: &Head,
+    bytes: &[u8],
+    key: &[u8],
+    defaults: &PathDefaults,
+    object_bytes_max: u64,
+) -> Result<Intent, Fault> {
+    let declared = match head.body {
+        Framing::None => {
+            let reason = "an upload needs Content-Length or Transfer-Encoding: chunked";
+            return Err((Status::LengthRequired, reason));
+        }
+        Framing::Length(length) if length > object_bytes_max => {
+            return Err((Status::ContentTooLarge, "the object is larger than the limit"));
+        }
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    let content_type = content_type(head.header(bytes, Known::ContentType), key);
+    let class = types::class(key, content_type);
+    let sent_age = head.header(bytes, Known::CacheControl).filter(|value| !value.is_empty());
+    Ok(Intent {
+        class,
+        ttl_ms: ttl_ms(head.query.of(bytes), defaults)?,
+        guard: guard(head, bytes),
+        declared,
+        // Manifests are always atomic; the store sees to replacements.
+        stream: declared.is_none() && class == Class::Segment,
+        cache_control: sent_age.map(Box::from).or_else(|| defaults.cache_control.clone()),
+        content_type: content_type.into(),
+    })
+}
+
+/// Cache-Control of an object whose upload and path say nothing of it.
+pub fn default_cache_control(class: Class, body: Option<&[u8]>) -> CacheAge {
+    media::cache_control(class, body)
+}
+
+fn content_type<'a>(sent: Option<&'a [u8]>, key: &[u8]) -> &'a [u8] {
+    const FALLBACK: &[u8] = b"application/octet-stream";
+    match sent {
+        Some(sent) if !types::is_vague(sent) => sent,
+        _ => types::of_extension(key).map_or(FALLBACK, str::as_bytes),
+    }
+}
+
+fn ttl_ms(query: &[u8], defaults: &PathDefaults) -> Result<Option<u64>, Fault> {
+    const REASON: &str = "ttl_seconds is not a number of seconds from 1 to 315360000";
+    let Some(value) = query::value(query, b"ttl_seconds") else { return Ok(defaults.ttl_ms) };
+    match query::number(&value) {
+        Some(seconds) if (1..=TTL_S_MAX).contains(&seconds) => Ok(Some(seconds * 1000)),
+        _ => Err((Status::BadRequest, REASON)),
+    }
+}
+
+/// The preconditions of a write, several lines joined (RFC 9110 section 5.3).
+pub fn guard(head: &Head, bytes: &[u8]) -> Guard {
+    let joined = |known| {
+        head.has(known).then(|| {
+            let lines: Vec<&[u8]> = head.all(bytes, known).collect();
+            lines.join(&b", "[..]).into_boxed_slice()
+        })
+    };
+    Guard { if_match: joined(Known::IfMatch), if_none_match: joined(Known::IfNoneMatch) }
+}

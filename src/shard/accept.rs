@@ -1,0 +1,57 @@
+//! New connections: taken, balanced between shards, or turned away.
+
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use super::{Envelope, Shard, conn};
+use crate::limits;
+use crate::sys::net;
+
+/// What a connection beyond the limit is told.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+    Cache-Control: max-age=1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+
+impl Shard {
+    /// Serves the connections accepted since the last turn.
+    pub(super) fn accept_new(self: &Rc<Self>) {
+        let mut accepted = Vec::new();
+        self.reactor.accepted(&mut accepted);
+        for (_, fd) in accepted {
+            self.place(fd);
+        }
+        self.mailbox.bells().report(self.id, self.reactor.connections());
+    }
+
+    /// Keeps the connection, or hands it to the least loaded shard when this one is well above.
+    fn place(self: &Rc<Self>, fd: RawFd) {
+        if self.is_draining() {
+            net::turn_away(fd, TURNED_AWAY);
+            return;
+        }
+        let own = self.reactor.connections();
+        let (least, load) = self.mailbox.bells().least_loaded();
+        let slack = limits::BALANCE_SLACK_MIN.max(load / 8);
+        if least != self.id && own > load + slack {
+            let bells = self.mailbox.bells();
+            bells.report(least, load + 1);
+            self.mailbox.send(least, Envelope::Connection(net::own(fd)), &self.reactor);
+            return;
+        }
+        self.spawn(fd);
+    }
+
+    /// Starts the task of a connection; beyond the limit an idle one gives way, else this one.
+    pub(super) fn spawn(self: &Rc<Self>, fd: RawFd) {
+        let open = self.reactor.connections();
+        if open >= self.settings.connections_max {
+            let made_room = self.reactor.evict_idle();
+            let hard_max = self.settings.connections_max + limits::CONNECTIONS_OVER_MAX;
+            if !made_room || open >= hard_max {
+                net::turn_away(fd, TURNED_AWAY);
+                return;
+            }
+        }
+        let socket = self.reactor.adopt(fd);
+        self.reactor.tasks.spawn(conn::run(self.clone(), socket));
+    }
+}

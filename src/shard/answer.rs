@@ -1,0 +1,242 @@
+//! How answers leave: one send after the other, each bounded, slow readers cut off.
+
+use std::rc::Rc;
+
+use super::Tx;
+use super::conn::{Conn, Gone, Then};
+use crate::http::request::{Head, Method};
+use crate::http::response::Status;
+use crate::limits;
+use crate::origin::errors::{self, Bare};
+use crate::origin::heads::Manner;
+use crate::store::Held;
+use crate::store::object::Whole;
+use crate::sys::extent::Extent;
+use crate::sys::net;
+use crate::sys::reactor::Interrupt;
+use crate::sys::send::{Keep, SendBuffer, SendId};
+
+/// A part of a held body that is still to be sent.
+pub(super) struct Cursor {
+    pub(super) held: Rc<Held>,
+    /// Next byte of the body.
+    pub(super) at: u64,
+    /// One past the last byte to send.
+    pub(super) end: u64,
+}
+
+impl Cursor {
+    /// The next contiguous run: extent, offset in it, bytes (at most `bytes_max`).
+    fn run(&self, bytes_max: u64) -> Option<(Extent, u32, u32)> {
+        let whole = self.held.record.whole()?;
+        run_of(whole, self.at, self.end, bytes_max)
+    }
+
+    fn left(&self) -> u64 {
+        self.end - self.at
+    }
+}
+
+/// The run of a body that begins at byte `at`.
+fn run_of(whole: &Whole, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u32, u32)> {
+    let mut skipped = 0u64;
+    for &extent in &whole.extents {
+        let len = u64::from(extent.len);
+        if at < skipped + len {
+            let offset = at - skipped;
+            let bytes = (len - offset).min(end - at).min(bytes_max);
+            let narrow = |value: u64| u32::try_from(value).expect("within one extent");
+            return (bytes > 0).then(|| (extent, narrow(offset), narrow(bytes)));
+        }
+        skipped += len;
+    }
+    None
+}
+
+impl Conn {
+    /// Sends an assembled buffer and then the body behind it.
+    pub(super) async fn transmit(
+        &mut self,
+        mut buffer: Box<SendBuffer>,
+        mut body: Option<Cursor>,
+    ) -> Result<(), Gone> {
+        if self.mute {
+            self.shard.reactor.recycle(buffer);
+            return Ok(());
+        }
+        let zero_copy = body.as_ref().is_some_and(|cursor| self.by_zero_copy(cursor));
+        loop {
+            if let Some(cursor) = body.as_mut().filter(|_| !zero_copy) {
+                self.fill(&mut buffer, cursor);
+            }
+            let keep: Keep = body.as_ref().map(|cursor| cursor.held.clone() as Rc<_>);
+            self.send(buffer, keep).await?;
+            match &mut body {
+                Some(cursor) if cursor.left() > 0 && zero_copy => {
+                    return self.transmit_zero_copy(body).await;
+                }
+                Some(cursor) if cursor.left() > 0 => buffer = self.shard.reactor.send_buffer(),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Adds runs of the body to the buffer, up to the bound of one send.
+    fn fill(&self, buffer: &mut SendBuffer, cursor: &mut Cursor) {
+        let arena = self.shard.reactor.arena();
+        let bytes_max = u64::from(limits::SEND_BYTES_MAX);
+        let mut left = bytes_max.saturating_sub(buffer.len() as u64);
+        while buffer.runs_left() > 0 {
+            let Some((extent, at, len)) = cursor.run(left) else { return };
+            buffer.push_arena(arena, extent, at, len);
+            cursor.at += u64::from(len);
+            left -= u64::from(len);
+        }
+    }
+
+    fn by_zero_copy(&self, cursor: &Cursor) -> bool {
+        let settings = &self.shard.settings;
+        let large = cursor.left() >= settings.zero_copy_bytes_min;
+        match settings.tx {
+            Tx::Copy => false,
+            Tx::ZeroCopy => large,
+            // Loopback always copies, and says so only after the fact.
+            Tx::Auto => {
+                large
+                    && !self.shard.reactor.was_copied(self.socket)
+                    && net::peer(self.shard.reactor.fd(self.socket))
+                        .is_some_and(|peer| !peer.ip().is_loopback())
+            }
+        }
+    }
+
+    async fn transmit_zero_copy(&mut self, mut body: Option<Cursor>) -> Result<(), Gone> {
+        let Some(cursor) = &mut body else { return Ok(()) };
+        while let Some(run) = cursor.run(u64::from(limits::SEND_BYTES_MAX)) {
+            let len = run.2;
+            self.shard.reactor.turn_budget(len as usize).await;
+            let keep: Keep = Some(cursor.held.clone() as Rc<_>);
+            match self.shard.reactor.send_zero_copy(self.socket, run, keep) {
+                Ok(send) => self.finish(send, len as usize).await?,
+                // No room to register the slot: the rest goes by copy.
+                Err(_) => break,
+            }
+            cursor.at += u64::from(len);
+        }
+        while cursor.left() > 0 {
+            let mut buffer = self.shard.reactor.send_buffer();
+            self.fill(&mut buffer, cursor);
+            let keep: Keep = Some(cursor.held.clone() as Rc<_>);
+            self.send(buffer, keep).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one buffer and waits for its end.
+    pub(super) async fn send(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> Result<(), Gone> {
+        let len = buffer.len();
+        self.shard.reactor.turn_budget(len).await;
+        let send = self.shard.reactor.send(self.socket, buffer, keep);
+        self.finish(send, len).await
+    }
+
+    async fn finish(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
+        let reactor = &self.shard.reactor;
+        reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::RATE_WINDOW_MS);
+        match reactor.sent(self.socket, send).await {
+            Ok(sent) => whole_or_gone(sent, len),
+            Err(_) => Box::pin(self.finish_slow(send, len)).await,
+        }
+    }
+
+    /// A send that outlived a window: from here on the peer is measured.
+    async fn finish_slow(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
+        let reactor = &self.shard.reactor;
+        let fd = reactor.fd(self.socket);
+        let window_min = self.shard.settings.rate_min_bytes_per_s * limits::RATE_WINDOW_MS / 1000;
+        let mut seen = net::bytes_acknowledged(fd).unwrap_or(0);
+        loop {
+            reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::RATE_WINDOW_MS);
+            match reactor.sent(self.socket, send).await {
+                Ok(sent) => return whole_or_gone(sent, len),
+                Err(Interrupt::Late | Interrupt::Ended(_)) => {}
+            }
+            let now = net::bytes_acknowledged(fd).unwrap_or(seen);
+            if now - seen < window_min || self.shard.is_past_drain() {
+                reactor.cancel_send(send);
+                while reactor.sent(self.socket, send).await.is_err() {}
+                return Err(Gone);
+            }
+            seen = now;
+        }
+    }
+
+    // ---- answers without an object ----
+
+    /// Answers and says whether the connection goes on.
+    pub(super) async fn answer_bare(
+        &mut self,
+        head: &Head,
+        bare: &Bare<'_>,
+        then: Then,
+    ) -> Result<Then, Gone> {
+        let manner = self.manner(head, then);
+        self.input_past_head(head);
+        self.send_bare(bare, manner).await?;
+        Ok(manner.then())
+    }
+
+    /// Answers an error after the request's body has been read past, or ends the connection when
+    /// that is too much (RFC 9110 section 9.3.1; reliability of framing first).
+    pub(super) async fn answer_after_body(
+        &mut self,
+        head: &Head,
+        bare: &Bare<'_>,
+    ) -> Result<Then, Gone> {
+        let manner = self.manner(head, Then::Next);
+        self.input_past_head(head);
+        let then = self.discard_body(head).await?;
+        let manner = Manner { keep_alive: manner.keep_alive && then == Then::Next, ..manner };
+        self.send_bare(bare, manner).await?;
+        Ok(manner.then())
+    }
+
+    pub(super) async fn send_bare(&mut self, bare: &Bare<'_>, manner: Manner) -> Result<(), Gone> {
+        if self.mute {
+            return Ok(());
+        }
+        let mut buffer = self.shard.reactor.send_buffer();
+        let len = errors::write(buffer.space(), bare, &self.shard.date(), manner)
+            .expect("an answer without an object fits a send buffer");
+        buffer.push_own(len);
+        self.send(buffer, None).await
+    }
+
+    /// Uses the head's bytes.
+    #[inline]
+    pub(super) fn input_past_head(&mut self, head: &Head) {
+        self.input.consume(head.head_len, &self.shard.reactor.buffers);
+    }
+}
+
+impl Manner {
+    /// What follows an answer in this manner.
+    pub(super) fn then(self) -> Then {
+        if self.keep_alive { Then::Next } else { Then::Close }
+    }
+}
+
+fn whole_or_gone(sent: i32, len: usize) -> Result<(), Gone> {
+    // MSG_WAITALL: short only when the connection failed or the send was given up.
+    if usize::try_from(sent) == Ok(len) { Ok(()) } else { Err(Gone) }
+}
+
+/// What is answered when no object is there.
+pub(super) fn not_found(head: &Head) -> Bare<'static> {
+    Bare {
+        status: Status::NotFound,
+        message: "no such object",
+        lines: b"",
+        body_allowed: head.method != Method::Head,
+    }
+}

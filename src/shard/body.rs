@@ -1,0 +1,314 @@
+//! Request bodies: received, decoded, written into extents, or read past.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::Shard;
+use super::conn::{Conn, Gone, Then};
+use crate::http::framing::{Chunked, Framing};
+use crate::http::request::Head;
+use crate::http::response::Refusal as BadFraming;
+use crate::limits;
+use crate::media::types::Class;
+use crate::origin::write::Intent;
+use crate::store::growing::Growing;
+use crate::store::message::{Ask, Message, Refusal, Reply, UploadId};
+use crate::sys::extent::{Extent, ShardId};
+use crate::sys::reactor::Interrupt;
+
+/// Why a body did not become an object.
+pub(super) enum BodyFault {
+    /// The peer left in the middle.
+    Gone,
+    /// The chunked coding is broken.
+    Framing(BadFraming),
+    /// Too long a pause, or too few bytes in a window.
+    Slow,
+    /// More than an object may have.
+    TooLarge,
+    /// The owner gives no more room.
+    Refused(Refusal),
+}
+
+/// Writes a body into the extents of its upload.
+pub(super) struct Writer {
+    shard: Rc<Shard>,
+    owner: ShardId,
+    upload: UploadId,
+    extents: Vec<Extent>,
+    growing: Option<Arc<Growing>>,
+    /// Extent being written, and bytes of it that are written.
+    place: usize,
+    at: u32,
+    written: u64,
+    published: u64,
+    digest: Option<Box<Xxh3Default>>,
+    manifest: Option<Vec<u8>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        owner: ShardId,
+        upload: UploadId,
+        extents: Vec<Extent>,
+        growing: Option<Arc<Growing>>,
+        intent: &Intent,
+    ) -> Self {
+        // A growing object's tag was fixed at its start; all others are named by their content.
+        let digest = growing.is_none().then(|| Box::new(Xxh3Default::new()));
+        let manifest = (intent.class == Class::Manifest).then(Vec::new);
+        Self {
+            shard,
+            owner,
+            upload,
+            extents,
+            growing,
+            place: 0,
+            at: 0,
+            written: 0,
+            published: 0,
+            digest,
+            manifest,
+        }
+    }
+
+    /// Bytes written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The content's 128-bit digest.
+    pub(super) fn digest(&mut self) -> u128 {
+        self.digest.as_ref().map_or(0, |digest| digest.digest128())
+    }
+
+    /// The first bytes of a manifest.
+    pub(super) fn manifest(&self) -> Option<&[u8]> {
+        self.manifest.as_deref()
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
+        if self.written + bytes.len() as u64 > self.shard.settings.object_bytes_max {
+            return Err(BodyFault::TooLarge);
+        }
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
+        if let Some(manifest) = &mut self.manifest {
+            let room = limits::MANIFEST_BYTES_MAX - manifest.len();
+            manifest.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        let mut rest = bytes;
+        loop {
+            rest = self.fill(rest);
+            if rest.is_empty() {
+                return Ok(());
+            }
+            // What is written so far is worth reading while the owner looks for room.
+            self.publish();
+            self.extend(rest.len() as u64).await?;
+        }
+    }
+
+    /// Writes into the extents at hand; what did not fit is returned.
+    fn fill<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
+        while let Some(&extent) = self.extents.get(self.place)
+            && !rest.is_empty()
+        {
+            let room = (extent.len - self.at) as usize;
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.shard.reactor.arena().write(extent, self.at, now);
+            self.at += u32::try_from(now.len()).expect("within one extent");
+            self.written += now.len() as u64;
+            rest = later;
+            if self.at == extent.len {
+                self.place += 1;
+                self.at = 0;
+            }
+        }
+        rest
+    }
+
+    async fn extend(&mut self, bytes: u64) -> Result<(), BodyFault> {
+        let ask = Ask::Extend { upload: self.upload, bytes };
+        match self.shard.ask(self.owner, ask).await {
+            Reply::Extended { extents } => {
+                self.extents.extend(extents);
+                Ok(())
+            }
+            Reply::Refused(refusal) => Err(BodyFault::Refused(refusal)),
+            _ => Err(BodyFault::Gone),
+        }
+    }
+
+    /// Lets readers of a growing object see what has been written.
+    fn publish(&mut self) {
+        let Some(growing) = &self.growing else { return };
+        if self.written > self.published {
+            self.published = self.written;
+            growing.advance(self.written);
+            let id = growing.id;
+            growing.drain_watchers(|shard| self.shard.post(shard, Message::Nudge { growing: id }));
+        }
+    }
+}
+
+/// How much of a body is still to come.
+enum Remaining {
+    Bytes(u64),
+    Chunks(Chunked),
+}
+
+impl Remaining {
+    fn of(head: &Head) -> Self {
+        match head.body {
+            Framing::None => Self::Bytes(0),
+            Framing::Length(length) => Self::Bytes(length),
+            Framing::Chunked => Self::Chunks(Chunked::new()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Bytes(left) => *left == 0,
+            Self::Chunks(chunked) => chunked.is_done(),
+        }
+    }
+
+    /// Takes a step: bytes used, and where the body's bytes are among them.
+    fn step(&mut self, unread: &[u8]) -> Result<(usize, std::ops::Range<usize>), BadFraming> {
+        match self {
+            Self::Bytes(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let count = unread.len().min(most);
+                *left -= count as u64;
+                Ok((count, 0..count))
+            }
+            Self::Chunks(chunked) => {
+                let chunk = chunked.decode(unread)?;
+                Ok((chunk.consumed, chunk.data))
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// Receives a request's body into `writer`.
+    pub(super) async fn receive_body(
+        &mut self,
+        head: &Head,
+        writer: &mut Writer,
+    ) -> Result<(), BodyFault> {
+        let mut remaining = Remaining::of(head);
+        if remaining.is_done() {
+            return Ok(());
+        }
+        if head.expect_continue && self.input.is_empty() && !self.mute {
+            self.send_continue().await.map_err(|Gone| BodyFault::Gone)?;
+        }
+        let shard = self.shard.clone();
+        let buffers = &shard.reactor.buffers;
+        let mut window = Window::begin(self);
+        loop {
+            while !self.input.is_empty() {
+                let unread = self.input.unread(buffers);
+                let (used, data) = remaining.step(unread).map_err(BodyFault::Framing)?;
+                writer.write(&unread[data]).await?;
+                self.input.consume(used, buffers);
+                if remaining.is_done() {
+                    return Ok(());
+                }
+            }
+            if shard.reactor.has_input(self.socket) {
+                self.receive_more(&mut window).await?;
+                continue;
+            }
+            writer.publish();
+            // The client's next piece may wait for this acknowledgement (Nagle): send it now.
+            shard.reactor.quick_ack(self.socket);
+            self.receive_more(&mut window).await?;
+        }
+    }
+
+    async fn send_continue(&mut self) -> Result<(), Gone> {
+        let mut buffer = self.shard.reactor.send_buffer();
+        buffer.push_copy(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.send(buffer, None).await
+    }
+
+    async fn receive_more(&mut self, window: &mut Window) -> Result<(), BodyFault> {
+        let shard = self.shard.clone();
+        if !window.holds(self) {
+            return Err(BodyFault::Slow);
+        }
+        let now_ms = shard.reactor.clock.now_ms();
+        shard.reactor.set_deadline(self.socket, now_ms + shard.settings.body_idle_ms);
+        match shard.reactor.receive(self.socket).await {
+            Ok(received) => {
+                self.input.add(received, &shard.reactor.buffers);
+                Ok(())
+            }
+            Err(Interrupt::Late) => Err(BodyFault::Slow),
+            Err(Interrupt::Ended(_)) => Err(BodyFault::Gone),
+        }
+    }
+
+    /// Reads past a request's body, within a bound; beyond it the connection has to end.
+    pub(super) async fn discard_body(&mut self, head: &Head) -> Result<Then, Gone> {
+        let mut remaining = Remaining::of(head);
+        if matches!(remaining, Remaining::Bytes(left) if left > limits::DISCARD_BYTES_MAX) {
+            return Ok(Then::Close);
+        }
+        let shard = self.shard.clone();
+        let buffers = &shard.reactor.buffers;
+        let mut window = Window::begin(self);
+        let mut discarded = 0;
+        while !remaining.is_done() {
+            if self.input.is_empty() {
+                match self.receive_more(&mut window).await {
+                    Ok(()) => {}
+                    Err(BodyFault::Slow) => return Ok(Then::Close),
+                    Err(_) => return Err(Gone),
+                }
+            }
+            let unread = self.input.unread(buffers);
+            let Ok((used, _)) = remaining.step(unread) else { return Ok(Then::Close) };
+            self.input.consume(used, buffers);
+            discarded += used as u64;
+            if discarded > limits::DISCARD_BYTES_MAX {
+                return Ok(Then::Close);
+            }
+        }
+        Ok(Then::Next)
+    }
+}
+
+/// Bytes received in a span of time, against clients that drip.
+struct Window {
+    until_ms: u64,
+    received: u64,
+}
+
+impl Window {
+    fn begin(conn: &Conn) -> Self {
+        let reactor = &conn.shard.reactor;
+        Self {
+            until_ms: reactor.clock.now_ms() + limits::RATE_WINDOW_MS,
+            received: reactor.bytes_received(conn.socket),
+        }
+    }
+
+    /// Whether the peer sent enough in the window that has just ended, if one has.
+    fn holds(&mut self, conn: &Conn) -> bool {
+        if conn.shard.reactor.clock.now_ms() < self.until_ms {
+            return true;
+        }
+        let least = conn.shard.settings.rate_min_bytes_per_s * limits::RATE_WINDOW_MS / 1000;
+        let received = conn.shard.reactor.bytes_received(conn.socket) - self.received;
+        *self = Self::begin(conn);
+        received >= least
+    }
+}

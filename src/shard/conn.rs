@@ -1,0 +1,185 @@
+//! The life of a connection, top to bottom: wait for a head, answer it, again.
+//!
+//! One task each. A connection holds memory only while a request is under way: an idle one has its
+//! future and nothing else. Requests are answered one after the other, so answers are in order
+//! whatever the client pipelines.
+//!
+//! Invariants: this is the only file that ends a connection's task; after a framing error there is
+//! one answer, then the connection ends; a client that stops reading loses its answers but none of
+//! its uploads.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::input::Input;
+use crate::http::framing::Framing;
+use crate::http::request::{self, Head, Method};
+use crate::http::response::{Refusal, Status};
+use crate::limits;
+use crate::origin::errors::{ALLOW, Bare};
+use crate::origin::heads::Manner;
+use crate::sys::reactor::{Close, Interrupt};
+use crate::sys::socket::SocketId;
+
+/// One connection.
+pub(super) struct Conn {
+    pub(super) shard: Rc<Shard>,
+    pub(super) socket: SocketId,
+    pub(super) input: Input,
+    /// The peer no longer takes answers; its uploads are still stored.
+    pub(super) mute: bool,
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The next request.
+    Next,
+    /// The end, after a bounded drain.
+    Close,
+}
+
+/// The connection cannot go on: the peer is gone or too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// What came instead of a head.
+enum NoHead {
+    /// The peer closed, or was idle for too long, between requests.
+    Quiet,
+    /// The head is malformed, too large or too slow.
+    Refused(Refusal),
+}
+
+/// Serves a connection until its end.
+pub(super) async fn run(shard: Rc<Shard>, socket: SocketId) {
+    shard.reactor.begin(socket);
+    let mut conn = Conn { shard, socket, input: Input::default(), mute: false };
+    let how = conn.serve().await;
+    conn.input.clear(&conn.shard.reactor.buffers);
+    conn.shard.reactor.close(socket, how).await;
+}
+
+impl Conn {
+    async fn serve(&mut self) -> Close {
+        loop {
+            let head = match self.head().await {
+                Ok(head) => head,
+                Err(NoHead::Quiet) => return Close::Graceful,
+                Err(NoHead::Refused(refusal)) => {
+                    return Box::pin(self.refuse(refusal)).await;
+                }
+            };
+            match self.exchange(&head).await {
+                Ok(Then::Next) => {}
+                Ok(Then::Close) => return Box::pin(self.linger()).await,
+                Err(Gone) => return Close::Reset,
+            }
+        }
+    }
+
+    /// Waits for the next request's head. Its bytes stay in `input`.
+    async fn head(&mut self) -> Result<Head, NoHead> {
+        let mut begun = false;
+        loop {
+            let reactor = &self.shard.reactor;
+            let unread = self.input.unread(&reactor.buffers);
+            match request::parse(unread) {
+                Ok(Some(head)) => return Ok(head),
+                Ok(None) => {}
+                Err(refusal) => return Err(NoHead::Refused(refusal)),
+            }
+            if self.shard.is_draining() && unread.is_empty() && !reactor.has_input(self.socket) {
+                return Err(NoHead::Quiet);
+            }
+            if !begun || unread.is_empty() {
+                let patience_ms = match unread.is_empty() {
+                    true => self.shard.settings.idle_ms,
+                    false => self.shard.settings.head_ms,
+                };
+                begun = !unread.is_empty();
+                reactor.set_deadline(self.socket, reactor.clock.now_ms() + patience_ms);
+                reactor.set_idle(self.socket, true);
+            }
+            match reactor.receive(self.socket).await {
+                Ok(received) => self.input.add(received, &reactor.buffers),
+                Err(Interrupt::Late) if !self.input.is_empty() => {
+                    let reason = "the request head did not arrive in time";
+                    return Err(NoHead::Refused(Refusal::new(Status::RequestTimeout, reason)));
+                }
+                Err(_) => return Err(NoHead::Quiet),
+            }
+            self.shard.reactor.set_idle(self.socket, false);
+        }
+    }
+
+    /// Answers one request.
+    async fn exchange(&mut self, head: &Head) -> Result<Then, Gone> {
+        match head.method {
+            Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
+            _ => Box::pin(self.exchange_rare(head)).await,
+        }
+    }
+
+    async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
+        match head.method {
+            Method::Get | Method::Head => self.read_with_body(head).await,
+            Method::Put | Method::Post => self.upload(head).await,
+            Method::Delete => self.delete(head).await,
+            Method::Options => self.options(head).await,
+            Method::Other => {
+                let bare = Bare {
+                    status: Status::MethodNotAllowed,
+                    message: "the origin knows GET, HEAD, PUT, POST, DELETE and OPTIONS",
+                    lines: ALLOW,
+                    body_allowed: true,
+                };
+                self.answer_after_body(head, &bare).await
+            }
+        }
+    }
+
+    /// Whether the connection goes on after the answer to this request.
+    #[inline]
+    pub(super) fn manner(&self, head: &Head, then: Then) -> Manner {
+        let keep_alive = head.keep_alive && then == Then::Next && !self.shard.is_draining();
+        Manner { version: head.version, keep_alive }
+    }
+
+    /// One answer after a framing error, then the end.
+    //= RFC 9112 section 9.6
+    async fn refuse(&mut self, refusal: Refusal) -> Close {
+        let manner = Manner { version: request::Version::Http11, keep_alive: false };
+        let bare = Bare {
+            status: refusal.status,
+            message: refusal.reason,
+            lines: b"",
+            body_allowed: true,
+        };
+        match self.send_bare(&bare, manner).await {
+            Ok(()) => self.linger().await,
+            Err(Gone) => Close::Reset,
+        }
+    }
+
+    /// Ends the sending side and drains what the peer still sends, within bounds, so that the
+    /// answer is not lost to a reset.
+    async fn linger(&mut self) -> Close {
+        let reactor = &self.shard.reactor;
+        self.input.clear(&reactor.buffers);
+        reactor.finish_sending(self.socket);
+        let until_ms = reactor.clock.now_ms() + self.shard.settings.linger_ms;
+        reactor.set_deadline(self.socket, until_ms);
+        let mut drained = 0;
+        while drained < limits::LINGER_BYTES_MAX {
+            match reactor.receive(self.socket).await {
+                Ok(received) => {
+                    drained += received.len() as u64;
+                    reactor.buffers.give_back(received);
+                }
+                Err(_) => return Close::Graceful,
+            }
+        }
+        Close::Reset
+    }
+}

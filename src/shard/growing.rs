@@ -1,0 +1,156 @@
+//! Reading an object while it arrives: every burst of the writer becomes one chunk per reader.
+//!
+//! A reader sends what is there, asks to be nudged, looks again, waits. HTTP/1.1 readers get
+//! chunked encoding, HTTP/1.0 readers the end of the connection. If the upload breaks off, the
+//! connection ends without a last chunk.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::Shard;
+use super::conn::{Conn, Gone, Then};
+use super::read::HEAD_FITS;
+use crate::http::framing;
+use crate::http::request::{Head, Method, Version};
+use crate::http::response::{Status, Writer};
+use crate::limits;
+use crate::origin::heads;
+use crate::store::Held;
+use crate::store::growing::Growing;
+use crate::store::object::Body;
+use crate::sys::reactor::Interrupt;
+use crate::sys::send::{Keep, SendBuffer};
+
+impl Conn {
+    /// Answers with an object whose upload was still arriving when the request came.
+    pub(super) async fn answer_growing(
+        &mut self,
+        head: &Head,
+        held: Rc<Held>,
+    ) -> Result<Then, Gone> {
+        let Body::Growing(growing) = &held.record.body else { return Err(Gone) };
+        let growing = growing.clone();
+        let chunked = head.version == Version::Http11;
+        let manner = self.manner(head, if chunked { Then::Next } else { Then::Close });
+        let mut buffer = self.shard.reactor.send_buffer();
+        let mut writer = Writer::new(buffer.space());
+        heads::begin(&mut writer, Status::Ok, &self.shard.date());
+        writer.header(b"Content-Type", &held.record.content_type);
+        self.object_head(&held.record).validators(&mut writer);
+        if chunked {
+            writer.raw(b"Transfer-Encoding: chunked\r\n");
+        }
+        writer.raw(manner.connection_line());
+        writer.end_head();
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
+        self.input_past_head(head);
+        self.transmit(buffer, None).await?;
+        if head.method == Method::Get {
+            let keep: Keep = Some(held.clone() as Rc<_>);
+            self.follow(&growing, chunked, keep).await?;
+        }
+        Ok(manner.then())
+    }
+
+    async fn follow(
+        &mut self,
+        growing: &Arc<Growing>,
+        chunked: bool,
+        keep: Keep,
+    ) -> Result<(), Gone> {
+        let mut at = 0u64;
+        loop {
+            // The mark is read before the end is asked for, so that no last byte is missed.
+            let finished = growing.finished().map(|whole| whole.length);
+            let ready = finished.unwrap_or_else(|| growing.progress());
+            if growing.is_cut() {
+                return Err(Gone);
+            }
+            if at < ready {
+                let buffer = self.chunk(growing, &mut at, ready, chunked);
+                self.send(buffer, keep.clone()).await?;
+            } else if finished.is_some() {
+                break;
+            } else {
+                self.wait_for_growth(growing, at).await?;
+            }
+        }
+        if !chunked {
+            return Ok(());
+        }
+        let mut buffer = self.shard.reactor.send_buffer();
+        buffer.push_copy(b"0\r\n\r\n");
+        self.send(buffer, None).await
+    }
+
+    /// One chunk with the bytes from `at` on, as many as one send takes.
+    fn chunk(&self, growing: &Growing, at: &mut u64, ready: u64, chunked: bool) -> Box<SendBuffer> {
+        let mut runs = [None; limits::SEND_RUNS_MAX - 2];
+        let mut bytes = 0;
+        let most = u64::from(limits::SEND_BYTES_MAX);
+        for run in &mut runs {
+            let Some(found) = growing.run(*at + bytes, ready, most - bytes) else { break };
+            bytes += u64::from(found.2);
+            *run = Some(found);
+        }
+        let mut buffer = self.shard.reactor.send_buffer();
+        if chunked {
+            let mut head = [0; framing::CHUNK_HEAD_BYTES_MAX];
+            let len = framing::chunk_head(bytes, &mut head);
+            buffer.push_copy(&head[..len]);
+        }
+        for (extent, offset, len) in runs.into_iter().flatten() {
+            buffer.push_arena(self.shard.reactor.arena(), extent, offset, len);
+        }
+        if chunked {
+            buffer.push_copy(b"\r\n");
+        }
+        *at += bytes;
+        buffer
+    }
+
+    async fn wait_for_growth(&self, growing: &Arc<Growing>, at: u64) -> Result<(), Gone> {
+        let shard = &self.shard;
+        // The upload's own timeouts end it; this one only guards against a lost nudge.
+        let patience_ms = shard.settings.body_idle_ms.saturating_mul(2);
+        shard.reactor.set_deadline(self.socket, shard.reactor.clock.now_ms() + patience_ms);
+        let changed =
+            || growing.progress() > at || growing.finished().is_some() || growing.is_cut();
+        std::future::poll_fn(|_| {
+            if changed() {
+                return Poll::Ready(Ok(()));
+            }
+            shard.await_nudge(growing.id);
+            growing.watch(shard.id);
+            if changed() {
+                return Poll::Ready(Ok(()));
+            }
+            match shard.reactor.interrupted(self.socket) {
+                Some(Interrupt::Late | Interrupt::Ended(_)) => Poll::Ready(Err(Gone)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Shard {
+    /// Puts the calling task on the list of those to be woken by the object's next nudge.
+    fn await_nudge(&self, growing: u64) {
+        let task = self.reactor.tasks.current();
+        let mut waiters = self.growing_waiters.borrow_mut();
+        let waiting = waiters.entry(growing).or_default();
+        // A task that is woken for another reason asks again; more than once does no harm.
+        if waiting.last() != Some(&task) {
+            waiting.push(task);
+        }
+    }
+
+    /// Wakes the readers of a growing object that changed.
+    pub(super) fn on_nudge(&self, growing: u64) {
+        let waiting = self.growing_waiters.borrow_mut().remove(&growing);
+        waiting.into_iter().flatten().for_each(|task| self.reactor.tasks.wake(task));
+    }
+}

@@ -1,0 +1,78 @@
+//! What a connection has received and not yet used.
+//!
+//! Normally the bytes stay in the buffer the kernel put them in; only a head that is spread over
+//! several buffers is gathered on the heap.
+
+use crate::limits;
+use crate::sys::buffers::{Buffers, Received};
+
+/// A connection's unused bytes.
+#[derive(Default)]
+pub(super) struct Input {
+    current: Option<Received>,
+    /// Used bytes at the start of `gathered`, or else of `current`.
+    at: usize,
+    gathered: Vec<u8>,
+}
+
+impl Input {
+    /// The unused bytes.
+    #[inline]
+    pub(super) fn unread<'a>(&'a self, buffers: &'a Buffers) -> &'a [u8] {
+        match &self.current {
+            _ if !self.gathered.is_empty() => &self.gathered[self.at..],
+            Some(received) => &buffers.bytes(received)[self.at..],
+            None => &[],
+        }
+    }
+
+    /// Whether nothing is unused.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.gathered.is_empty()
+    }
+
+    /// Uses the first `count` bytes.
+    #[inline]
+    pub(super) fn consume(&mut self, count: usize, buffers: &Buffers) {
+        self.at += count;
+        if self.at == self.unread_end() {
+            self.clear(buffers);
+        }
+    }
+
+    /// Adds bytes behind the unused ones.
+    pub(super) fn add(&mut self, received: Received, buffers: &Buffers) {
+        if self.is_empty() {
+            self.current = Some(received);
+            return;
+        }
+        if let Some(current) = self.current.take() {
+            self.gathered.reserve(limits::RECV_BUFFER_BYTES);
+            self.gathered.extend_from_slice(&buffers.bytes(&current)[self.at..]);
+            self.at = 0;
+            buffers.give_back(current);
+        }
+        self.gathered.extend_from_slice(buffers.bytes(&received));
+        buffers.give_back(received);
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self, buffers: &Buffers) {
+        self.at = 0;
+        if !self.gathered.is_empty() {
+            self.gathered = Vec::new();
+        }
+        if let Some(current) = self.current.take() {
+            buffers.give_back(current);
+        }
+    }
+
+    fn unread_end(&self) -> usize {
+        match &self.current {
+            _ if !self.gathered.is_empty() => self.gathered.len(),
+            Some(received) => received.len(),
+            None => 0,
+        }
+    }
+}

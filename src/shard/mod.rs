@@ -1,0 +1,281 @@
+//! The event loop of one core: the only room that joins ring, http, store and origin.
+//!
+//! A turn: take completions, take messages of other shards, accept, run the tasks that may go on,
+//! free what nobody holds any more, carry the store's messages out, submit and wait. Every
+//! connection is one task (`conn`); no task and no turn waits for another shard with the loop
+//! stopped.
+//!
+//! Invariants: bytes started and tasks run per turn are bounded; the store is borrowed only
+//! between two awaits; what the store wants sent is carried out in the turn in which it was said.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::date;
+use crate::limits;
+use crate::origin::auth::Writers;
+use crate::origin::write::PathDefaults;
+use crate::store::Store;
+use crate::store::message::Message;
+use crate::sys::extent::ShardId;
+use crate::sys::mailbox::Mailbox;
+use crate::sys::reactor::Reactor;
+use crate::sys::task::TaskId;
+
+mod accept;
+mod answer;
+mod body;
+mod conn;
+mod growing;
+mod input;
+mod peer;
+mod read;
+mod special;
+mod upload;
+
+/// How large bodies leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tx {
+    /// By zero-copy where the route allows it, learnt per connection.
+    Auto,
+    /// By zero-copy always.
+    ZeroCopy,
+    /// By copy always.
+    Copy,
+}
+
+/// What a shard needs of the configuration.
+#[derive(Clone)]
+pub struct Settings {
+    /// How large bodies leave.
+    pub tx: Tx,
+    /// Bodies from this size on leave by zero-copy where it is used, in bytes.
+    pub zero_copy_bytes_min: u64,
+    /// Largest object, in bytes.
+    pub object_bytes_max: u64,
+    /// Who may write.
+    pub writers: Writers,
+    /// Whether web pages of any origin may read.
+    pub cors: bool,
+    /// A request's head must be complete this long after its first byte.
+    pub head_ms: u64,
+    /// An idle connection is closed after this time.
+    pub idle_ms: u64,
+    /// Longest pause within an upload's body.
+    pub body_idle_ms: u64,
+    /// Slowest peer that is kept, in bytes per second over ten seconds.
+    pub rate_min_bytes_per_s: u64,
+    /// After an answer that ends a connection: how long the peer's bytes are still drained.
+    pub linger_ms: u64,
+    /// How long a drain lets answers in flight finish.
+    pub drain_ms: u64,
+    /// Connections one shard keeps open.
+    pub connections_max: usize,
+    /// What the path rules say of a key.
+    pub defaults_of: Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>,
+}
+
+/// What shards, and the main thread, send to a shard.
+pub enum Envelope {
+    /// The store's protocol.
+    Store {
+        /// The sending shard.
+        from: ShardId,
+        /// What it says.
+        message: Message,
+    },
+    /// A connection that another shard accepted.
+    Connection(OwnedFd),
+    /// Finish what is in flight and end.
+    Drain,
+}
+
+/// How a shard's thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every answer in flight was finished.
+    Drained,
+    /// The drain's time was over first.
+    CutOff,
+}
+
+/// One shard.
+pub struct Shard {
+    id: ShardId,
+    reactor: Reactor,
+    store: RefCell<Store>,
+    mailbox: Mailbox<Envelope>,
+    settings: Settings,
+    tickets: RefCell<peer::Tickets>,
+    fetching: RefCell<HashMap<Box<[u8]>, Vec<TaskId>>>,
+    growing_waiters: RefCell<HashMap<u64, Vec<TaskId>>>,
+    growing_next: Cell<u64>,
+    nonce: u64,
+    preamble: RefCell<Preamble>,
+    draining_since_ms: Cell<Option<u64>>,
+}
+
+/// Status line and Date of a plain 200, rendered once a second.
+struct Preamble {
+    wall_s: u64,
+    date: [u8; date::DATE_BYTES],
+}
+
+impl Shard {
+    /// A shard on the calling thread, listening on `listeners`.
+    pub fn new(
+        reactor: Reactor,
+        store: Store,
+        mailbox: Mailbox<Envelope>,
+        settings: Settings,
+        nonce: u64,
+        listeners: Vec<OwnedFd>,
+    ) -> Rc<Self> {
+        let id = mailbox.id();
+        mailbox.attach(&reactor);
+        for listener in listeners {
+            reactor.listen(listener.into_raw_fd());
+        }
+        let wall_s = reactor.clock.wall_s();
+        Rc::new(Self {
+            id,
+            reactor,
+            store: RefCell::new(store),
+            mailbox,
+            settings,
+            tickets: RefCell::default(),
+            fetching: RefCell::default(),
+            growing_waiters: RefCell::default(),
+            growing_next: Cell::new(0),
+            nonce,
+            preamble: RefCell::new(Preamble { wall_s, date: date::format(wall_s) }),
+            draining_since_ms: Cell::new(None),
+        })
+    }
+
+    /// Runs until a drain is finished.
+    ///
+    /// # Errors
+    /// When the ring fails: the shard cannot go on.
+    pub fn run(self: &Rc<Self>) -> std::io::Result<Ending> {
+        loop {
+            self.turn();
+            if let Some(ending) = self.ending() {
+                return Ok(ending);
+            }
+            self.wait()?;
+        }
+    }
+
+    fn turn(self: &Rc<Self>) {
+        self.reactor.reap();
+        self.refresh_date();
+        for _ in 0..limits::TURN_MESSAGES_MAX {
+            let Some(envelope) = self.mailbox.receive() else { break };
+            self.open(envelope);
+        }
+        self.accept_new();
+        let now_ms = self.reactor.clock.now_ms();
+        self.store.borrow_mut().sweep_expired(now_ms, limits::SWEEP_PER_TURN);
+        self.carry();
+        self.reactor.tasks.run(limits::TURN_TASKS_MAX);
+        self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());
+        self.carry();
+    }
+
+    fn open(self: &Rc<Self>, envelope: Envelope) {
+        match envelope {
+            Envelope::Store { from, message } => self.on_message(from, message),
+            Envelope::Connection(fd) => self.spawn(fd.into_raw_fd()),
+            Envelope::Drain => self.begin_drain(),
+        }
+    }
+
+    fn wait(self: &Rc<Self>) -> std::io::Result<()> {
+        if let Some(envelope) = self.mailbox.rest() {
+            self.open(envelope);
+            return self.reactor.enter(Some(Duration::ZERO));
+        }
+        let entered = self.reactor.enter(self.wait_max());
+        self.mailbox.rise();
+        entered
+    }
+
+    /// The longest wait that neither timers nor expiries forbid.
+    fn wait_max(&self) -> Option<Duration> {
+        let now_ms = self.reactor.clock.now_ms();
+        let deadline_ms = self.store.borrow().next_deadline();
+        let store = deadline_ms
+            .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
+        let reactor = self.reactor.wait_max();
+        match (store, reactor) {
+            (Some(store), Some(reactor)) => Some(store.min(reactor)),
+            (store, reactor) => store.or(reactor),
+        }
+    }
+
+    fn refresh_date(&self) {
+        let wall_s = self.reactor.clock.wall_s();
+        let mut preamble = self.preamble.borrow_mut();
+        if preamble.wall_s != wall_s {
+            *preamble = Preamble { wall_s, date: date::format(wall_s) };
+        }
+    }
+
+    fn date(&self) -> [u8; date::DATE_BYTES] {
+        self.preamble.borrow().date
+    }
+
+    fn begin_drain(&self) {
+        if self.draining_since_ms.get().is_none() {
+            self.draining_since_ms.set(Some(self.reactor.clock.now_ms()));
+            self.reactor.close_listeners();
+            self.reactor.evict_all_idle();
+        }
+    }
+
+    /// Whether a drain's time is over.
+    fn is_past_drain(&self) -> bool {
+        let now_ms = self.reactor.clock.now_ms();
+        self.draining_since_ms.get().is_some_and(|since| now_ms >= since + self.settings.drain_ms)
+    }
+
+    /// Separates the parts of an answer: unlike anything in an object, since nobody can guess it.
+    fn boundary(&self) -> [u8; 32] {
+        let number = self.growing_next.get();
+        self.growing_next.set(number + 1);
+        let text = format!("{:016x}{:04x}{number:012x}", self.nonce, self.id);
+        text.as_bytes()[..32].try_into().expect("sixteen, four and at least twelve digits")
+    }
+
+    /// Waits until the fetch of `key` that is under way has ended.
+    async fn wait_for_fetch(&self, key: &[u8]) {
+        if let Some(waiting) = self.fetching.borrow_mut().get_mut(key) {
+            waiting.push(self.reactor.tasks.current());
+        }
+        let mut waited = false;
+        std::future::poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            false => std::task::Poll::Pending,
+            // Woken for whatever reason: the caller looks again.
+            true => std::task::Poll::Ready(()),
+        })
+        .await;
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining_since_ms.get().is_some()
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        let since_ms = self.draining_since_ms.get()?;
+        if self.reactor.tasks.live() == 0 {
+            return Some(Ending::Drained);
+        }
+        let over = self.reactor.clock.now_ms() >= since_ms + self.settings.drain_ms;
+        over.then_some(Ending::CutOff)
+    }
+}

@@ -1,0 +1,147 @@
+//! Asks to the owners of keys, and the store's messages on their way between shards.
+//!
+//! An ask has a ticket; the task that asked waits for the reply under it. Asks to other shards are
+//! bounded per shard; replies, recalls, confirmations and releases are not refused: each belongs
+//! to an ask or a lease.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::{Envelope, Shard};
+use crate::limits;
+use crate::store::Held;
+use crate::store::Store;
+use crate::store::message::{Ask, Message, Refusal, Reply, Ticket, UploadId};
+use crate::sys::extent::ShardId;
+use crate::sys::task::TaskId;
+
+/// Asks under way.
+#[derive(Default)]
+pub(super) struct Tickets {
+    slots: Vec<Waiting>,
+    free: Vec<Ticket>,
+    elsewhere: usize,
+}
+
+enum Waiting {
+    Free,
+    Reply {
+        task: TaskId,
+        elsewhere: bool,
+    },
+    /// The asking task ended first; the reply only frees the ticket.
+    Ready(Reply),
+}
+
+impl Tickets {
+    fn open(&mut self, task: TaskId, elsewhere: bool) -> Ticket {
+        self.elsewhere += usize::from(elsewhere);
+        let waiting = Waiting::Reply { task, elsewhere };
+        match self.free.pop() {
+            Some(ticket) => {
+                self.slots[ticket as usize] = waiting;
+                ticket
+            }
+            None => {
+                self.slots.push(waiting);
+                Ticket::try_from(self.slots.len() - 1).expect("asks are bounded by connections")
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Reply) -> Option<TaskId> {
+        let slot = &mut self.slots[ticket as usize];
+        let Waiting::Reply { task, elsewhere } = *slot else { return None };
+        self.elsewhere -= usize::from(elsewhere);
+        *slot = Waiting::Ready(reply);
+        Some(task)
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Reply> {
+        let slot = &mut self.slots[ticket as usize];
+        match std::mem::replace(slot, Waiting::Free) {
+            Waiting::Ready(reply) => {
+                self.free.push(ticket);
+                Some(reply)
+            }
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Asks a key's owner and waits for its reply.
+    pub(super) async fn ask(&self, owner: ShardId, ask: Ask) -> Reply {
+        let elsewhere = owner != self.id;
+        if elsewhere && self.tickets.borrow().elsewhere >= limits::ASKS_MAX {
+            return Reply::Refused(Refusal::Busy);
+        }
+        let ticket = self.tickets.borrow_mut().open(self.reactor.tasks.current(), elsewhere);
+        if elsewhere {
+            self.post(owner, Message::Ask { ticket, ask });
+        } else {
+            self.store.borrow_mut().ask(self.id, ticket, ask, self.reactor.clock.now_ms());
+            self.carry();
+        }
+        std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
+            Some(reply) => Poll::Ready(reply),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Gives an upload up.
+    pub(super) fn abort(&self, owner: ShardId, upload: UploadId) {
+        self.post(owner, Message::Abort { upload });
+    }
+
+    /// Turns a grant into a hold of this shard.
+    pub(super) fn hold(&self, owner: ShardId, reply: Reply) -> Option<Rc<Held>> {
+        let Reply::Granted { lease, record, lasting } = reply else { return None };
+        let now_ms = self.reactor.clock.now_ms();
+        let held = self.store.borrow_mut().granted(owner, lease, record, lasting, now_ms);
+        self.carry();
+        Some(held)
+    }
+
+    /// Handles what another shard's store, or this one's, says.
+    pub(super) fn on_message(&self, from: ShardId, message: Message) {
+        match message {
+            Message::Reply { ticket, reply } if !Store::owns_ticket(ticket) => {
+                let task = self.tickets.borrow_mut().answer(ticket, reply);
+                task.into_iter().for_each(|task| self.reactor.tasks.wake(task));
+            }
+            Message::Ask { ticket, ask } => {
+                let now_ms = self.reactor.clock.now_ms();
+                self.store.borrow_mut().ask(from, ticket, ask, now_ms);
+            }
+            Message::Nudge { growing } => self.on_nudge(growing),
+            message => {
+                let now_ms = self.reactor.clock.now_ms();
+                self.store.borrow_mut().on_message(from, message, now_ms);
+            }
+        }
+    }
+
+    /// Carries the store's messages out; those to this shard itself are handled here and now.
+    pub(super) fn carry(&self) {
+        loop {
+            let next = self.store.borrow_mut().outbox.pop_front();
+            let Some((to, message)) = next else { return };
+            self.post(to, message);
+        }
+    }
+
+    /// Sends a message to a shard, which may be this one.
+    pub(super) fn post(&self, to: ShardId, message: Message) {
+        if to == self.id {
+            self.on_message(to, message);
+        } else {
+            let envelope = Envelope::Store { from: self.id, message };
+            self.mailbox.send(to, envelope, &self.reactor);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers that are not objects: listings, `/time`, OPTIONS, and paths that name nothing.
+
+use super::conn::{Conn, Gone, Then};
+use super::read::HEAD_FITS;
+use crate::http::known::Known;
+use crate::http::request::{Head, Method};
+use crate::http::response::{Status, Writer};
+use crate::origin::errors::{ALLOW, Bare};
+use crate::origin::heads::{self, CORS_READ};
+use crate::origin::{key, list, time};
+use crate::store::message::{Ask, Reply};
+use crate::sys::clock::Clock;
+
+impl Conn {
+    /// A read of `/`, `/time`, or of a path that names no object.
+    pub(super) async fn read_special(&mut self, head: &Head) -> Result<Then, Gone> {
+        let shard = self.shard.clone();
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let path = head.path.of(bytes);
+        if path.is_empty() || path == b"/" {
+            return self.list(head).await;
+        }
+        if path == b"/time" {
+            let body = time::iso(Clock::wall_ms()).into_bytes();
+            return self.answer_text(head, b"text/plain", b"no-store", body).await;
+        }
+        let mut scratch = [0; crate::limits::KEY_BYTES_MAX];
+        let (status, message) = match key::parse(path, &mut scratch) {
+            Ok(_) => (Status::NotFound, "the path is reserved and nothing is there"),
+            Err(fault) => (Status::BadRequest, fault.reason()),
+        };
+        self.answer_fault(head, status, message).await
+    }
+
+    async fn list(&mut self, head: &Head) -> Result<Then, Gone> {
+        let shard = self.shard.clone();
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let wanted = match list::wanted(head.query.of(bytes)) {
+            Ok(wanted) => wanted,
+            Err(message) => return self.answer_fault(head, Status::BadRequest, message).await,
+        };
+        let owner = shard.store.borrow().folder_owner(&wanted.folder);
+        let list::Wanted { folder, after, count_max } = wanted;
+        match shard.ask(owner, Ask::List { folder, after, count_max }).await {
+            Reply::Listing { items, more } => {
+                let body = list::render(&items, more);
+                self.answer_text(head, b"application/json", b"max-age=1", body).await
+            }
+            _ => {
+                let message = "the origin is busy; try again in a second";
+                self.answer_fault(head, Status::ServiceUnavailable, message).await
+            }
+        }
+    }
+
+    /// 200 with a body made for this answer.
+    async fn answer_text(
+        &mut self,
+        head: &Head,
+        content_type: &[u8],
+        cache_control: &[u8],
+        body: Vec<u8>,
+    ) -> Result<Then, Gone> {
+        let manner = self.manner(head, Then::Next);
+        let mut buffer = self.shard.reactor.send_buffer();
+        let mut writer = Writer::new(buffer.space());
+        heads::begin(&mut writer, Status::Ok, &self.shard.date());
+        writer.header(b"Content-Type", content_type);
+        writer.header_u64(b"Content-Length", body.len() as u64);
+        writer.header(b"Cache-Control", cache_control);
+        if self.shard.settings.cors {
+            writer.raw(CORS_READ);
+        }
+        writer.raw(manner.connection_line());
+        writer.end_head();
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
+        if head.method == Method::Get {
+            buffer.push_owned(body);
+        }
+        self.input_past_head(head);
+        self.transmit(buffer, None).await?;
+        Ok(manner.then())
+    }
+
+    /// An error on a request without a body.
+    pub(super) async fn answer_fault(
+        &mut self,
+        head: &Head,
+        status: Status,
+        message: &str,
+    ) -> Result<Then, Gone> {
+        let body_allowed = head.method != Method::Head;
+        let bare = Bare { status, message, lines: b"", body_allowed };
+        self.answer_bare(head, &bare, Then::Next).await
+    }
+
+    /// OPTIONS: what is allowed, and for a CORS preflight that reading is
+    /// (fetch standard, section 3.2.2).
+    pub(super) async fn options(&mut self, head: &Head) -> Result<Then, Gone> {
+        let shard = self.shard.clone();
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let preflight =
+            shard.settings.cors && head.has(Known::Origin) && has_requested_method(head, bytes);
+        let mut lines = ALLOW.to_vec();
+        if preflight {
+            lines.extend_from_slice(PREFLIGHT);
+        }
+        let bare =
+            Bare { status: Status::NoContent, message: "", lines: &lines, body_allowed: false };
+        self.answer_after_body(head, &bare).await
+    }
+}
+
+fn has_requested_method(head: &Head, bytes: &[u8]) -> bool {
+    head.header(bytes, Known::AccessControlRequestMethod).is_some()
+}
+
+const PREFLIGHT: &[u8] = b"Access-Control-Allow-Origin: *\r\n\
+    Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
+    Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\n";

@@ -1,0 +1,324 @@
+//! PUT, POST and DELETE: a body's bytes go straight into the extents its owner allotted.
+//!
+//! Begin at the owner, receive, commit at the owner, answer. Whatever ends an upload early gives
+//! it up at the owner, so that nothing half-written stays.
+//!
+//! Invariants: the answer 200 is sent only after the owner has made the object visible on every
+//! shard; a refused upload is either read past within a bound or ends the connection.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::body::{BodyFault, Writer};
+use super::conn::{Conn, Gone, Then};
+use crate::http::request::Head;
+use crate::http::response::Status;
+use crate::limits;
+use crate::origin::auth::Verdict;
+use crate::origin::errors::{Bare, CHALLENGE, RETRY};
+use crate::origin::heads::ObjectHead;
+use crate::origin::key;
+use crate::origin::write::{self, Intent};
+use crate::store::growing::Growing;
+use crate::store::message::{Ask, Publication, Refusal, Reply, Streaming};
+use crate::store::object::{Body, NEVER, Record};
+use crate::sys::extent::ShardId;
+
+/// A write whose head has been accepted.
+struct Accepted {
+    key: Box<[u8]>,
+    owner: ShardId,
+    intent: Intent,
+}
+
+/// A write that is answered with an error.
+pub(super) struct Denied {
+    status: Status,
+    message: &'static str,
+    lines: &'static [u8],
+    /// Its body is not worth reading: the connection ends.
+    close: bool,
+}
+
+impl Denied {
+    fn new(status: Status, message: &'static str) -> Self {
+        Self { status, message, lines: b"", close: false }
+    }
+
+    fn closing(status: Status, message: &'static str) -> Self {
+        Self { close: true, ..Self::new(status, message) }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Conflict => Self::new(
+                Status::Conflict,
+                "the key is a folder, or a part of its path is an object",
+            ),
+            Refusal::Precondition => {
+                Self::new(Status::PreconditionFailed, "a precondition does not hold")
+            }
+            Refusal::Full => Self::new(
+                Status::InsufficientStorage,
+                "the memory is full; raise --memory, or shorten ttl_seconds",
+            ),
+            Refusal::Superseded => {
+                Self::new(Status::Conflict, "another upload or a delete of the key took its place")
+            }
+            Refusal::Busy => Self {
+                lines: RETRY,
+                ..Self::new(Status::ServiceUnavailable, "the origin is busy; try again in a second")
+            },
+            Refusal::TooLarge => {
+                Self::closing(Status::ContentTooLarge, "the object is larger than the limit")
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// Answers PUT and POST.
+    pub(super) async fn upload(&mut self, head: &Head) -> Result<Then, Gone> {
+        let accepted = match self.accept(head) {
+            Ok(accepted) => accepted,
+            Err(denied) => return self.deny(head, denied).await,
+        };
+        let shard = self.shard.clone();
+        let Accepted { key, owner, intent } = accepted;
+        let streaming = intent.stream.then(|| shard.streaming(&key, &intent));
+        let record = streaming.as_ref().map(|streaming| streaming.record.clone());
+        let ask = Ask::Begin {
+            key: key.clone(),
+            declared: intent.declared,
+            guard: intent.guard.clone(),
+            stream: streaming,
+        };
+        let (upload, extents, growing) = match shard.ask(owner, ask).await {
+            Reply::Begun { upload, extents, growing } => (upload, extents, growing),
+            Reply::Refused(refusal) => return self.deny(head, refusal.into()).await,
+            _ => return Err(Gone),
+        };
+        self.input_past_head(head);
+        let streamed = growing.as_ref().and(record);
+        let mut writer = Writer::new(shard.clone(), owner, upload, extents, growing, &intent);
+        if let Err(fault) = self.receive_body(head, &mut writer).await {
+            shard.abort(owner, upload);
+            return self.deny_body(head, fault).await;
+        }
+        let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
+        let etag = publication.etag.clone();
+        match shard.ask(owner, Ask::Commit { upload, publication }).await {
+            Reply::Committed { .. } => self.answer_stored(head, &etag).await,
+            Reply::Refused(refusal) => {
+                let denied = Denied::from(refusal);
+                self.answer_denied(head, &denied, Then::Next).await
+            }
+            _ => Err(Gone),
+        }
+    }
+
+    /// Answers DELETE.
+    pub(super) async fn delete(&mut self, head: &Head) -> Result<Then, Gone> {
+        let shard = self.shard.clone();
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        let permitted = self.permit(head, bytes).and_then(|()| {
+            key::parse(head.path.of(bytes), &mut scratch)
+                .map_err(|fault| Denied::new(Status::BadRequest, fault.reason()))
+        });
+        let key: Box<[u8]> = match permitted {
+            Ok(key) => key.into(),
+            Err(denied) => return self.deny(head, denied).await,
+        };
+        let guard = write::guard(head, bytes);
+        self.input_past_head(head);
+        let then = self.discard_body(head).await?;
+        let owner = shard.store.borrow().owner_of(&key);
+        let bare = match shard.ask(owner, Ask::Delete { key, guard }).await {
+            Reply::Deleted => bare(Status::Ok, "", b""),
+            Reply::Absent => bare(Status::NotFound, "no such object", b""),
+            Reply::Refused(refusal) => {
+                return self.answer_denied(head, &refusal.into(), then).await;
+            }
+            _ => return Err(Gone),
+        };
+        self.answer_write(head, &bare, then).await
+    }
+
+    /// Judges an upload by its head.
+    fn accept(&self, head: &Head) -> Result<Accepted, Denied> {
+        let shard = &self.shard;
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        self.permit(head, bytes)?;
+        let path = head.path.of(bytes);
+        if path.is_empty() || path == b"/" {
+            return Err(Denied::new(Status::MethodNotAllowed, "the root is not an object"));
+        }
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        let key = key::parse(path, &mut scratch)
+            .map_err(|fault| Denied::new(Status::BadRequest, fault.reason()))?;
+        if key::is_reserved(key) {
+            return Err(Denied::new(Status::Conflict, "the path is reserved"));
+        }
+        let defaults = (shard.settings.defaults_of)(key);
+        let object_bytes_max = shard.settings.object_bytes_max;
+        let intent = write::intent(head, bytes, key, &defaults, object_bytes_max).map_err(
+            |(status, message)| match status {
+                Status::ContentTooLarge => Denied::closing(status, message),
+                _ => Denied::new(status, message),
+            },
+        )?;
+        let owner = shard.store.borrow().owner_of(key);
+        Ok(Accepted { key: key.into(), owner, intent })
+    }
+
+    fn permit(&self, head: &Head, bytes: &[u8]) -> Result<(), Denied> {
+        match self.shard.settings.writers.judge(head, bytes) {
+            Verdict::Allowed => Ok(()),
+            Verdict::Missing => Err(Denied {
+                lines: CHALLENGE,
+                ..Denied::closing(
+                    Status::Unauthorized,
+                    "publishing needs 'Authorization: Bearer <token>'",
+                )
+            }),
+            Verdict::Wrong => {
+                Err(Denied::closing(Status::Forbidden, "the publish token is not known"))
+            }
+            Verdict::FromWebPage => Err(Denied::closing(
+                Status::Forbidden,
+                "a write with an Origin header needs a publish token",
+            )),
+        }
+    }
+
+    /// Answers an upload that was refused at its head.
+    async fn deny(&mut self, head: &Head, denied: Denied) -> Result<Then, Gone> {
+        self.input_past_head(head);
+        // A client that waits for 100 may or may not send its body now: the framing is in doubt.
+        let then = match denied.close || head.expect_continue {
+            true if head.body.has_body() => Then::Close,
+            _ => self.discard_body(head).await?,
+        };
+        self.answer_denied(head, &denied, then).await
+    }
+
+    async fn deny_body(&mut self, head: &Head, fault: BodyFault) -> Result<Then, Gone> {
+        let denied = match fault {
+            BodyFault::Gone => return Err(Gone),
+            BodyFault::Framing(refusal) => Denied::closing(refusal.status, refusal.reason),
+            BodyFault::Slow => Denied::closing(
+                Status::RequestTimeout,
+                "the body did not arrive in time; nothing was stored",
+            ),
+            BodyFault::TooLarge => Denied::from(Refusal::TooLarge),
+            BodyFault::Refused(refusal) => Denied { close: true, ..refusal.into() },
+        };
+        self.answer_denied(head, &denied, Then::Close).await
+    }
+
+    async fn answer_denied(
+        &mut self,
+        head: &Head,
+        denied: &Denied,
+        then: Then,
+    ) -> Result<Then, Gone> {
+        self.answer_write(head, &bare(denied.status, denied.message, denied.lines), then).await
+    }
+
+    async fn answer_stored(&mut self, head: &Head, etag: &[u8]) -> Result<Then, Gone> {
+        let lines = [b"ETag: ", etag, b"\r\n"].concat();
+        self.answer_write(head, &bare(Status::Ok, "", &lines), Then::Next).await
+    }
+
+    /// Answers a write. A packager that left without reading answers may have more uploads in the
+    /// socket: they are still stored, without answers.
+    async fn answer_write(
+        &mut self,
+        head: &Head,
+        bare: &Bare<'_>,
+        then: Then,
+    ) -> Result<Then, Gone> {
+        let manner = self.manner(head, then);
+        if self.send_bare(bare, manner).await == Err(Gone) {
+            self.mute = true;
+        }
+        Ok(manner.then())
+    }
+}
+
+fn bare<'a>(status: Status, message: &'a str, lines: &'a [u8]) -> Bare<'a> {
+    Bare { status, message, lines, body_allowed: true }
+}
+
+impl Shard {
+    /// The record of an object that is readable while it arrives. Its tag is fixed now.
+    fn streaming(&self, key: &[u8], intent: &Intent) -> Streaming {
+        let number = self.growing_next.get();
+        self.growing_next.set(number + 1);
+        // The shard's number keeps the names of two shards apart.
+        let id = u64::from(self.id) << 48 | number;
+        let etag = format!("\"g{:x}-{id:x}\"", self.nonce);
+        let record = Record {
+            key: key.into(),
+            etag: etag.into_bytes().into(),
+            content_type: intent.content_type.clone(),
+            cache_control: cache_control(intent, None),
+            modified_s: self.reactor.clock.wall_s(),
+            stored_ms: self.reactor.clock.now_ms(),
+            expires_ms: self.expires_ms(intent),
+            body: Body::Growing(Arc::new(Growing::new(id))),
+        };
+        Streaming { record: Arc::new(record) }
+    }
+
+    /// What the commit of a received body publishes. For an object that could be read while it
+    /// arrived, the head is rendered from its record.
+    fn publication(
+        &self,
+        writer: &mut Writer,
+        intent: &Intent,
+        streamed: Option<&Record>,
+    ) -> Publication {
+        let etag: Box<[u8]> = match streamed {
+            Some(record) => record.etag.clone(),
+            None => format!("\"{:032x}\"", writer.digest()).into_bytes().into(),
+        };
+        let cache_control = match streamed {
+            Some(record) => record.cache_control.clone(),
+            None => cache_control(intent, writer.manifest()),
+        };
+        let modified_s = streamed.map_or(self.reactor.clock.wall_s(), |record| record.modified_s);
+        let head = ObjectHead {
+            etag: &etag,
+            content_type: &intent.content_type,
+            cache_control: &cache_control,
+            modified_s,
+            length: Some(writer.written()),
+            cors: self.settings.cors,
+        };
+        Publication {
+            length: writer.written(),
+            head: head.render(),
+            content_type: intent.content_type.clone(),
+            modified_s,
+            expires_ms: self.expires_ms(intent),
+            cache_control,
+            etag,
+        }
+    }
+
+    fn expires_ms(&self, intent: &Intent) -> u64 {
+        let now_ms = self.reactor.clock.now_ms();
+        intent.ttl_ms.map_or(NEVER, |ttl_ms| now_ms.saturating_add(ttl_ms))
+    }
+}
+
+fn cache_control(intent: &Intent, body: Option<&[u8]>) -> Box<[u8]> {
+    match &intent.cache_control {
+        Some(sent) => sent.clone(),
+        None => write::default_cache_control(intent.class, body).as_bytes().into(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Changes of a key, one after another.
+//!
+//! A change is judged when its turn comes. When it replaces a complete object that other shards
+//! may answer from, it recalls their leases and waits; meanwhile this shard still answers from the
+//! old version and gives it out for single use. Only when every holder has confirmed does the
+//! change take effect and is answered, within one step.
+//!
+//! Nobody is waited for when the old version has expired or is still growing: holders look at the
+//! expiry instant and at the cut themselves, which all shards see at once.
+//!
+//! Invariants: at most one change of a key has leases recalled; no change overtakes another.
+
+use std::sync::Arc;
+
+use crate::limits;
+
+use super::guard;
+use super::message::{Guard, Publication, Refusal, Reply, UploadId};
+use super::object::{Body, Millis, Record};
+use super::owner::{Asker, Store};
+
+/// A change that waits for its turn or for confirmations.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// A streaming upload: takes the key at once where nothing of value is there.
+    Open { asker: Asker, upload: UploadId, record: Arc<Record> },
+    /// A complete upload.
+    Commit { asker: Asker, upload: UploadId, publication: Publication },
+    /// The key is to be absent.
+    Delete { asker: Asker, guard: Guard },
+}
+
+/// What the change at the head of a queue can do now.
+enum Step {
+    Refuse(Reply),
+    /// Replace this version, which others may still answer from.
+    Recall(u32),
+    /// Take effect; the version, if any, goes.
+    Apply(Option<u32>),
+    /// A streaming upload that has to be atomic.
+    Defer,
+}
+
+impl Store {
+    /// Answers `Delete`, in the key's turn.
+    pub(super) fn delete(&mut self, asker: Asker, key: Box<[u8]>, guard: Guard) {
+        let Some(child) = self.folders.child_mut(&key) else {
+            return self.reply(asker, Reply::Absent);
+        };
+        if child.changes.len() >= limits::CHANGES_WAITING_MAX {
+            return self.refuse(asker, Refusal::Busy);
+        }
+        child.changes.push_back(Change::Delete { asker, guard });
+        self.stir(&key);
+    }
+
+    /// Runs the key's changes for as long as none has to wait.
+    pub(super) fn proceed(&mut self, key: &[u8], now_ms: Millis) {
+        while let Some(step) = self.step(key, now_ms) {
+            if let Step::Recall(place) = step {
+                self.recall(place);
+                if self.versions.at(place).is_some_and(|version| version.owed > 0) {
+                    return;
+                }
+            }
+            let child = self.folders.child_mut(key).expect("a change keeps its place");
+            let change = child.changes.pop_front().expect("a step is that of a change");
+            match step {
+                Step::Refuse(reply) => self.refuse_change(change, reply),
+                Step::Recall(place) => self.apply(change, Some(place), now_ms),
+                Step::Apply(place) => self.apply(change, place, now_ms),
+                Step::Defer => self.begun(change),
+            }
+        }
+        self.tidy(key);
+    }
+
+    /// The version of `key` that is there at `now_ms`.
+    pub(super) fn current(&self, key: &[u8], now_ms: Millis) -> Option<u32> {
+        let place = self.folders.child(key)?.object?;
+        (!self.is_gone(place, now_ms)).then_some(place)
+    }
+
+    /// Whether no new answer may use the version at `place`.
+    pub(super) fn is_gone(&self, place: u32, now_ms: Millis) -> bool {
+        self.versions.at(place).is_none_or(|version| version.record.is_gone(now_ms))
+    }
+
+    pub(super) fn version_etag(&self, place: u32) -> &[u8] {
+        &self.versions.at(place).expect("current versions are in the table").record.etag
+    }
+
+    /// Judges the change whose turn it is, also again after every wait.
+    fn step(&self, key: &[u8], now_ms: Millis) -> Option<Step> {
+        let child = self.folders.child(key)?;
+        let change = child.changes.front()?;
+        let (folder, object) = (child.folder, child.object);
+        let current = object.filter(|&place| {
+            let version = self.versions.at(place).expect("current versions are in the table");
+            !version.record.is_gone(now_ms)
+        });
+        let etag = current.map(|place| self.version_etag(place));
+        let guard = match change {
+            Change::Open { upload, .. } | Change::Commit { upload, .. } => {
+                &self.uploads.at(upload.place).expect("a queued upload stays").guard
+            }
+            Change::Delete { guard, .. } => guard,
+        };
+        let is_delete = matches!(change, Change::Delete { .. });
+        if is_delete && current.is_none() {
+            return Some(Step::Refuse(Reply::Absent));
+        }
+        if folder {
+            return Some(Step::Refuse(Reply::Refused(Refusal::Conflict)));
+        }
+        if !guard::allowed(guard, etag) {
+            return Some(Step::Refuse(Reply::Refused(Refusal::Precondition)));
+        }
+        // What is gone is gone on every shard, whatever leases are out: nobody is waited for.
+        let Some(place) = current else { return Some(Step::Apply(object)) };
+        let record = &self.versions.at(place).expect("current versions are in the table").record;
+        if record.whole().is_none() {
+            return Some(Step::Apply(object));
+        }
+        if matches!(change, Change::Open { .. }) && !record.is_empty_probe() {
+            return Some(Step::Defer);
+        }
+        Some(Step::Recall(place))
+    }
+
+    fn refuse_change(&mut self, change: Change, reply: Reply) {
+        let asker = match change {
+            Change::Open { asker, upload, .. } | Change::Commit { asker, upload, .. } => {
+                self.end_upload(upload);
+                asker
+            }
+            Change::Delete { asker, .. } => asker,
+        };
+        self.reply(asker, reply);
+    }
+
+    /// Takes effect: from here on every shard answers from the new state.
+    fn apply(&mut self, change: Change, old: Option<u32>, now_ms: Millis) {
+        let created = old.is_none_or(|place| self.is_gone(place, now_ms));
+        if let Some(place) = old {
+            self.supersede(place, now_ms);
+        }
+        match change {
+            Change::Delete { asker, .. } => self.reply(asker, Reply::Deleted),
+            Change::Commit { asker, upload: id, publication } => {
+                let upload = self.upload(id).expect("a queued upload stays");
+                let extents = std::mem::take(&mut upload.extents);
+                let key = upload.key.clone();
+                let extents =
+                    self.fit(&extents, publication.length).expect("checked at the commit");
+                self.publish(Arc::new(Self::record(key, publication, extents, now_ms)), None);
+                self.end_upload(id);
+                self.reply(asker, Reply::Committed { created });
+            }
+            Change::Open { upload, ref record, .. } => {
+                if let Body::Growing(growing) = &record.body {
+                    let place = self.publish(Arc::clone(record), Some(upload));
+                    let entry = self.upload(upload).expect("a queued upload stays");
+                    entry.created = created;
+                    entry.growing = Some((Arc::clone(growing), place));
+                }
+                self.begun(change);
+            }
+        }
+    }
+
+    /// Takes the old version away, the way its state asks for.
+    fn supersede(&mut self, place: u32, now_ms: Millis) {
+        let version = self.versions.at(place).expect("current versions are in the table");
+        let arriving = version.record.whole().is_none();
+        if version.record.is_expired(now_ms) {
+            self.expire(place);
+        } else if arriving {
+            self.retire_cut(place);
+        } else {
+            debug_assert!(version.owed == 0);
+            self.retire(place);
+        }
+    }
+
+    /// Answers a `Begin` that had to take its turn.
+    fn begun(&mut self, change: Change) {
+        let Change::Open { asker, upload: id, .. } = change else { return };
+        let upload = self.upload(id).expect("a queued upload stays");
+        upload.queued = false;
+        let growing = upload.growing.as_ref().map(|(growing, _)| Arc::clone(growing));
+        let extents = match &growing {
+            None => upload.extents.clone(),
+            Some(growing) => {
+                // From here on the version has the memory.
+                let extents = std::mem::take(&mut upload.extents);
+                for &extent in &extents {
+                    let appended = growing.append(extent);
+                    debug_assert!(appended, "room for the first extents was checked");
+                }
+                extents
+            }
+        };
+        self.reply(asker, Reply::Begun { upload: id, extents, growing });
+    }
+}

@@ -1,0 +1,273 @@
+//! Folders of own keys: which names lie in them, and their registration with their parents' owners.
+//!
+//! All children of a folder belong to one shard, in name order. A folder is absent, linking, linked
+//! or unlinking; the two in between wait for the parent's owner, and whoever needs the folder to be
+//! linked waits with it. The root is always linked.
+//!
+//! Invariants: a name is an object or a folder, never both; a folder has children or reservations
+//! for as long as it is linked; one link or unlink of a folder is under way at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use crate::limits;
+
+use super::change::Change;
+use super::message::{Ask, Message, Refusal, Reply, Ticket};
+use super::object::Millis;
+use super::owner::{Asker, STORE_TICKET, Store};
+use super::path;
+use super::slab::Slab;
+use super::upload::Opening;
+
+/// Own folders by path.
+pub(super) struct Folders {
+    map: HashMap<Box<[u8]>, Folder>,
+    /// Folders of which a link or unlink is under way, by the low bits of its ticket.
+    moving: Slab<Box<[u8]>>,
+    /// Unlinks that were refused against the rules; tried again by the sweep.
+    refused: Vec<Box<[u8]>>,
+}
+
+struct Folder {
+    state: State,
+    children: BTreeMap<Box<[u8]>, Child>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Linking,
+    Linked,
+    Unlinking,
+}
+
+/// One name in a folder.
+#[derive(Debug, Default)]
+pub(super) struct Child {
+    /// Place of the current version.
+    pub object: Option<u32>,
+    /// A folder of this name is linked.
+    pub folder: bool,
+    /// Uploads begun and not ended.
+    pub uploads: u32,
+    /// The first one runs, the others wait.
+    pub changes: VecDeque<Change>,
+}
+
+/// What waits for a folder to be linked.
+enum Waiting {
+    Begin(Asker, Opening),
+    Link(Asker, Box<[u8]>),
+}
+
+impl Folders {
+    pub fn new() -> Self {
+        Self { map: HashMap::new(), moving: Slab::new(), refused: Vec::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The place of `key` in its folder, if it has one.
+    pub fn child(&self, key: &[u8]) -> Option<&Child> {
+        let (folder, name) = path::split(key);
+        self.map.get(folder)?.children.get(name)
+    }
+
+    /// The place of `key` in its folder, if it has one.
+    pub fn child_mut(&mut self, key: &[u8]) -> Option<&mut Child> {
+        let (folder, name) = path::split(key);
+        self.map.get_mut(folder)?.children.get_mut(name)
+    }
+
+    /// The place of `key` in its folder, which is linked.
+    pub fn make_child(&mut self, key: &[u8]) -> &mut Child {
+        let (folder, name) = path::split(key);
+        let folder = self.map.get_mut(folder).expect("the caller found it linked");
+        debug_assert_eq!(folder.state, State::Linked);
+        folder.children.entry(name.into()).or_default()
+    }
+
+    /// Whether `folder` is linked; an absent root becomes so.
+    fn is_linked(&mut self, folder: &[u8]) -> bool {
+        if folder.is_empty() && !self.map.contains_key(folder) {
+            self.map.insert(folder.into(), Folder::new(State::Linked));
+        }
+        self.map.get(folder).is_some_and(|folder| folder.state == State::Linked)
+    }
+
+    fn ticket(&mut self, folder: &[u8]) -> Ticket {
+        let (place, _) = self.moving.insert(folder.into());
+        debug_assert!(place < STORE_TICKET);
+        STORE_TICKET | place
+    }
+}
+
+impl Folder {
+    fn new(state: State) -> Self {
+        Self { state, children: BTreeMap::new(), waiting: VecDeque::new() }
+    }
+}
+
+impl Child {
+    fn is_idle(&self) -> bool {
+        self.object.is_none() && !self.folder && self.uploads == 0 && self.changes.is_empty()
+    }
+}
+
+impl Store {
+    /// Answers `Begin`, once the key's folder is linked.
+    pub(super) fn begin(&mut self, asker: Asker, opening: Opening, now_ms: Millis) {
+        if self.folders.is_linked(path::split(&opening.key).0) {
+            return self.open(asker, opening, now_ms);
+        }
+        let folder: Box<[u8]> = path::split(&opening.key).0.into();
+        self.wait(asker, &folder, Waiting::Begin(asker, opening));
+    }
+
+    /// Answers `Link`: the name becomes a folder, once the folder around it is linked.
+    pub(super) fn link(&mut self, asker: Asker, folder: Box<[u8]>, now_ms: Millis) {
+        let parent = path::split(&folder).0;
+        if !self.folders.is_linked(parent) {
+            let parent: Box<[u8]> = parent.into();
+            return self.wait(asker, &parent, Waiting::Link(asker, folder));
+        }
+        let place = self.folders.make_child(&folder).object;
+        if let Some(place) = place.filter(|&place| self.is_gone(place, now_ms)) {
+            self.expire(place);
+        }
+        let child = self.folders.make_child(&folder);
+        // A running change is about to leave an object here, or is taking one away that others
+        // can still see.
+        if child.object.is_some() || !child.changes.is_empty() {
+            return self.refuse(asker, Refusal::Conflict);
+        }
+        child.folder = true;
+        self.reply(asker, Reply::Linked);
+    }
+
+    /// Answers `Unlink`: the name is free again.
+    pub(super) fn unlink(&mut self, asker: Asker, folder: &[u8]) {
+        if let Some(child) = self.folders.child_mut(folder) {
+            child.folder = false;
+        }
+        self.stir(folder);
+        self.reply(asker, Reply::Unlinked);
+    }
+
+    /// The parent's owner answered a link or an unlink.
+    pub(super) fn on_reply(&mut self, ticket: Ticket, reply: &Reply, now_ms: Millis) {
+        let Some(path) = self.folders.moving.remove(ticket & !STORE_TICKET) else {
+            debug_assert!(false, "one reply to each ask");
+            return;
+        };
+        let folder = self.folders.map.get_mut(&path).expect("a moving folder is in the map");
+        match reply {
+            Reply::Linked => folder.state = State::Linked,
+            Reply::Unlinked if folder.waiting.is_empty() => {
+                self.folders.map.remove(&path);
+                return;
+            }
+            Reply::Unlinked => {
+                folder.state = State::Linking;
+                return self.ask_parent(&path);
+            }
+            Reply::Refused(refusal) if folder.state == State::Linking => {
+                let waiting = std::mem::take(&mut folder.waiting);
+                self.folders.map.remove(&path);
+                for waiting in waiting {
+                    self.refuse(waiting.asker(), *refusal);
+                }
+                return;
+            }
+            _ => {
+                folder.state = State::Linked;
+                if folder.waiting.is_empty() {
+                    self.folders.refused.push(path);
+                    return;
+                }
+            }
+        }
+        self.admit(&path, now_ms);
+    }
+
+    /// Lets everybody who waited for the folder go on.
+    fn admit(&mut self, path: &[u8], now_ms: Millis) {
+        let folder = self.folders.map.get_mut(path).expect("the caller linked it");
+        for waiting in std::mem::take(&mut folder.waiting) {
+            match waiting {
+                Waiting::Begin(asker, opening) => self.begin(asker, opening, now_ms),
+                Waiting::Link(asker, folder) => self.link(asker, folder, now_ms),
+            }
+        }
+        self.tidy_folder(path);
+    }
+
+    fn wait(&mut self, asker: Asker, path: &[u8], waiting: Waiting) {
+        let fresh = !self.folders.map.contains_key(path);
+        let folder =
+            self.folders.map.entry(path.into()).or_insert_with(|| Folder::new(State::Linking));
+        if folder.waiting.len() >= limits::FOLDER_WAITING_MAX {
+            return self.refuse(asker, Refusal::Busy);
+        }
+        folder.waiting.push_back(waiting);
+        if fresh {
+            self.ask_parent(path);
+        }
+    }
+
+    /// Sends the link or unlink that the folder's state calls for.
+    fn ask_parent(&mut self, path: &[u8]) {
+        let ticket = self.folders.ticket(path);
+        let folder: Box<[u8]> = path.into();
+        let ask = match self.folders.map[path].state {
+            State::Unlinking => Ask::Unlink { folder },
+            State::Linking | State::Linked => Ask::Link { folder },
+        };
+        self.outbox.push_back((self.hash.owner(path), Message::Ask { ticket, ask }));
+    }
+
+    /// Forgets a key's place when nothing is there, and its folder when that was the last.
+    pub(super) fn tidy(&mut self, key: &[u8]) {
+        let (folder, name) = path::split(key);
+        let Some(entry) = self.folders.map.get_mut(folder) else { return };
+        if entry.children.get(name).is_some_and(Child::is_idle) {
+            entry.children.remove(name);
+        }
+        self.tidy_folder(folder);
+    }
+
+    fn tidy_folder(&mut self, path: &[u8]) {
+        let Some(folder) = self.folders.map.get_mut(path) else { return };
+        if folder.state != State::Linked || !folder.children.is_empty() {
+            return;
+        }
+        debug_assert!(folder.waiting.is_empty());
+        if path.is_empty() {
+            self.folders.map.remove(path);
+            return;
+        }
+        folder.state = State::Unlinking;
+        self.ask_parent(path);
+    }
+
+    /// Tries again what a parent's owner refused to take back.
+    pub(super) fn retry_unlinks(&mut self) {
+        for path in std::mem::take(&mut self.folders.refused) {
+            self.tidy_folder(&path);
+        }
+    }
+}
+
+impl Waiting {
+    fn asker(&self) -> Asker {
+        match self {
+            Self::Begin(asker, _) | Self::Link(asker, _) => *asker,
+        }
+    }
+}
+
+mod listing;

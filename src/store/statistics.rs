@@ -1,0 +1,40 @@
+//! What a store counts about itself.
+
+/// Levels and totals of one shard's store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Current versions of own keys, expired ones that were not swept yet included.
+    pub objects: u64,
+    /// Folders with own children or on their way in or out.
+    pub folders: u64,
+    /// Bytes in complete current versions.
+    pub object_bytes: u64,
+    /// Bytes of the arena in use, in whole granules.
+    pub used_bytes: u64,
+    /// Slots of the arena drawn from the pool.
+    pub slots_held: u64,
+    /// Superseded versions that somebody still holds.
+    pub pinned_versions: u64,
+    /// Bytes that those keep from being reused, in whole granules.
+    pub pinned_bytes: u64,
+    /// Versions of own keys on which other shards have a hold, counted once a shard.
+    pub leases_granted: u64,
+    /// Leases of other shards' versions in the table.
+    pub leases_held: u64,
+    /// Leases of other shards' versions in the table or pinned.
+    pub holds: u64,
+    /// Uploads begun and not ended.
+    pub uploads: u64,
+    /// Objects that can be read while they arrive.
+    pub growing: u64,
+    /// Grants ever given.
+    pub grants_total: u64,
+    /// Recalls ever sent.
+    pub recalls_total: u64,
+    /// Leases that ever gave way to newer ones.
+    pub evictions_total: u64,
+    /// Objects whose time was over when they were swept.
+    pub expired_total: u64,
+    /// Uploads ever refused for lack of memory.
+    pub full_total: u64,
+}
