@@ -1,0 +1,32 @@
+# Shared by the scripts: sourced, never run. Says what it does, installs what is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# say WORDS: one line about what happens next.
+say() { printf '== %s\n' "$*"; }
+
+# need COMMAND[=PACKAGE]...: installs the Debian packages whose commands are missing.
+need() {
+  local pair missing=() sudo=()
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || missing+=("${pair##*=}")
+  done
+  [ "${#missing[@]}" -eq 0 ] && return
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  say "installing: ${missing[*]}"
+  "${sudo[@]}" apt-get update --quiet=2
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install --yes --quiet=2 "${missing[@]}"
+}
+
+# target_folder: where cargo builds.
+target_folder() { echo "${CARGO_TARGET_DIR:-target}"; }
+
+# wait_until SECONDS COMMAND...: runs the command until it succeeds; fails when time is over.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.2
+  done
+}
