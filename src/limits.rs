@@ -54,3 +54,6 @@ const _: () = assert!(KEY_BYTES_MAX * 3 < TARGET_BYTES_MAX);
 pub const EXTENTS_MAX: usize = 512;
 /// Versions and uploads of one shard; beyond it the memory counts as full.
 pub const VERSIONS_MAX: usize = 1 << 22;
+
+// The first extents of an upload fit the table of a growing object.
+const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);
