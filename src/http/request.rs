@@ -11,7 +11,7 @@
 use super::framing::{self, Framing};
 use super::known::{KNOWN_COUNT, Known};
 use super::response::{Refusal, Status};
-use super::scan::{self, Input};
+use super::scan::{self, Input, Pattern};
 use super::target::{self, NAME, PATH, QUERY};
 use crate::limits;
 
@@ -189,19 +189,12 @@ impl<'a> Iterator for Lines<'a> {
 #[inline]
 pub fn parse(buf: &[u8]) -> Result<Option<Head>, Refusal> {
     let bounded = buf.get(..limits::HEAD_BYTES_MAX).unwrap_or(buf);
-    match scan::dispatch(bounded, Parse) {
-        Ok(head) => Ok(Some(head)),
-        Err(Stop::Refused(refusal)) => Err(refusal),
-        Err(Stop::Incomplete) if buf.len() >= limits::HEAD_BYTES_MAX => Err(HEAD_TOO_LONG),
-        Err(Stop::Incomplete) => Ok(None),
-    }
+    scan::dispatch(bounded, Parse)
 }
-
-pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(Status::HeadersTooLarge, "head is too long");
 
 /// Why parsing ended without a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+enum Stop {
     /// The bytes end before the head does.
     Incomplete,
     /// The head is wrong.
@@ -214,37 +207,48 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// The parser as work for whichever scanner the processor has.
+/// The parser as work for whichever scanner the processor has. Its input is at most
+/// `limits::HEAD_BYTES_MAX` bytes.
 pub(super) struct Parse;
 
 impl scan::Work for Parse {
-    type Output = Result<Head, Stop>;
+    type Output = Result<Option<Head>, Refusal>;
 
     #[inline(always)]
-    fn run<I: Input>(self, input: I) -> Result<Head, Stop> {
-        let start = skip_empty_line(input.bytes())?;
-        let (method, at) = method(input, start)?;
-        let (target, path, query) = target_bytes(input, at)?;
-        let (version, at) = version(input.bytes(), usize::from(target.end) + 1)?;
-        let mut head = Head {
-            method,
-            version,
-            keep_alive: version == Version::Http11,
-            expect_continue: false,
-            body: Framing::None,
-            target,
-            path,
-            query,
-            head_len: 0,
-            headers_start: Span::new(at, at).start,
-            present: 0,
-            repeated: 0,
-            values: [Span::default(); KNOWN_COUNT],
-        };
-        head.head_len = headers(input, at, &mut head)?;
-        meaning(input.bytes(), &mut head)?;
-        Ok(head)
+    fn run<I: Input>(self, input: I) -> Self::Output {
+        match head(input) {
+            Ok(head) => Ok(Some(head)),
+            Err(Stop::Refused(refusal)) => Err(refusal),
+            Err(Stop::Incomplete) if input.bytes().len() < limits::HEAD_BYTES_MAX => Ok(None),
+            Err(Stop::Incomplete) => Err(Refusal::new(Status::HeadersTooLarge, "head is too long")),
+        }
     }
+}
+
+#[inline(always)]
+fn head<I: Input>(input: I) -> Result<Head, Stop> {
+    let start = skip_empty_line(input.bytes())?;
+    let (method, at) = method(input, start)?;
+    let (target, path, query) = target_bytes(input, at)?;
+    let (version, at) = version(input.bytes(), usize::from(target.end) + 1)?;
+    let mut head = Head {
+        method,
+        version,
+        keep_alive: version == Version::Http11,
+        expect_continue: false,
+        body: Framing::None,
+        target,
+        path,
+        query,
+        head_len: 0,
+        headers_start: Span::new(at, at).start,
+        present: 0,
+        repeated: 0,
+        values: [Span::default(); KNOWN_COUNT],
+    };
+    head.head_len = headers(input, at, &mut head)?;
+    meaning(input, &mut head)?;
+    Ok(head)
 }
 
 /// One empty line before the request line is allowed.
@@ -366,15 +370,14 @@ fn headers<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, S
     let buf = input.bytes();
     let mut at = start;
     for _ in 0..limits::HEADERS_MAX {
-        let colon = input.end_of(at, &NAME);
+        let (colon, end) = input.line(at, &NAME);
         if buf.get(colon) != Some(&b':') || colon == at {
             return end_of_head(buf, at, colon);
         }
-        let end = input.value_end(colon + 1);
         if buf.get(end..end + 2) != Some(b"\r\n") {
             return Err(line_end(buf, end));
         }
-        if let Some(known) = Known::find(input, at, colon) {
+        if let Some(known) = buf.get(at..colon).and_then(Known::find) {
             head.repeated |= head.present & known.bit();
             if !head.has(known) {
                 head.present |= known.bit();
@@ -436,17 +439,17 @@ fn trimmed(buf: &[u8], mut start: usize, mut end: usize) -> Span {
 
 /// Decides what the headers mean together: target form, host, framing, persistence, expectation.
 #[inline(always)]
-fn meaning(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
+fn meaning<I: Input>(input: I, head: &mut Head) -> Result<(), Refusal> {
     const LENGTHS: u32 = Known::ContentLength.bit() | Known::TransferEncoding.bit();
     const RARE: u32 = LENGTHS | Known::Expect.bit();
 
-    let (path, authority) = target::form(buf, head.method, head.target, head.path)?;
+    let buf = input.bytes();
+    let (path, authority) = target::form(input, head.method, head.target, head.path)?;
     head.path = path;
-    host(buf, head, authority)?;
-    if head.has(Known::Connection) {
-        head.keep_alive = persists(buf, head);
-    } else {
-        head.keep_alive = head.version == Version::Http11;
+    host(input, head, authority)?;
+    if let Some(options) = head.header(buf, Known::Connection) {
+        head.keep_alive = KEEP_ALIVE.matches(options) && !head.is_repeated(Known::Connection)
+            || persists(buf, head);
     }
     if head.present & RARE != 0 {
         body(buf, head)?;
@@ -456,24 +459,29 @@ fn meaning(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
 
 //= RFC 9112 section 3.2
 #[inline(always)]
-fn host(buf: &[u8], head: &Head, authority: Option<Span>) -> Result<(), Refusal> {
+fn host<I: Input>(input: I, head: &Head, authority: Option<Span>) -> Result<(), Refusal> {
     if head.is_repeated(Known::Host) {
         return Err(Refusal::bad("more than one host"));
     }
-    let Some(value) = head.header(buf, Known::Host) else {
+    if !head.has(Known::Host) {
         if head.version == Version::Http10 {
             return Ok(());
         }
         return Err(Refusal::bad("no host"));
-    };
-    target::host(value)?;
+    }
+    let value = head.values[Known::Host as usize];
+    target::host(input, value)?;
+    let buf = input.bytes();
     match authority {
-        Some(authority) if !authority.of(buf).eq_ignore_ascii_case(value) => {
+        Some(authority) if !authority.of(buf).eq_ignore_ascii_case(value.of(buf)) => {
             Err(Refusal::bad("host differs from the target's authority"))
         }
         _ => Ok(()),
     }
 }
+
+/// What nearly every Connection header says.
+static KEEP_ALIVE: Pattern = Pattern::new("keep-alive");
 
 //= RFC 9112 section 9.3
 #[inline(never)]

@@ -5,7 +5,7 @@
 
 use super::request::{Method, Span};
 use super::response::Refusal;
-use super::scan::Set;
+use super::scan::{Input, Narrow, Set};
 
 /// Bytes of a token: methods and header names.
 //= RFC 9110 section 5.6.2
@@ -32,16 +32,16 @@ const PORT_DIGITS_MAX: usize = 5;
 /// # Errors
 /// 400 when the target has no form that RFC 9112 section 3.2 allows for `method`.
 #[inline(always)]
-pub(super) fn form(
-    buf: &[u8],
+pub(super) fn form<I: Input>(
+    input: I,
     method: Method,
     target: Span,
     path: Span,
 ) -> Result<(Span, Option<Span>), Refusal> {
-    if target.of(buf).first() == Some(&b'/') {
+    if target.of(input.bytes()).first() == Some(&b'/') {
         return Ok((path, None));
     }
-    other_form(buf, method, target, path)
+    other_form(input.bytes(), method, target, path)
 }
 
 #[inline(never)]
@@ -64,9 +64,9 @@ fn other_form(
         .ok_or(Refusal::bad("target is neither a path nor absolute"))?;
     let rest = &bytes[scheme.len()..];
     let len = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    host(&rest[..len])?;
     let start = usize::from(path.start) + scheme.len();
     let authority = Span::new(start, start + len);
+    host(Narrow { bytes: buf }, authority)?;
     Ok((Span { start: authority.end, end: path.end }, Some(authority)))
 }
 
@@ -75,26 +75,31 @@ fn other_form(
 /// # Errors
 /// 400 for an empty host and for any other byte.
 //= RFC 9110 section 7.2
-#[inline]
-pub(super) fn host(value: &[u8]) -> Result<(), Refusal> {
-    const WRONG: Refusal = Refusal::bad("host is not a name or address with a port");
-    let name_len = if value.first() == Some(&b'[') {
-        literal_len(value).ok_or(WRONG)?
-    } else {
-        value.iter().position(|byte| !HOST.contains(*byte)).unwrap_or(value.len())
+#[inline(always)]
+pub(super) fn host<I: Input>(input: I, value: Span) -> Result<(), Refusal> {
+    let (start, end) = (usize::from(value.start), usize::from(value.end));
+    let name_end = input.end_of(start, &HOST).min(end);
+    if name_end == end && start < end {
+        return Ok(());
+    }
+    let text = value.of(input.bytes());
+    with_port(text, name_end - start)
+}
+
+/// Checks a host that is not all name: `name_len` bytes may be one.
+#[inline(never)]
+fn with_port(text: &[u8], name_len: usize) -> Result<(), Refusal> {
+    let host_len = if text.first() == Some(&b'[') { literal_len(text) } else { Some(name_len) };
+    let port = match host_len.map(|len| text.split_at(len)) {
+        None | Some(([], _)) => return Err(Refusal::bad("host is empty or no address")),
+        Some((_, [])) => return Ok(()),
+        Some((_, [b':', port @ ..])) => port,
+        Some(_) => return Err(Refusal::bad("host holds a byte that no name holds")),
     };
-    if name_len == 0 {
-        return Err(Refusal::bad("host is empty or starts with a byte it may not hold"));
+    if port.len() > PORT_DIGITS_MAX || !port.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::bad("port is not a number"));
     }
-    match &value[name_len..] {
-        [] => Ok(()),
-        [b':', port @ ..]
-            if port.len() <= PORT_DIGITS_MAX && port.iter().all(u8::is_ascii_digit) =>
-        {
-            Ok(())
-        }
-        _ => Err(WRONG),
-    }
+    Ok(())
 }
 
 /// Bytes of an address in brackets at the start of `value`, brackets included.
