@@ -11,7 +11,7 @@
 use super::framing::{self, Framing};
 use super::known::{KNOWN_COUNT, Known};
 use super::response::{Refusal, Status};
-use super::scan::{self, Input, Pattern};
+use super::scan::{self, Input, Narrow, Pattern};
 use super::target::{self, NAME, PATH, QUERY};
 use crate::limits;
 
@@ -216,8 +216,23 @@ impl scan::Work for Parse {
 
     #[inline(always)]
     fn run<I: Input>(self, input: I) -> Self::Output {
-        match head(input) {
-            Ok(head) => Ok(Some(head)),
+        let mut head = Head {
+            method: Method::Get,
+            version: Version::Http11,
+            keep_alive: true,
+            expect_continue: false,
+            body: Framing::None,
+            target: Span::default(),
+            path: Span::default(),
+            query: Span::default(),
+            head_len: 0,
+            headers_start: 0,
+            present: 0,
+            repeated: 0,
+            values: [Span::default(); KNOWN_COUNT],
+        };
+        match read(input, &mut head) {
+            Ok(()) => Ok(Some(head)),
             Err(Stop::Refused(refusal)) => Err(refusal),
             Err(Stop::Incomplete) if input.bytes().len() < limits::HEAD_BYTES_MAX => Ok(None),
             Err(Stop::Incomplete) => Err(Refusal::new(Status::HeadersTooLarge, "head is too long")),
@@ -225,30 +240,18 @@ impl scan::Work for Parse {
     }
 }
 
+/// Fills `head`, which is a GET of 1.1 without headers.
 #[inline(always)]
-fn head<I: Input>(input: I) -> Result<Head, Stop> {
-    let start = skip_empty_line(input.bytes())?;
-    let (method, at) = method(input, start)?;
-    let (target, path, query) = target_bytes(input, at)?;
-    let (version, at) = version(input.bytes(), usize::from(target.end) + 1)?;
-    let mut head = Head {
-        method,
-        version,
-        keep_alive: version == Version::Http11,
-        expect_continue: false,
-        body: Framing::None,
-        target,
-        path,
-        query,
-        head_len: 0,
-        headers_start: Span::new(at, at).start,
-        present: 0,
-        repeated: 0,
-        values: [Span::default(); KNOWN_COUNT],
-    };
-    head.head_len = headers(input, at, &mut head)?;
-    meaning(input, &mut head)?;
-    Ok(head)
+fn read<I: Input>(input: I, head: &mut Head) -> Result<(), Stop> {
+    let buf = input.bytes();
+    let start = skip_empty_line(buf)?;
+    let at = method(buf, start, head)?;
+    let at = target(input, at, head)?;
+    let at = version(buf, at, head)?;
+    head.headers_start = Span::new(at, at).start;
+    head.head_len = headers(input, at, head)?;
+    meaning(input, head)?;
+    Ok(())
 }
 
 /// One empty line before the request line is allowed.
@@ -263,15 +266,21 @@ fn skip_empty_line(buf: &[u8]) -> Result<usize, Stop> {
     }
 }
 
-/// The method, and where the target starts.
+/// Notes the method, and gives where the target starts.
 //= RFC 9112 section 3.1
 #[inline(always)]
-fn method<I: Input>(input: I, start: usize) -> Result<(Method, usize), Stop> {
-    let buf = input.bytes();
+fn method(buf: &[u8], start: usize, head: &mut Head) -> Result<usize, Stop> {
     if buf.get(start..start + 4) == Some(b"GET ") {
-        return Ok((Method::Get, start + 4));
+        return Ok(start + 4);
     }
-    let end = input.end_of(start, &NAME);
+    let (method, end) = other_method(buf, start)?;
+    head.method = method;
+    Ok(end)
+}
+
+#[inline(never)]
+fn other_method(buf: &[u8], start: usize) -> Result<(Method, usize), Stop> {
+    let end = Narrow { bytes: buf }.end_of(start, &NAME);
     let name = buf.get(start..end).unwrap_or_default();
     if name.len() > limits::METHOD_BYTES_MAX {
         return Err(Refusal::new(Status::NotImplemented, "method is too long").into());
@@ -295,9 +304,9 @@ fn method<I: Input>(input: I, start: usize) -> Result<(Method, usize), Stop> {
     Ok((method, end + 1))
 }
 
-/// The target, its part before the query, and the query.
+/// Notes the target and its parts, and gives where the version starts.
 #[inline(always)]
-fn target_bytes<I: Input>(input: I, start: usize) -> Result<(Span, Span, Span), Stop> {
+fn target<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, Stop> {
     let buf = input.bytes();
     let path_end = input.end_of(start, &PATH);
     let (query_start, end) = if buf.get(path_end) == Some(&b'?') {
@@ -313,7 +322,10 @@ fn target_bytes<I: Input>(input: I, start: usize) -> Result<(Span, Span, Span), 
         None => return Err(Stop::Incomplete),
         Some(other) => return Err(target_refusal(*other, end == start).into()),
     }
-    Ok((Span::new(start, end), Span::new(start, path_end), Span::new(query_start, end)))
+    head.target = Span::new(start, end);
+    head.path = Span::new(start, path_end);
+    head.query = Span::new(query_start, end);
+    Ok(end + 1)
 }
 
 #[cold]
@@ -327,14 +339,17 @@ fn target_refusal(byte: u8, empty: bool) -> Refusal {
     })
 }
 
-/// The version, and where the first header line starts.
+/// Notes the version, and gives where the first header line starts.
 //= RFC 9112 section 2.3
 #[inline(always)]
-fn version(buf: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+fn version(buf: &[u8], start: usize, head: &mut Head) -> Result<usize, Stop> {
     if buf.get(start..start + 10) == Some(b"HTTP/1.1\r\n") {
-        return Ok((Version::Http11, start + 10));
+        return Ok(start + 10);
     }
-    other_version(buf, start)
+    let (version, at) = other_version(buf, start)?;
+    head.version = version;
+    head.keep_alive = version == Version::Http11;
+    Ok(at)
 }
 
 #[inline(never)]
@@ -374,7 +389,11 @@ fn headers<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, S
         if buf.get(colon) != Some(&b':') || colon == at {
             return end_of_head(buf, at, colon);
         }
-        if buf.get(end..end + 2) != Some(b"\r\n") {
+        let (is_line, is_last) = match buf.get(end..end + 4) {
+            Some(after) => (after.starts_with(b"\r\n"), after == b"\r\n\r\n"),
+            None => (buf.get(end..end + 2) == Some(b"\r\n"), false),
+        };
+        if !is_line {
             return Err(line_end(buf, end));
         }
         if let Some(known) = buf.get(at..colon).and_then(Known::find) {
@@ -383,6 +402,9 @@ fn headers<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, S
                 head.present |= known.bit();
                 head.values[known as usize] = trimmed(buf, colon + 1, end);
             }
+        }
+        if is_last {
+            return Ok(end + 4);
         }
         at = end + 2;
     }
@@ -425,13 +447,14 @@ fn line_end(buf: &[u8], end: usize) -> Stop {
     Refusal::bad(reason).into()
 }
 
-/// The span of a value without the white space around it.
+/// The span of a value without the white space around it. No other control byte than HTAB is in
+/// it, so what is not above a space is white space.
 #[inline(always)]
 fn trimmed(buf: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && matches!(buf.get(start), Some(b' ' | b'\t')) {
+    while start < end && buf.get(start).is_some_and(|byte| *byte <= b' ') {
         start += 1;
     }
-    while start < end && matches!(buf.get(end - 1), Some(b' ' | b'\t')) {
+    while start < end && buf.get(end - 1).is_some_and(|byte| *byte <= b' ') {
         end -= 1;
     }
     Span::new(start, end)
@@ -444,8 +467,7 @@ fn meaning<I: Input>(input: I, head: &mut Head) -> Result<(), Refusal> {
     const RARE: u32 = LENGTHS | Known::Expect.bit();
 
     let buf = input.bytes();
-    let (path, authority) = target::form(input, head.method, head.target, head.path)?;
-    head.path = path;
+    let authority = target::form(input, head)?;
     host(input, head, authority)?;
     if let Some(options) = head.header(buf, Known::Connection) {
         head.keep_alive = KEEP_ALIVE.matches(options) && !head.is_repeated(Known::Connection)

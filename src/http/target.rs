@@ -3,7 +3,7 @@
 //! **Invariants**: a host holds no userinfo, path or space; an absolute-form target names the
 //! same authority as Host; `*` stands for the whole server and only OPTIONS may say it.
 
-use super::request::{Method, Span};
+use super::request::{Head, Method, Span};
 use super::response::Refusal;
 use super::scan::{Input, Narrow, Set};
 
@@ -26,33 +26,26 @@ pub static HOST: Set =
 /// Digits in a port.
 const PORT_DIGITS_MAX: usize = 5;
 
-/// The path and the authority of a target that has the bytes of one; `path` reaches to the query.
-/// A path of no bytes (absolute form only) means `/`.
+/// Checks the target's form and gives the authority of an absolute one, whose path it notes. A
+/// path of no bytes (absolute form only) means `/`.
 ///
 /// # Errors
-/// 400 when the target has no form that RFC 9112 section 3.2 allows for `method`.
+/// 400 when the target has no form that RFC 9112 section 3.2 allows for the method.
 #[inline(always)]
-pub(super) fn form<I: Input>(
-    input: I,
-    method: Method,
-    target: Span,
-    path: Span,
-) -> Result<(Span, Option<Span>), Refusal> {
-    if target.of(input.bytes()).first() == Some(&b'/') {
-        return Ok((path, None));
+pub(super) fn form<I: Input>(input: I, head: &mut Head) -> Result<Option<Span>, Refusal> {
+    if head.target.of(input.bytes()).first() == Some(&b'/') {
+        return Ok(None);
     }
-    other_form(input.bytes(), method, target, path)
+    let (path, authority) = other_form(input.bytes(), head)?;
+    head.path = path;
+    Ok(authority)
 }
 
 #[inline(never)]
-fn other_form(
-    buf: &[u8],
-    method: Method,
-    target: Span,
-    path: Span,
-) -> Result<(Span, Option<Span>), Refusal> {
-    if target.of(buf) == b"*" {
-        if method == Method::Options {
+fn other_form(buf: &[u8], head: &Head) -> Result<(Span, Option<Span>), Refusal> {
+    let path = head.path;
+    if head.target.of(buf) == b"*" {
+        if head.method == Method::Options {
             return Ok((path, None));
         }
         return Err(Refusal::bad("target * with a method other than options"));
@@ -83,27 +76,33 @@ pub(super) fn host<I: Input>(input: I, value: Span) -> Result<(), Refusal> {
         return Ok(());
     }
     let text = value.of(input.bytes());
-    with_port(text, name_end - start)
+    match text.split_at_checked(name_end - start) {
+        Some(([_, ..], [b':', port @ ..])) if is_port(port) => Ok(()),
+        _ => literal(text),
+    }
 }
 
-/// Checks a host that is not all name: `name_len` bytes may be one.
+/// Checks a host that is no name: an address in brackets, and perhaps a port.
 #[inline(never)]
-fn with_port(text: &[u8], name_len: usize) -> Result<(), Refusal> {
-    let host_len = if text.first() == Some(&b'[') { literal_len(text) } else { Some(name_len) };
-    let port = match host_len.map(|len| text.split_at(len)) {
-        None | Some(([], _)) => return Err(Refusal::bad("host is empty or no address")),
-        Some((_, [])) => return Ok(()),
-        Some((_, [b':', port @ ..])) => port,
-        Some(_) => return Err(Refusal::bad("host holds a byte that no name holds")),
-    };
-    if port.len() > PORT_DIGITS_MAX || !port.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::bad("port is not a number"));
+fn literal(text: &[u8]) -> Result<(), Refusal> {
+    match literal_len(text).and_then(|len| text.get(len..)) {
+        Some([]) => Ok(()),
+        Some([b':', port @ ..]) if is_port(port) => Ok(()),
+        _ => Err(Refusal::bad("host is not a name or address, and perhaps a port")),
     }
-    Ok(())
+}
+
+//= RFC 3986 section 3.2.3
+#[inline(always)]
+fn is_port(text: &[u8]) -> bool {
+    text.len() <= PORT_DIGITS_MAX && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Bytes of an address in brackets at the start of `value`, brackets included.
 fn literal_len(value: &[u8]) -> Option<usize> {
+    if value.first() != Some(&b'[') {
+        return None;
+    }
     let close = value.iter().position(|byte| *byte == b']')?;
     let inside = &value[1..close];
     let allowed = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
