@@ -134,7 +134,8 @@ Signals:
   SIGHUP           reopen the access log
 
 Sizes: KiB MiB GiB TiB (or K M G T) are powers of 1024, KB MB GB TB powers of 1000.
-Log level: the file's log.level, or the variable HEADWATER_LOG (debug, info,headwater::shard=trace).";
+Log level: log.level in the file, or the variable HEADWATER_LOG, such as debug or
+info,headwater::shard=trace.";
 
 #[cfg(test)]
 mod tests {

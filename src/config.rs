@@ -330,7 +330,7 @@ impl Config {
         }
         if self.admin.port() != 0 && self.listen.contains(&self.admin) {
             let reason = format!(
-                "{} is also a listener of the data plane; give the admin listener a port of its own",
+                "{} is also a listener of the data plane; give admin a port of its own",
                 self.admin
             );
             mistakes.add(Mistake::setting("admin", reason));

@@ -133,7 +133,7 @@ pub const INLINE_BYTES_MAX: u64 = 4096;
 pub const RATE_WINDOW_MS: u64 = 10_000;
 
 // An inlined body and a head of usual size fit one send buffer together.
-const _: () = assert!(INLINE_BYTES_MAX as usize + 2048 <= SEND_BUFFER_BYTES);
+const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
 // --- http ---
 
 /// Bytes in a request's method; beyond it the answer is 501.
@@ -173,6 +173,8 @@ pub const FD_RESERVE_PER_SHARD: u64 = 4;
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Life of one admin connection, in milliseconds; slower peers are cut.
 pub const ADMIN_CONNECTION_MS: u64 = 30_000;
+/// How long answers of the admin listener are finished at the end, in milliseconds.
+pub const ADMIN_FINISH_MS: u64 = 500;
 /// How long binding a listener is retried while the address is in use, in milliseconds.
 pub const BIND_RETRY_MS: u64 = 3_000;
 /// Pause between two attempts to bind, in milliseconds.
@@ -201,3 +203,10 @@ pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
 pub const EXTENTS_MAX: usize = 512;
 /// Versions and uploads of one shard; beyond it the memory counts as full.
 pub const VERSIONS_MAX: usize = 1 << 22;
+/// A shard that has not ended this long after a drain's deadline is left behind, in milliseconds.
+pub const DRAIN_SLACK_MS: u64 = 1_000;
+/// Meters are brought up to date at least this often while a shard works, in microseconds.
+pub const METERS_PERIOD_US: u64 = 10_000;
+
+// The first extents of an upload fit the table of a growing object.
+const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);

@@ -187,6 +187,7 @@ impl ShardMeters {
     /// Counts a final response under its class and, where the code is watched, its code.
     #[inline]
     pub fn count_response(&self, status: u16) {
+        debug_assert!((200..=599).contains(&status), "a final response, not {status}");
         match status {
             200..=299 => self.responses_2xx.bump(),
             300..=399 => self.responses_3xx.bump(),

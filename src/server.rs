@@ -8,31 +8,33 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
+use crate::access::{AccessLog, AccessSink};
 use crate::config::{Config, Tx as TxWish, WriteAccess};
+use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
+use crate::meters::ShardMeters;
 use crate::origin::auth::Writers;
 use crate::origin::write::PathDefaults;
-use crate::shard::{Ending, Envelope, Settings, Shard, Tx};
+use crate::shard::{Accounts, Ending, Envelope, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
 use crate::sys::extent::SlotSource;
 use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
-use crate::sys::{cpu, net, probe, signal};
+use crate::sys::{cpu, net, probe};
 
 /// Why the origin did not start: a sentence for the operator.
 type Refusal = String;
 
 /// Runs the origin until a signal or a drain ends it.
 pub fn serve(config: Config) -> Exit {
-    signal::hold();
     match start(&config) {
-        Ok(running) => running.until_the_end(),
+        Ok(origin) => origin.until_the_end(config.timeouts.drain_ms),
         Err(refusal) => {
             tracing::error!("{refusal}");
             Exit::Failed
@@ -40,11 +42,13 @@ pub fn serve(config: Config) -> Exit {
     }
 }
 
-/// What every shard's thread is started with.
+/// What one shard's thread is started with.
 struct Seed {
     mailbox: Mailbox<Envelope>,
     listeners: Vec<OwnedFd>,
     core: usize,
+    counts: Accounts,
+    running: Running,
 }
 
 /// What all shards share.
@@ -54,15 +58,19 @@ struct Common {
     settings: Settings,
     hash_seed: u64,
     nonce: u64,
+    started: Sender<io::Result<()>>,
 }
 
 /// A running origin.
-struct Running {
-    threads: Vec<JoinHandle<io::Result<Ending>>>,
+struct Origin {
     remote: Remote<Envelope>,
+    state: Arc<State>,
+    control: Control,
+    log: Option<AccessLog>,
+    endings: Receiver<io::Result<Ending>>,
 }
 
-fn start(config: &Config) -> Result<Running, Refusal> {
+fn start(config: &Config) -> Result<Origin, Refusal> {
     probe::kernel().map_err(|refusal| refusal.to_string())?;
     let nofile = probe::raise_nofile();
     let settings = settings(config, nofile)?;
@@ -70,32 +78,68 @@ fn start(config: &Config) -> Result<Running, Refusal> {
         format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes)
     })?;
     let shards = config.shards;
+    let meters: Vec<_> = (0..shards).map(|_| Arc::new(ShardMeters::new())).collect();
+    let (log, sinks) = access_log(config, &meters)?;
+    let state = State::new();
+    let control = control(config, &meters, &state, log.as_ref())?;
     let (boxes, remote) = mailboxes(shards)
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for &address in &config.listen {
         let bound = bind(address, shards)?;
-        for (of_shard, listener) in listeners.iter_mut().zip(bound) {
-            of_shard.push(listener);
-        }
+        listeners.iter_mut().zip(bound).for_each(|(of_shard, listener)| of_shard.push(listener));
     }
-    let common = Common { arena, settings, hash_seed: random(), nonce: random() };
+    let (started, starts) = channel();
+    let (ended, endings) = channel();
+    let common = Common { arena, settings, hash_seed: random(), nonce: random(), started };
     let cores = cpu::allowed();
-    let seeds =
-        boxes.into_iter().zip(listeners).enumerate().map(|(number, (mailbox, listeners))| Seed {
-            mailbox,
-            listeners,
-            core: cores[number % cores.len()],
-        });
-    let threads = seeds.map(|seed| spawn(seed, common.clone())).collect::<Result<_, _>>()?;
+    let accounts = meters.into_iter().zip(sinks).map(|(meters, sink)| Accounts::new(meters, sink));
+    let parts = boxes.into_iter().zip(listeners).zip(accounts).enumerate();
+    for (number, ((mailbox, listeners), counts)) in parts {
+        let core = cores[number % cores.len()];
+        let seed = Seed { mailbox, listeners, core, counts, running: state.running() };
+        spawn(seed, common.clone(), ended.clone())?;
+    }
+    for _ in 0..shards {
+        starts.recv().map_err(|_| "a shard ended at its start".to_owned())?.map_err(|error| {
+            format!("a shard cannot start: {error}; is memory or the memlock limit exhausted?")
+        })?;
+    }
+    state.ready();
     tracing::info!(
         shards,
         memory_bytes = common.arena.bytes(),
         tx = ?common.settings.tx,
         connections_max = common.settings.connections_max * shards,
+        admin = %control.address(),
         "serving"
     );
-    Ok(Running { threads, remote })
+    Ok(Origin { remote, state, control, log, endings })
+}
+
+fn access_log(
+    config: &Config,
+    meters: &[Arc<ShardMeters>],
+) -> Result<(Option<AccessLog>, Vec<AccessSink>), Refusal> {
+    match &config.access_log {
+        Some(access) => AccessLog::spawn(access, meters)
+            .map(|(log, sinks)| (Some(log), sinks))
+            .map_err(|error| format!("the access log cannot be opened: {error}")),
+        None => Ok((None, meters.iter().cloned().map(AccessSink::off).collect())),
+    }
+}
+
+fn control(
+    config: &Config,
+    meters: &[Arc<ShardMeters>],
+    state: &Arc<State>,
+    log: Option<&AccessLog>,
+) -> Result<Control, Refusal> {
+    let access = log.map(AccessLog::meters);
+    let reopen = log.map(AccessLog::reopener);
+    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access };
+    control::spawn(config, parts, move || reopen.iter().for_each(|reopen| reopen()))
+        .map_err(|error| error.to_string())
 }
 
 fn bind(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Refusal> {
@@ -171,73 +215,96 @@ fn tx(config: &Config) -> Result<Tx, Refusal> {
     }
 }
 
-fn spawn(seed: Seed, common: Common) -> Result<JoinHandle<io::Result<Ending>>, Refusal> {
+fn spawn(seed: Seed, common: Common, ended: Sender<io::Result<Ending>>) -> Result<(), Refusal> {
     let name = format!("shard-{}", seed.mailbox.id());
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || run_shard(seed, common))
-        .map_err(|error| format!("no thread for a shard: {error}"))
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let Seed { mailbox, listeners, core, counts, running } = seed;
+        let ending = run_shard(mailbox, listeners, core, counts, common);
+        let _ = ended.send(ending);
+        // Only now: whoever waits for the shards finds every ending in the queue.
+        drop(running);
+    });
+    thread.map(drop).map_err(|error| format!("no thread for a shard: {error}"))
 }
 
-fn run_shard(seed: Seed, common: Common) -> io::Result<Ending> {
-    cpu::pin(seed.core);
+fn run_shard(
+    mailbox: Mailbox<Envelope>,
+    listeners: Vec<OwnedFd>,
+    core: usize,
+    accounts: Accounts,
+    common: Common,
+) -> io::Result<Ending> {
+    cpu::pin(core);
+    let started = common.started.clone();
+    match make_shard(mailbox, listeners, accounts, common) {
+        Ok(shard) => {
+            let _ = started.send(Ok(()));
+            shard.run()
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+            Ok(Ending::Drained)
+        }
+    }
+}
+
+fn make_shard(
+    mailbox: Mailbox<Envelope>,
+    listeners: Vec<OwnedFd>,
+    accounts: Accounts,
+    common: Common,
+) -> io::Result<Rc<Shard>> {
     let reactor = Reactor::new(common.arena.clone())?;
     if common.settings.tx != Tx::Copy {
         reactor.prepare_zero_copy()?;
     }
     let slots: Rc<dyn SlotSource> = Rc::new(common.arena.clone());
     let now_ms = Clock::monotonic_us() / 1000;
-    let mailbox = seed.mailbox;
     let store = Store::new(mailbox.id(), mailbox.shards(), common.hash_seed, slots, now_ms);
-    let shard = Shard::new(reactor, store, mailbox, common.settings, common.nonce, seed.listeners);
-    shard.run()
+    let Common { settings, nonce, .. } = common;
+    Ok(Shard::new(reactor, store, mailbox, settings, nonce, listeners, accounts))
 }
 
-impl Running {
-    /// Waits for a signal, drains, and says how it went.
-    fn until_the_end(self) -> Exit {
-        const LOOK: Duration = Duration::from_millis(100);
-        let mut draining = false;
-        loop {
-            if let Some(signal) = signal::wait(LOOK) {
-                if draining {
-                    tracing::warn!(signal, "second signal: ending at once");
-                    return Exit::Signal(signal);
-                }
-                tracing::info!(signal, "draining");
-                draining = true;
-                (0..).take(self.remote.shards()).for_each(|shard| {
-                    self.remote.send(shard, Envelope::Drain);
-                });
-            }
-            let ended = self.threads.iter().filter(|thread| thread.is_finished()).count();
-            if ended == self.threads.len() || (ended > 0 && !draining) {
-                return self.verdict(draining);
-            }
+impl Origin {
+    /// Waits for a wish to stop, drains, and says how it went.
+    fn until_the_end(self, drain_ms: u64) -> Exit {
+        let wish = self.state.wait();
+        tracing::info!(?wish, "draining");
+        for shard in (0..).take(self.remote.shards()) {
+            self.remote.send(shard, Envelope::Drain);
         }
+        // The shards cut off what is late themselves; this is for one that hangs.
+        let deadline = Instant::now() + Duration::from_millis(drain_ms + limits::DRAIN_SLACK_MS);
+        let exit = match self.state.wait_stopped(deadline) {
+            Stopped::Signal(number) => return Exit::Signal(number),
+            Stopped::Deadline => Exit::CutOff,
+            Stopped::All if wish == Wish::ShardLost => Exit::Failed,
+            Stopped::All => self.verdict(),
+        };
+        self.control.stop();
+        if let Some(log) = self.log {
+            log.finish();
+        }
+        exit
     }
 
-    fn verdict(self, draining: bool) -> Exit {
+    fn verdict(&self) -> Exit {
         let mut exit = Exit::Clean;
-        for thread in self.threads {
-            if !thread.is_finished() {
-                continue;
-            }
-            match thread.join() {
-                Ok(Ok(Ending::Drained)) => {}
-                Ok(Ok(Ending::CutOff)) if exit == Exit::Clean => exit = Exit::CutOff,
-                Ok(Ok(Ending::CutOff)) => {}
-                Ok(Err(error)) => {
+        let mut count = 0;
+        for ending in self.endings.try_iter() {
+            count += 1;
+            match ending {
+                Ok(Ending::Drained) => {}
+                Ok(Ending::CutOff) if exit == Exit::Clean => exit = Exit::CutOff,
+                Ok(Ending::CutOff) => {}
+                Err(error) => {
                     tracing::error!("a shard's ring failed: {error}");
                     exit = Exit::Failed;
                 }
-                Err(_) => {
-                    tracing::error!("a shard's thread panicked");
-                    exit = Exit::Failed;
-                }
             }
         }
-        if !draining && exit == Exit::Clean { Exit::Failed } else { exit }
+        // A thread that panicked said nothing.
+        if count == self.remote.shards() { exit } else { Exit::Failed }
     }
 }
 

@@ -9,8 +9,8 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     if pattern.is_empty() {
         return Err("a pattern is empty; ** stands for every path".to_owned());
     }
-    if pattern.starts_with('/') {
-        return Err(format!("keys have no leading slash; write \"{}\"", &pattern[1..]));
+    if let Some(relative) = pattern.strip_prefix('/') {
+        return Err(format!("keys have no leading slash; write \"{relative}\""));
     }
     for part in pattern.split('/') {
         if part.is_empty() {

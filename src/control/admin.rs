@@ -6,6 +6,7 @@
 //! with a token, never for a web page; no answer may be stored by a cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Shared;
@@ -17,8 +18,10 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::config::is_loopback;
+use crate::limits;
 
 use super::listener::Listener;
 use super::process::{Birth, FILL_PAUSE, Fill};
@@ -27,12 +30,13 @@ use super::{Access, Cause, Parts, Phase, Process, metrics};
 /// How this binary was built.
 pub(super) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
-/// Serves until the future is dropped.
+/// Serves until `stopped` resolves, then finishes what is under way for a bounded time.
 pub(super) async fn serve(
     listener: std::net::TcpListener,
     access: Access,
     parts: Parts,
     memory_bytes: u64,
+    stopped: oneshot::Receiver<()>,
 ) {
     let admin = Arc::new(Admin {
         access,
@@ -45,15 +49,24 @@ pub(super) async fn serve(
         Ok(listener) => Listener::new(listener),
         Err(error) => {
             tracing::error!(%error, "the admin listener cannot be used");
-            return std::future::pending().await;
+            let _ = stopped.await;
+            return;
         }
     };
     let sampler = sample(Arc::clone(&admin));
-    let server = axum::serve(listener, router(admin));
+    let (close, closing) = oneshot::channel::<()>();
+    let server = axum::serve(listener, router(admin)).with_graceful_shutdown(async {
+        let _ = closing.await;
+    });
+    let mut server = std::pin::pin!(server.into_future());
     tokio::select! {
-        result = server => tracing::error!(?result, "the admin listener ended"),
+        result = &mut server => tracing::error!(?result, "the admin listener ended"),
         () = sampler => {}
+        _ = stopped => {}
     }
+    let _ = close.send(());
+    let patience = Duration::from_millis(limits::ADMIN_FINISH_MS);
+    let _ = tokio::time::timeout(patience, server).await;
 }
 
 /// What the handlers share.
@@ -109,7 +122,7 @@ async fn version(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 async fn drain(Shared(admin): Shared<Arc<Admin>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admin.access.may_change(&headers) {
+    if let Some(refusal) = admin.access.refusal(&headers) {
         return refusal;
     }
     let first = admin.parts.state.request_drain(Cause::Request);
@@ -130,31 +143,32 @@ async fn method_not_allowed() -> Response {
 }
 
 impl Access {
-    /// Whether a request may change the process. Once tokens are set every caller needs one.
-    fn may_change(&self, headers: &HeaderMap) -> Result<(), Response> {
+    /// The answer to a request that may not change the process, or `None` where it may. Once
+    /// tokens are set every caller needs one.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         // A browser sends Origin with every cross-site POST, and no other client does.
         if headers.contains_key(ORIGIN) {
             let reason = "web pages may not change the process (the request carries Origin)";
-            return Err(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
+            return Some(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
         }
         if self.tokens.is_empty() {
             if is_loopback(&self.address) {
-                return Ok(());
+                return None;
             }
             let reason = "the admin listener is reachable from other machines; set admin_tokens \
                           or admin_token_file to allow this";
-            return Err(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
+            return Some(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
         }
         let presented = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         if self.tokens.admit(presented) {
-            return Ok(());
+            return None;
         }
         let reason = "present one of the admin tokens: Authorization: Bearer TOKEN";
         let mut refusal = error_answer(StatusCode::UNAUTHORIZED, "unauthorized", reason);
         //= RFC 9110 section 15.5.2
         let challenge = HeaderValue::from_static("Bearer realm=\"headwater admin\"");
         refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        Err(refusal)
+        Some(refusal)
     }
 }
 

@@ -54,7 +54,8 @@ impl Control {
         self.address
     }
 
-    /// Ends the thread; admin connections are cut.
+    /// Ends the thread. Answers under way (such as the one to `POST /drain`) are finished, for
+    /// [`limits::ADMIN_FINISH_MS`] at most; then admin connections are cut.
     pub fn stop(self) {
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
@@ -87,8 +88,7 @@ pub fn spawn(
         runtime.block_on(async {
             tokio::select! {
                 () = signals.watch(Arc::clone(&parts.state), hangup) => {}
-                () = admin::serve(listener, access, parts, memory_bytes) => {}
-                _ = stopped => {}
+                () = admin::serve(listener, access, parts, memory_bytes, stopped) => {}
             }
         });
         runtime.shutdown_background();

@@ -17,6 +17,7 @@ impl Shard {
         let mut accepted = Vec::new();
         self.reactor.accepted(&mut accepted);
         for (_, fd) in accepted {
+            self.accounts.meters.connections_accepted.bump();
             self.place(fd);
         }
         self.mailbox.bells().report(self.id, self.reactor.connections());
@@ -33,6 +34,7 @@ impl Shard {
         let slack = limits::BALANCE_SLACK_MIN.max(load / 8);
         if least != self.id && own > load + slack {
             let bells = self.mailbox.bells();
+            self.accounts.meters.connections_handed_over.bump();
             bells.report(least, load + 1);
             self.mailbox.send(least, Envelope::Connection(net::own(fd)), &self.reactor);
             return;
@@ -47,6 +49,7 @@ impl Shard {
             let made_room = self.reactor.evict_idle();
             let hard_max = self.settings.connections_max + limits::CONNECTIONS_OVER_MAX;
             if !made_room || open >= hard_max {
+                self.accounts.meters.connections_refused.bump();
                 net::turn_away(fd, TURNED_AWAY);
                 return;
             }

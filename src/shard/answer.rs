@@ -115,6 +115,7 @@ impl Conn {
         while let Some(run) = cursor.run(u64::from(limits::SEND_BYTES_MAX)) {
             let len = run.2;
             self.shard.reactor.turn_budget(len as usize).await;
+            self.note_send(len as usize);
             let keep: Keep = Some(cursor.held.clone() as Rc<_>);
             match self.shard.reactor.send_zero_copy(self.socket, run, keep) {
                 Ok(send) => self.finish(send, len as usize).await?,
@@ -136,6 +137,7 @@ impl Conn {
     pub(super) async fn send(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> Result<(), Gone> {
         let len = buffer.len();
         self.shard.reactor.turn_budget(len).await;
+        self.note_send(len);
         let send = self.shard.reactor.send(self.socket, buffer, keep);
         self.finish(send, len).await
     }
@@ -202,6 +204,7 @@ impl Conn {
     }
 
     pub(super) async fn send_bare(&mut self, bare: &Bare<'_>, manner: Manner) -> Result<(), Gone> {
+        self.account.status = bare.status.code();
         if self.mute {
             return Ok(());
         }

@@ -11,6 +11,7 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::account::Account;
 use super::input::Input;
 use crate::http::framing::Framing;
 use crate::http::request::{self, Head, Method};
@@ -28,6 +29,7 @@ pub(super) struct Conn {
     pub(super) input: Input,
     /// The peer no longer takes answers; its uploads are still stored.
     pub(super) mute: bool,
+    pub(super) account: Account,
 }
 
 /// What follows an answer.
@@ -54,7 +56,8 @@ enum NoHead {
 /// Serves a connection until its end.
 pub(super) async fn run(shard: Rc<Shard>, socket: SocketId) {
     shard.reactor.begin(socket);
-    let mut conn = Conn { shard, socket, input: Input::default(), mute: false };
+    let account = Account::default();
+    let mut conn = Conn { shard, socket, input: Input::default(), mute: false, account };
     let how = conn.serve().await;
     conn.input.clear(&conn.shard.reactor.buffers);
     conn.shard.reactor.close(socket, how).await;
@@ -84,6 +87,9 @@ impl Conn {
         loop {
             let reactor = &self.shard.reactor;
             let unread = self.input.unread(&reactor.buffers);
+            if !begun {
+                self.account.begun_us = reactor.clock.now_us();
+            }
             match request::parse(unread) {
                 Ok(Some(head)) => return Ok(head),
                 Ok(None) => {}
@@ -115,10 +121,13 @@ impl Conn {
 
     /// Answers one request.
     async fn exchange(&mut self, head: &Head) -> Result<Then, Gone> {
-        match head.method {
+        self.open_account(head);
+        let outcome = match head.method {
             Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
             _ => Box::pin(self.exchange_rare(head)).await,
-        }
+        };
+        self.close_account(outcome);
+        outcome
     }
 
     async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
@@ -156,7 +165,9 @@ impl Conn {
             lines: b"",
             body_allowed: true,
         };
-        match self.send_bare(&bare, manner).await {
+        let sent = self.send_bare(&bare, manner).await;
+        self.close_account(sent.map(|()| Then::Close));
+        match sent {
             Ok(()) => self.linger().await,
             Err(Gone) => Close::Reset,
         }

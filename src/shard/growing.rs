@@ -35,6 +35,7 @@ impl Conn {
         let manner = self.manner(head, if chunked { Then::Next } else { Then::Close });
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         self.object_head(&held.record).validators(&mut writer);

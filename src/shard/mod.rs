@@ -21,12 +21,14 @@ use crate::origin::auth::Writers;
 use crate::origin::write::PathDefaults;
 use crate::store::Store;
 use crate::store::message::Message;
+use crate::sys::clock::Clock;
 use crate::sys::extent::ShardId;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
 use crate::sys::task::TaskId;
 
 mod accept;
+mod account;
 mod answer;
 mod body;
 mod conn;
@@ -36,6 +38,11 @@ mod peer;
 mod read;
 mod special;
 mod upload;
+
+pub use account::Accounts;
+
+/// What the path rules say of a key.
+pub type DefaultsOf = Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>;
 
 /// How large bodies leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +83,7 @@ pub struct Settings {
     /// Connections one shard keeps open.
     pub connections_max: usize,
     /// What the path rules say of a key.
-    pub defaults_of: Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>,
+    pub defaults_of: DefaultsOf,
 }
 
 /// What shards, and the main thread, send to a shard.
@@ -117,6 +124,7 @@ pub struct Shard {
     nonce: u64,
     preamble: RefCell<Preamble>,
     draining_since_ms: Cell<Option<u64>>,
+    accounts: Accounts,
 }
 
 /// Status line and Date of a plain 200, rendered once a second.
@@ -134,6 +142,7 @@ impl Shard {
         settings: Settings,
         nonce: u64,
         listeners: Vec<OwnedFd>,
+        accounts: Accounts,
     ) -> Rc<Self> {
         let id = mailbox.id();
         mailbox.attach(&reactor);
@@ -154,6 +163,7 @@ impl Shard {
             nonce,
             preamble: RefCell::new(Preamble { wall_s, date: date::format(wall_s) }),
             draining_since_ms: Cell::new(None),
+            accounts,
         })
     }
 
@@ -185,6 +195,8 @@ impl Shard {
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
         self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());
         self.carry();
+        let length_us = Clock::monotonic_us() - self.reactor.clock.now_us();
+        self.accounts.meters.turn_duration.observe(length_us);
     }
 
     fn open(self: &Rc<Self>, envelope: Envelope) {
@@ -200,6 +212,7 @@ impl Shard {
             self.open(envelope);
             return self.reactor.enter(Some(Duration::ZERO));
         }
+        self.publish_meters();
         let entered = self.reactor.enter(self.wait_max());
         self.mailbox.rise();
         entered
@@ -211,7 +224,10 @@ impl Shard {
         let deadline_ms = self.store.borrow().next_deadline();
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
-        let reactor = self.reactor.wait_max();
+        let meters = Duration::from_micros(limits::METERS_PERIOD_US);
+        let reactor =
+            self.reactor.wait_max().into_iter().chain(self.meters_due().then_some(meters));
+        let reactor = reactor.min();
         match (store, reactor) {
             (Some(store), Some(reactor)) => Some(store.min(reactor)),
             (store, reactor) => store.or(reactor),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answer::{Cursor, not_found};
 use super::conn::{Conn, Gone, Then};
+use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
@@ -13,7 +14,7 @@ use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
 use crate::origin::read::{self, Plan};
 use crate::store::Held;
-use crate::store::message::{Ask, Reply};
+use crate::store::message::Reply;
 use crate::store::object::Record;
 use crate::sys::extent::ShardId;
 
@@ -92,16 +93,14 @@ impl Conn {
             }
         }
         shard.fetching.borrow_mut().entry(key.clone()).or_default();
-        let reply = shard.ask(owner, Ask::Fetch { key: key.clone() }).await;
-        let refused = matches!(reply, Reply::Refused(_));
-        let held = shard.hold(owner, reply);
+        let answer = shard.fetch(owner, key.clone()).await;
         let waiting = shard.fetching.borrow_mut().remove(&key).unwrap_or_default();
         waiting.into_iter().for_each(|task| shard.reactor.tasks.wake(task));
-        match held {
-            Some(held) if !held.record.is_expired(shard.reactor.clock.now_ms()) => {
+        match answer {
+            Answer::Held(held) if !held.record.is_gone(shard.reactor.clock.now_ms()) => {
                 self.answer_object(head, held).await
             }
-            _ if refused => self.answer_busy(head).await,
+            Answer::Reply(Reply::Refused(_)) => self.answer_busy(head).await,
             _ => self.answer_bare(head, &not_found(head), Then::Next).await,
         }
     }
@@ -118,6 +117,8 @@ impl Conn {
 
     /// Answers with an object, as conditions and ranges ask.
     async fn answer_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Then, Gone> {
+        let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
+        self.shard.accounts.meters.object_age.observe(age_ms);
         let length = held.record.whole().map(|whole| whole.length);
         let plan = match read::is_plain(head) {
             true => Plan::Whole,
@@ -157,6 +158,7 @@ impl Conn {
         let whole = held.record.whole().expect("the caller saw its length");
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
@@ -185,6 +187,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         writer.header_u64(b"Content-Length", part.len());
@@ -218,6 +221,7 @@ impl Conn {
         let multipart = Multipart { boundary: &boundary, content_type, length };
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.raw(b"Content-Type: ");
         multipart.answer_type(&mut writer);
@@ -255,6 +259,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::NotModified.code();
         heads::begin(&mut writer, Status::NotModified, &self.shard.date());
         self.object_head(&held.record).validators(&mut writer);
         writer.raw(manner.connection_line());

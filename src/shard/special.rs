@@ -46,6 +46,7 @@ impl Conn {
                 let body = list::render(&items, more);
                 self.answer_text(head, b"application/json", b"max-age=1", body).await
             }
+            Reply::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
             _ => {
                 let message = "the origin is busy; try again in a second";
                 self.answer_fault(head, Status::ServiceUnavailable, message).await
@@ -64,6 +65,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
+        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", content_type);
         writer.header_u64(b"Content-Length", body.len() as u64);

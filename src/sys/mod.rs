@@ -15,7 +15,6 @@ pub mod random;
 pub mod reactor;
 pub mod ring;
 pub mod send;
-pub mod signal;
 pub mod socket;
 pub mod task;
 pub mod wheel;

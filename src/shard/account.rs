@@ -1,0 +1,187 @@
+//! What a shard counts and logs: requests as they end, everything else now and then.
+//!
+//! Times are those of the shard's turns: an answer that is made and handed to the kernel within
+//! one turn has a turnaround of zero, and the length of turns is a histogram of its own.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::Shard;
+use super::conn::{Conn, Gone, Then};
+use crate::access::{self, AccessSink, Record, Text};
+use crate::http::known::Known;
+use crate::http::request::{Head, Method, Version};
+use crate::limits;
+use crate::meters::ShardMeters;
+use crate::sys::clock::Clock;
+use crate::sys::net;
+
+/// Where a shard's counts and log lines go.
+pub struct Accounts {
+    pub(super) meters: Arc<ShardMeters>,
+    sink: RefCell<AccessSink>,
+    /// Records for lines that are being made; boxed, so that a connection keeps a pointer only.
+    #[expect(clippy::vec_box, reason = "boxes move between here and the connections")]
+    spare: RefCell<Vec<Box<Record>>>,
+    published_us: Cell<u64>,
+}
+
+impl Accounts {
+    /// Counts into `meters`, logs into `sink`.
+    pub fn new(meters: Arc<ShardMeters>, sink: AccessSink) -> Self {
+        Self {
+            meters,
+            sink: RefCell::new(sink),
+            spare: RefCell::default(),
+            published_us: Cell::new(0),
+        }
+    }
+}
+
+/// What is known of the request under way.
+#[derive(Default)]
+pub(super) struct Account {
+    /// When its first byte was seen.
+    pub(super) begun_us: u64,
+    /// When its head was complete.
+    headed_us: u64,
+    /// When the first byte of the answer was handed to the kernel; 0 before.
+    answered_us: u64,
+    /// Status of the final answer; 0 before.
+    pub(super) status: u16,
+    /// Bytes of the answer handed to the kernel.
+    pub(super) sent_bytes: u64,
+    received_before: u64,
+    line: Option<Box<Record>>,
+}
+
+impl Conn {
+    /// A request's head is complete.
+    pub(super) fn open_account(&mut self, head: &Head) {
+        let shard = &self.shard;
+        let now_us = shard.reactor.clock.now_us();
+        let meters = &shard.accounts.meters;
+        match head.method {
+            Method::Get => meters.requests_get.bump(),
+            Method::Head => meters.requests_head.bump(),
+            Method::Put | Method::Post => meters.requests_put.bump(),
+            Method::Delete => meters.requests_delete.bump(),
+            Method::Options => meters.requests_options.bump(),
+            Method::Other => meters.requests_other.bump(),
+        }
+        let account = &mut self.account;
+        account.headed_us = now_us;
+        account.answered_us = 0;
+        account.status = 0;
+        account.sent_bytes = 0;
+        if shard.accounts.sink.borrow_mut().wants() {
+            let bytes = self.input.unread(&shard.reactor.buffers);
+            let mut line = shard.accounts.spare.borrow_mut().pop().unwrap_or_default();
+            describe(&mut line, head, bytes);
+            account.received_before = shard.reactor.bytes_received(self.socket);
+            account.line = Some(line);
+        }
+    }
+
+    /// Notes that the answer begins to leave.
+    #[inline]
+    pub(super) fn note_send(&mut self, bytes: usize) {
+        self.account.sent_bytes += bytes as u64;
+        if self.account.answered_us == 0 {
+            self.account.answered_us = self.shard.reactor.clock.now_us();
+        }
+    }
+
+    /// The request has been answered, or was not.
+    pub(super) fn close_account(&mut self, outcome: Result<Then, Gone>) {
+        let shard = &self.shard;
+        let now_us = shard.reactor.clock.now_us();
+        let account = &mut self.account;
+        let meters = &shard.accounts.meters;
+        let turnaround_us = account.answered_us.saturating_sub(account.headed_us);
+        let duration_us = now_us - account.begun_us;
+        if account.status != 0 {
+            meters.count_response(account.status);
+            meters.turnaround.observe(turnaround_us);
+            meters.request_duration.observe(duration_us);
+        }
+        let Some(mut line) = account.line.take() else { return };
+        line.time_us = Clock::wall_ms() * 1000 - duration_us;
+        line.duration_us = duration_us;
+        line.turnaround_us = turnaround_us;
+        line.status = account.status;
+        line.body_bytes = account.sent_bytes;
+        line.received_bytes = shard.reactor.bytes_received(self.socket) - account.received_before;
+        line.cut = outcome.is_err();
+        line.shard = shard.id;
+        if let Some(peer) = net::peer(shard.reactor.fd(self.socket)) {
+            line.remote = peer.ip();
+        }
+        shard.accounts.sink.borrow_mut().push(&line);
+        shard.accounts.spare.borrow_mut().push(line);
+    }
+}
+
+fn describe(line: &mut Record, head: &Head, bytes: &[u8]) {
+    line.method = match head.method {
+        Method::Get => access::Method::Get,
+        Method::Head => access::Method::Head,
+        Method::Put => access::Method::Put,
+        Method::Post => access::Method::Post,
+        Method::Delete => access::Method::Delete,
+        Method::Options => access::Method::Options,
+        Method::Other => access::Method::Other,
+    };
+    line.minor = u8::from(head.version == Version::Http11);
+    line.target = Text::new(head.target.of(bytes));
+    line.referer = Text::new(head.header(bytes, Known::Referer).unwrap_or_default());
+    line.user_agent = Text::new(head.header(bytes, Known::UserAgent).unwrap_or_default());
+}
+
+impl Shard {
+    /// Brings the meters up to date when their period is over.
+    pub(super) fn publish_meters(&self) {
+        let now_us = self.reactor.clock.now_us();
+        if now_us < self.accounts.published_us.get() + limits::METERS_PERIOD_US {
+            return;
+        }
+        self.accounts.published_us.set(now_us);
+        let meters = &self.accounts.meters;
+        let counts = &self.reactor.counts;
+        meters.connections_open.set(self.reactor.connections() as u64);
+        meters.received_bytes.raise_to(counts.received.get());
+        meters.sent_bytes_copy.raise_to(counts.bytes.get());
+        meters.sent_bytes_zc.raise_to(counts.bytes_zc.get());
+        meters.sends_copy.raise_to(counts.sends.get());
+        meters.sends_zc.raise_to(counts.sends_zc.get());
+        meters.zc_copied.raise_to(counts.copied.get());
+        meters.ring_completions.raise_to(counts.completions.get());
+        let (enters, overflows, full) = self.reactor.ring_counts();
+        meters.ring_enters.raise_to(enters);
+        meters.ring_cq_overflows.raise_to(overflows);
+        meters.ring_sq_full.raise_to(full);
+        self.publish_store();
+    }
+
+    fn publish_store(&self) {
+        let meters = &self.accounts.meters;
+        let store = self.store.borrow().statistics();
+        meters.objects.set(store.objects);
+        meters.folders.set(store.folders);
+        meters.objects_growing.set(store.growing);
+        meters.objects_expired.raise_to(store.expired_total);
+        meters.arena_used_bytes.set(store.used_bytes);
+        let slot_bytes = crate::sys::extent::SlotSource::slot_bytes(self.reactor.arena());
+        meters.arena_drawn_bytes.set(store.slots_held * u64::from(slot_bytes));
+        meters.arena_pinned_bytes.set(store.pinned_bytes);
+        meters.leases_held.set(store.leases_held);
+        meters.leases_granted.raise_to(store.grants_total);
+        meters.leases_recalled.raise_to(store.recalls_total);
+        meters.leases_evicted.raise_to(store.evictions_total);
+    }
+
+    /// Whether counts have changed since the last look and a sleeping shard would hide them.
+    pub(super) fn meters_due(&self) -> bool {
+        self.reactor.clock.now_us() != self.accounts.published_us.get()
+    }
+}
