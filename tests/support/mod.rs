@@ -5,6 +5,7 @@
 //! variable `HEADWATER_TX` is handed on as `--tx`.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod recorder;
 pub mod wire;
 
 use std::io::{Read, Write};
