@@ -61,19 +61,9 @@ impl Origin {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 panic!("the origin ended at its start with {status}:\n{}", self.log());
             }
-            if let Ok(answer) = Client::connect(if std::env::var("HW_TMP").is_ok() {
-                self.http
-            } else {
-                self.admin
-            })
-            .and_then(|mut client| {
-                client.request(
-                    "GET",
-                    if std::env::var("HW_TMP").is_ok() { "/time" } else { "/readyz" },
-                    &[],
-                    b"",
-                )
-            }) && answer.status == 200
+            if let Ok(answer) = Client::connect(self.admin)
+                .and_then(|mut client| client.request("GET", "/readyz", &[], b""))
+                && answer.status == 200
             {
                 return;
             }
