@@ -158,7 +158,7 @@ impl Reactor {
     /// Calls to `enter`, overflows of the completion queue, full submission queues.
     pub fn ring_counts(&self) -> (u64, u64, u64) {
         let mut ring = self.ring.borrow_mut();
-        (ring.enters, u64::from(ring.overflows()), ring.full)
+        (ring.enters(), u64::from(ring.overflows()), ring.full())
     }
 
     /// The arena whose bytes this reactor sends.
