@@ -159,7 +159,7 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         self.account.status = Status::Ok.code();
-        heads::begin(&mut writer, Status::Ok, &self.shard.date());
+        writer.raw(&self.shard.preamble.borrow().ok);
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
         writer.end_head();
