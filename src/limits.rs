@@ -133,7 +133,7 @@ pub const INLINE_BYTES_MAX: u64 = 4096;
 pub const RATE_WINDOW_MS: u64 = 10_000;
 
 // An inlined body and a head of usual size fit one send buffer together.
-const _: () = assert!(INLINE_BYTES_MAX as usize + 2048 <= SEND_BUFFER_BYTES);
+const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
 // --- http ---
 
 /// Bytes in a request's method; beyond it the answer is 501.
@@ -207,3 +207,6 @@ pub const VERSIONS_MAX: usize = 1 << 22;
 pub const DRAIN_SLACK_MS: u64 = 1_000;
 /// Meters are brought up to date at least this often while a shard works, in microseconds.
 pub const METERS_PERIOD_US: u64 = 10_000;
+
+// The first extents of an upload fit the table of a growing object.
+const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);

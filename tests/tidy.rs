@@ -18,21 +18,25 @@ use source::Source;
 /// Room, and the rooms that it may name; arrows point downwards only.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "limits", "logging", "server"]),
+    ("cli", &["config", "exit", "limits", "logging", "server"]),
     (
         "server",
-        &["access", "config", "control", "limits", "logging", "meters", "origin", "shard", "store"],
+        &[
+            "access", "config", "control", "exit", "limits", "logging", "meters", "origin",
+            "shard", "store", "sys",
+        ],
     ),
-    ("control", &["access", "config", "limits", "logging", "meters"]),
+    ("control", &["access", "config", "limits", "logging", "meters", "sys"]),
     ("shard", &["access", "config", "http", "limits", "media", "meters", "origin", "store", "sys"]),
     ("origin", &["config", "http", "limits", "media", "meters", "store", "sys"]),
     ("store", &["http", "limits", "media", "sys"]),
-    ("access", &["http", "limits"]),
-    ("meters", &["limits"]),
+    ("access", &["config", "http", "limits", "meters"]),
+    ("exit", &[]),
+    ("meters", &["limits", "sys"]),
     ("media", &["limits"]),
     ("http", &["limits"]),
-    ("sys", &["limits"]),
-    ("logging", &["limits"]),
+    ("sys", &["limits", "meters"]),
+    ("logging", &["config", "limits"]),
     ("config", &["limits"]),
     ("limits", &[]),
 ];

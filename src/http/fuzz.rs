@@ -6,7 +6,7 @@
 
 use super::framing::{Chunked, LAST_CHUNK};
 use super::range::{self, ByteRange, Ranges};
-use super::request::{self, Head, Stop};
+use super::request::{self, Head};
 use super::response::{Refusal, Writer};
 use super::scan::{Narrow, Work};
 use super::{condition, date};
@@ -41,14 +41,7 @@ pub fn request(data: &[u8]) {
 
 fn narrow(data: &[u8]) -> Result<Option<Head>, Refusal> {
     let bounded = data.get(..limits::HEAD_BYTES_MAX).unwrap_or(data);
-    match request::Parse.run(Narrow { bytes: bounded }) {
-        Ok(head) => Ok(Some(head)),
-        Err(Stop::Refused(refusal)) => Err(refusal),
-        Err(Stop::Incomplete) if data.len() >= limits::HEAD_BYTES_MAX => {
-            Err(request::HEAD_TOO_LONG)
-        }
-        Err(Stop::Incomplete) => Ok(None),
-    }
+    request::Parse.run(Narrow { bytes: bounded })
 }
 
 /// What is left of a chunked body: its data, how much of the input it took, and the verdict.

@@ -5,7 +5,7 @@
 //!
 //! **Invariants**: a name is recognised whatever the case of its letters, and no other name is.
 
-use super::scan::{Input, Pattern};
+use super::scan::Pattern;
 
 macro_rules! known {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -53,7 +53,7 @@ impl Known {
     /// Its name, lower case.
     #[must_use]
     pub fn name(self) -> &'static [u8] {
-        PATTERNS[self as usize].name()
+        PATTERNS[self as usize].word()
     }
 
     /// Its bit in a set of known headers.
@@ -62,14 +62,13 @@ impl Known {
         1 << self as u8
     }
 
-    /// The known header called `name` in any case; `name` must be a token.
+    /// The known header called `name` in any case; `name` is a token.
     #[inline(always)]
-    pub(super) fn find<I: Input>(input: I, start: usize, end: usize) -> Option<Self> {
-        let bytes = input.bytes();
-        let (first, last) = (*bytes.get(start)?, *bytes.get(end.wrapping_sub(1))?);
-        let number = SLOTS[slot(end - start, first, last)];
+    pub(super) fn find(name: &[u8]) -> Option<Self> {
+        let (first, last) = (*name.first()?, *name.last()?);
+        let number = SLOTS[slot(name.len(), first, last)];
         let pattern = PATTERNS.get(usize::from(number))?;
-        if pattern.len() != end - start || !input.is_name(start, pattern) {
+        if !pattern.matches(name) {
             return None;
         }
         ALL.get(usize::from(number)).copied()

@@ -169,10 +169,15 @@ fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |sum, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        Some(sum.saturating_mul(10).saturating_add(digit))
-    })
+    let mut number = 0u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.saturating_mul(10).saturating_add(u64::from(digit));
+    }
+    Some(number)
 }
 
 /// Without the spaces and tabs around it; a header's value holds no other white space.

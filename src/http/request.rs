@@ -11,7 +11,7 @@
 use super::framing::{self, Framing};
 use super::known::{KNOWN_COUNT, Known};
 use super::response::{Refusal, Status};
-use super::scan::{self, Input};
+use super::scan::{self, Input, Narrow, Pattern};
 use super::target::{self, NAME, PATH, QUERY};
 use crate::limits;
 
@@ -189,19 +189,12 @@ impl<'a> Iterator for Lines<'a> {
 #[inline]
 pub fn parse(buf: &[u8]) -> Result<Option<Head>, Refusal> {
     let bounded = buf.get(..limits::HEAD_BYTES_MAX).unwrap_or(buf);
-    match scan::dispatch(bounded, Parse) {
-        Ok(head) => Ok(Some(head)),
-        Err(Stop::Refused(refusal)) => Err(refusal),
-        Err(Stop::Incomplete) if buf.len() >= limits::HEAD_BYTES_MAX => Err(HEAD_TOO_LONG),
-        Err(Stop::Incomplete) => Ok(None),
-    }
+    scan::dispatch(bounded, Parse)
 }
-
-pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(Status::HeadersTooLarge, "head is too long");
 
 /// Why parsing ended without a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+enum Stop {
     /// The bytes end before the head does.
     Incomplete,
     /// The head is wrong.
@@ -214,37 +207,51 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// The parser as work for whichever scanner the processor has.
+/// The parser as work for whichever scanner the processor has. Its input is at most
+/// `limits::HEAD_BYTES_MAX` bytes.
 pub(super) struct Parse;
 
 impl scan::Work for Parse {
-    type Output = Result<Head, Stop>;
+    type Output = Result<Option<Head>, Refusal>;
 
     #[inline(always)]
-    fn run<I: Input>(self, input: I) -> Result<Head, Stop> {
-        let start = skip_empty_line(input.bytes())?;
-        let (method, at) = method(input, start)?;
-        let (target, path, query) = target_bytes(input, at)?;
-        let (version, at) = version(input.bytes(), usize::from(target.end) + 1)?;
+    fn run<I: Input>(self, input: I) -> Self::Output {
         let mut head = Head {
-            method,
-            version,
-            keep_alive: version == Version::Http11,
+            method: Method::Get,
+            version: Version::Http11,
+            keep_alive: true,
             expect_continue: false,
             body: Framing::None,
-            target,
-            path,
-            query,
+            target: Span::default(),
+            path: Span::default(),
+            query: Span::default(),
             head_len: 0,
-            headers_start: Span::new(at, at).start,
+            headers_start: 0,
             present: 0,
             repeated: 0,
             values: [Span::default(); KNOWN_COUNT],
         };
-        head.head_len = headers(input, at, &mut head)?;
-        meaning(input.bytes(), &mut head)?;
-        Ok(head)
+        match read(input, &mut head) {
+            Ok(()) => Ok(Some(head)),
+            Err(Stop::Refused(refusal)) => Err(refusal),
+            Err(Stop::Incomplete) if input.bytes().len() < limits::HEAD_BYTES_MAX => Ok(None),
+            Err(Stop::Incomplete) => Err(Refusal::new(Status::HeadersTooLarge, "head is too long")),
+        }
     }
+}
+
+/// Fills `head`, which is a GET of 1.1 without headers.
+#[inline(always)]
+fn read<I: Input>(input: I, head: &mut Head) -> Result<(), Stop> {
+    let buf = input.bytes();
+    let start = skip_empty_line(buf)?;
+    let at = method(buf, start, head)?;
+    let at = target(input, at, head)?;
+    let at = version(buf, at, head)?;
+    head.headers_start = Span::new(at, at).start;
+    head.head_len = headers(input, at, head)?;
+    meaning(input, head)?;
+    Ok(())
 }
 
 /// One empty line before the request line is allowed.
@@ -259,15 +266,21 @@ fn skip_empty_line(buf: &[u8]) -> Result<usize, Stop> {
     }
 }
 
-/// The method, and where the target starts.
+/// Notes the method, and gives where the target starts.
 //= RFC 9112 section 3.1
 #[inline(always)]
-fn method<I: Input>(input: I, start: usize) -> Result<(Method, usize), Stop> {
-    let buf = input.bytes();
+fn method(buf: &[u8], start: usize, head: &mut Head) -> Result<usize, Stop> {
     if buf.get(start..start + 4) == Some(b"GET ") {
-        return Ok((Method::Get, start + 4));
+        return Ok(start + 4);
     }
-    let end = input.end_of(start, &NAME);
+    let (method, end) = other_method(buf, start)?;
+    head.method = method;
+    Ok(end)
+}
+
+#[inline(never)]
+fn other_method(buf: &[u8], start: usize) -> Result<(Method, usize), Stop> {
+    let end = Narrow { bytes: buf }.end_of(start, &NAME);
     let name = buf.get(start..end).unwrap_or_default();
     if name.len() > limits::METHOD_BYTES_MAX {
         return Err(Refusal::new(Status::NotImplemented, "method is too long").into());
@@ -291,9 +304,9 @@ fn method<I: Input>(input: I, start: usize) -> Result<(Method, usize), Stop> {
     Ok((method, end + 1))
 }
 
-/// The target, its part before the query, and the query.
+/// Notes the target and its parts, and gives where the version starts.
 #[inline(always)]
-fn target_bytes<I: Input>(input: I, start: usize) -> Result<(Span, Span, Span), Stop> {
+fn target<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, Stop> {
     let buf = input.bytes();
     let path_end = input.end_of(start, &PATH);
     let (query_start, end) = if buf.get(path_end) == Some(&b'?') {
@@ -309,7 +322,10 @@ fn target_bytes<I: Input>(input: I, start: usize) -> Result<(Span, Span, Span), 
         None => return Err(Stop::Incomplete),
         Some(other) => return Err(target_refusal(*other, end == start).into()),
     }
-    Ok((Span::new(start, end), Span::new(start, path_end), Span::new(query_start, end)))
+    head.target = Span::new(start, end);
+    head.path = Span::new(start, path_end);
+    head.query = Span::new(query_start, end);
+    Ok(end + 1)
 }
 
 #[cold]
@@ -323,14 +339,17 @@ fn target_refusal(byte: u8, empty: bool) -> Refusal {
     })
 }
 
-/// The version, and where the first header line starts.
+/// Notes the version, and gives where the first header line starts.
 //= RFC 9112 section 2.3
 #[inline(always)]
-fn version(buf: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+fn version(buf: &[u8], start: usize, head: &mut Head) -> Result<usize, Stop> {
     if buf.get(start..start + 10) == Some(b"HTTP/1.1\r\n") {
-        return Ok((Version::Http11, start + 10));
+        return Ok(start + 10);
     }
-    other_version(buf, start)
+    let (version, at) = other_version(buf, start)?;
+    head.version = version;
+    head.keep_alive = version == Version::Http11;
+    Ok(at)
 }
 
 #[inline(never)]
@@ -366,20 +385,26 @@ fn headers<I: Input>(input: I, start: usize, head: &mut Head) -> Result<usize, S
     let buf = input.bytes();
     let mut at = start;
     for _ in 0..limits::HEADERS_MAX {
-        let colon = input.end_of(at, &NAME);
+        let (colon, end) = input.line(at, &NAME);
         if buf.get(colon) != Some(&b':') || colon == at {
             return end_of_head(buf, at, colon);
         }
-        let end = input.value_end(colon + 1);
-        if buf.get(end..end + 2) != Some(b"\r\n") {
+        let (is_line, is_last) = match buf.get(end..end + 4) {
+            Some(after) => (after.starts_with(b"\r\n"), after == b"\r\n\r\n"),
+            None => (buf.get(end..end + 2) == Some(b"\r\n"), false),
+        };
+        if !is_line {
             return Err(line_end(buf, end));
         }
-        if let Some(known) = Known::find(input, at, colon) {
+        if let Some(known) = buf.get(at..colon).and_then(Known::find) {
             head.repeated |= head.present & known.bit();
             if !head.has(known) {
                 head.present |= known.bit();
                 head.values[known as usize] = trimmed(buf, colon + 1, end);
             }
+        }
+        if is_last {
+            return Ok(end + 4);
         }
         at = end + 2;
     }
@@ -422,13 +447,14 @@ fn line_end(buf: &[u8], end: usize) -> Stop {
     Refusal::bad(reason).into()
 }
 
-/// The span of a value without the white space around it.
+/// The span of a value without the white space around it. No other control byte than HTAB is in
+/// it, so what is not above a space is white space.
 #[inline(always)]
 fn trimmed(buf: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && matches!(buf.get(start), Some(b' ' | b'\t')) {
+    while start < end && buf.get(start).is_some_and(|byte| *byte <= b' ') {
         start += 1;
     }
-    while start < end && matches!(buf.get(end - 1), Some(b' ' | b'\t')) {
+    while start < end && buf.get(end - 1).is_some_and(|byte| *byte <= b' ') {
         end -= 1;
     }
     Span::new(start, end)
@@ -436,17 +462,16 @@ fn trimmed(buf: &[u8], mut start: usize, mut end: usize) -> Span {
 
 /// Decides what the headers mean together: target form, host, framing, persistence, expectation.
 #[inline(always)]
-fn meaning(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
+fn meaning<I: Input>(input: I, head: &mut Head) -> Result<(), Refusal> {
     const LENGTHS: u32 = Known::ContentLength.bit() | Known::TransferEncoding.bit();
     const RARE: u32 = LENGTHS | Known::Expect.bit();
 
-    let (path, authority) = target::form(buf, head.method, head.target, head.path)?;
-    head.path = path;
-    host(buf, head, authority)?;
-    if head.has(Known::Connection) {
-        head.keep_alive = persists(buf, head);
-    } else {
-        head.keep_alive = head.version == Version::Http11;
+    let buf = input.bytes();
+    let authority = target::form(input, head)?;
+    host(input, head, authority)?;
+    if let Some(options) = head.header(buf, Known::Connection) {
+        head.keep_alive = KEEP_ALIVE.matches(options) && !head.is_repeated(Known::Connection)
+            || persists(buf, head);
     }
     if head.present & RARE != 0 {
         body(buf, head)?;
@@ -456,24 +481,29 @@ fn meaning(buf: &[u8], head: &mut Head) -> Result<(), Refusal> {
 
 //= RFC 9112 section 3.2
 #[inline(always)]
-fn host(buf: &[u8], head: &Head, authority: Option<Span>) -> Result<(), Refusal> {
+fn host<I: Input>(input: I, head: &Head, authority: Option<Span>) -> Result<(), Refusal> {
     if head.is_repeated(Known::Host) {
         return Err(Refusal::bad("more than one host"));
     }
-    let Some(value) = head.header(buf, Known::Host) else {
+    if !head.has(Known::Host) {
         if head.version == Version::Http10 {
             return Ok(());
         }
         return Err(Refusal::bad("no host"));
-    };
-    target::host(value)?;
+    }
+    let value = head.values[Known::Host as usize];
+    target::host(input, value)?;
+    let buf = input.bytes();
     match authority {
-        Some(authority) if !authority.of(buf).eq_ignore_ascii_case(value) => {
+        Some(authority) if !authority.of(buf).eq_ignore_ascii_case(value.of(buf)) => {
             Err(Refusal::bad("host differs from the target's authority"))
         }
         _ => Ok(()),
     }
 }
+
+/// What nearly every Connection header says.
+static KEEP_ALIVE: Pattern = Pattern::new("keep-alive");
 
 //= RFC 9112 section 9.3
 #[inline(never)]

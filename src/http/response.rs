@@ -135,7 +135,8 @@ impl<'a> Writer<'a> {
         let (into, end) = rest.split_at_mut(value.len());
         into.copy_from_slice(value);
         end.copy_from_slice(b"\r\n");
-        if into.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        // No early end: the sum is taken many bytes at a time.
+        if into.iter().fold(false, |bad, byte| bad | ends_line(*byte)) {
             blank(into);
         }
     }
@@ -221,10 +222,15 @@ impl<'a> Writer<'a> {
 #[cold]
 fn blank(value: &mut [u8]) {
     for byte in value {
-        if matches!(byte, b'\r' | b'\n' | 0) {
+        if ends_line(*byte) {
             *byte = b' ';
         }
     }
+}
+
+#[inline(always)]
+const fn ends_line(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
 }
 
 /// Writes `{"code":404,"error":"Not Found","message":"..."}` into `out` and says how long it is.

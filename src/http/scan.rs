@@ -69,47 +69,83 @@ impl Set {
     }
 }
 
-/// A lower-case name of 1 to 31 letters and hyphens, padded with zeros.
+/// A lower-case word of 4 to 31 letters and hyphens that is compared without regard to case,
+/// eight bytes at a time.
 pub struct Pattern {
     bytes: [u8; 32],
     len: usize,
+    /// The first and the last eight bytes, or four if there are not eight; they may overlap.
+    front: u64,
+    back: u64,
 }
 
+/// The bit in which the two cases of a letter differ. A hyphen has it set, and no other byte that
+/// can stand in a name or value becomes a letter or hyphen by setting it.
+const CASE: u8 = 0x20;
+
 impl Pattern {
-    /// The pattern of `name`.
+    /// The pattern of `word`.
     #[must_use]
-    pub const fn new(name: &str) -> Self {
-        let from = name.as_bytes();
-        assert!(!from.is_empty() && from.len() < 32, "a pattern fits one block");
+    pub const fn new(word: &str) -> Self {
+        let from = word.as_bytes();
+        assert!(from.len() >= 4 && from.len() < 32, "a pattern has 4 to 31 bytes");
         let mut bytes = [0; 32];
         let mut index = 0;
         while index < from.len() {
             let byte = from[index];
-            // Only these bytes survive `| 0x20` unmixed: see `Input::is_name`.
             assert!(byte.is_ascii_lowercase() || byte == b'-', "letters and hyphens only");
             bytes[index] = byte;
             index += 1;
         }
-        Self { bytes, len: from.len() }
+        let step = if from.len() < 8 { 4 } else { 8 };
+        let (front, back) = (number(from, 0, step), number(from, from.len() - step, step));
+        Self { bytes, len: from.len(), front, back }
     }
 
-    /// Bytes in the name.
+    /// The word, lower case.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Never: a pattern has at least one byte.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The name, lower case.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
+    pub fn word(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// Whether `text` is the word in any case. `text` holds no control byte but HTAB.
+    #[inline(always)]
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        if text.len() != self.len {
+            return false;
+        }
+        let (front, back) = match (text.first_chunk(), text.last_chunk()) {
+            (Some(front), Some(back)) => (lower8(*front), lower8(*back)),
+            _ => match (text.first_chunk(), text.last_chunk()) {
+                (Some(front), Some(back)) => (lower4(*front), lower4(*back)),
+                _ => return false,
+            },
+        };
+        (front ^ self.front) | (back ^ self.back) == 0
+            && (self.len <= 16 || text.iter().zip(&self.bytes).all(|(a, b)| a | CASE == *b))
+    }
+}
+
+#[inline(always)]
+fn lower8(bytes: [u8; 8]) -> u64 {
+    u64::from_le_bytes(bytes) | u64::from_le_bytes([CASE; 8])
+}
+
+#[inline(always)]
+fn lower4(bytes: [u8; 4]) -> u64 {
+    u64::from(u32::from_le_bytes(bytes) | u32::from_le_bytes([CASE; 4]))
+}
+
+/// `count` bytes at `from`, least first, as one number.
+const fn number(bytes: &[u8], from: usize, count: usize) -> u64 {
+    let mut number = 0;
+    let mut index = 0;
+    while index < count {
+        number |= (bytes[from + index] as u64) << (8 * index);
+        index += 1;
+    }
+    number
 }
 
 /// Received bytes that can be scanned. Positions beyond the end scan as the end.
@@ -125,9 +161,9 @@ pub trait Input: Copy {
     //= RFC 9110 section 5.5
     fn value_end(self, from: usize) -> usize;
 
-    /// Whether the bytes at `from..from + pattern.len()`, known to be token bytes, are `pattern`
-    /// in any case. No token byte but a letter or hyphen becomes one by `| 0x20`.
-    fn is_name(self, from: usize, pattern: &Pattern) -> bool;
+    /// Both for a line that starts at `from`: the first byte that is not in `set` (which holds no
+    /// control byte), and the first that may not stand in a value.
+    fn line(self, from: usize, set: &Set) -> (usize, usize);
 }
 
 /// A parser that can run on any [`Input`]; its `run` should be `#[inline(always)]`, so that it is
@@ -178,15 +214,10 @@ impl Input for Narrow<'_> {
     }
 
     #[inline]
-    fn is_name(self, from: usize, pattern: &Pattern) -> bool {
-        same_name(self.bytes, from, pattern)
+    fn line(self, from: usize, set: &Set) -> (usize, usize) {
+        let name_end = self.end_of(from, set);
+        (name_end, self.value_end(name_end))
     }
-}
-
-#[inline]
-fn same_name(bytes: &[u8], from: usize, pattern: &Pattern) -> bool {
-    let Some(name) = bytes.get(from..from + pattern.len) else { return false };
-    name.iter().zip(&pattern.bytes).all(|(byte, lower)| byte | 0x20 == *lower)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -194,7 +225,7 @@ pub use wide::Wide;
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
-    use super::{Input, Pattern, Set, Work, same_name};
+    use super::{Input, Set, Work};
     use std::arch::x86_64::{
         __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_andnot_si256,
         _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
@@ -271,10 +302,17 @@ mod wide {
         #[inline]
         #[target_feature(enable = "avx2,bmi1,bmi2")]
         fn end_of_set(self, from: usize, set: &Set) -> usize {
+            let rows = self.rows(set);
+            self.first_miss(from, |block| misses_of_set(block, rows))
+        }
+
+        /// The rows of `set` in both halves of a block.
+        #[inline]
+        #[target_feature(enable = "avx2,bmi1,bmi2")]
+        fn rows(self, set: &Set) -> __m256i {
             // SAFETY: `rows` is 16 bytes; the load has no alignment demand.
             let rows = unsafe { _mm_loadu_si128(set.rows.as_ptr().cast()) };
-            let rows = _mm256_broadcastsi128_si256(rows);
-            self.first_miss(from, |block| misses_of_set(block, rows))
+            _mm256_broadcastsi128_si256(rows)
         }
 
         #[inline]
@@ -283,17 +321,25 @@ mod wide {
             self.first_miss(from, |block| misses_of_value(block))
         }
 
+        /// Most lines end in their first block, so one load serves both searches.
         #[inline]
         #[target_feature(enable = "avx2,bmi1,bmi2")]
-        fn same_block(self, from: usize, pattern: &Pattern) -> bool {
-            if from + BLOCK > self.bytes.len() {
-                return same_name(self.bytes, from, pattern);
-            }
-            let lower = _mm256_or_si256(self.load(from), _mm256_set1_epi8(0x20));
-            // SAFETY: a pattern has 32 bytes; the load has no alignment demand.
-            let wanted = unsafe { _mm256_loadu_si256(pattern.bytes.as_ptr().cast()) };
-            let same = lanes(_mm256_cmpeq_epi8(lower, wanted));
-            !same & ((1 << pattern.len) - 1) == 0
+        fn ends_of_line(self, from: usize, set: &Set) -> (usize, usize) {
+            let last = self.bytes.len() - BLOCK;
+            let base = from.min(last);
+            let shift = (from - base) & 63;
+            let block = self.load(base);
+            let name = u64::from(misses_of_set(block, self.rows(set))) >> shift;
+            let value = u64::from(misses_of_value(block)) >> shift;
+            let name_end = match name {
+                0 => self.end_of_set(base + BLOCK, set),
+                marked => from + marked.trailing_zeros() as usize,
+            };
+            let value_end = match value {
+                0 => self.end_of_value(base + BLOCK),
+                marked => from + marked.trailing_zeros() as usize,
+            };
+            (name_end, value_end)
         }
     }
 
@@ -316,9 +362,9 @@ mod wide {
         }
 
         #[inline(always)]
-        fn is_name(self, from: usize, pattern: &Pattern) -> bool {
+        fn line(self, from: usize, set: &Set) -> (usize, usize) {
             // SAFETY: a `Wide` proves that the processor has the features.
-            unsafe { self.same_block(from, pattern) }
+            unsafe { self.ends_of_line(from, set) }
         }
     }
 
@@ -354,4 +400,4 @@ mod wide {
 }
 
 // Who upholds what: `dispatch` and `Wide::new` check the processor and the length before a `Wide`
-// exists; `first_miss` and `same_block` keep every load inside the slice.
+// exists; `first_miss` and `ends_of_line` keep every load inside the slice.

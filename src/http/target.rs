@@ -3,9 +3,9 @@
 //! **Invariants**: a host holds no userinfo, path or space; an absolute-form target names the
 //! same authority as Host; `*` stands for the whole server and only OPTIONS may say it.
 
-use super::request::{Method, Span};
+use super::request::{Head, Method, Span};
 use super::response::Refusal;
-use super::scan::Set;
+use super::scan::{Input, Narrow, Set};
 
 /// Bytes of a token: methods and header names.
 //= RFC 9110 section 5.6.2
@@ -26,33 +26,26 @@ pub static HOST: Set =
 /// Digits in a port.
 const PORT_DIGITS_MAX: usize = 5;
 
-/// The path and the authority of a target that has the bytes of one; `path` reaches to the query.
-/// A path of no bytes (absolute form only) means `/`.
+/// Checks the target's form and gives the authority of an absolute one, whose path it notes. A
+/// path of no bytes (absolute form only) means `/`.
 ///
 /// # Errors
-/// 400 when the target has no form that RFC 9112 section 3.2 allows for `method`.
+/// 400 when the target has no form that RFC 9112 section 3.2 allows for the method.
 #[inline(always)]
-pub(super) fn form(
-    buf: &[u8],
-    method: Method,
-    target: Span,
-    path: Span,
-) -> Result<(Span, Option<Span>), Refusal> {
-    if target.of(buf).first() == Some(&b'/') {
-        return Ok((path, None));
+pub(super) fn form<I: Input>(input: I, head: &mut Head) -> Result<Option<Span>, Refusal> {
+    if head.target.of(input.bytes()).first() == Some(&b'/') {
+        return Ok(None);
     }
-    other_form(buf, method, target, path)
+    let (path, authority) = other_form(input.bytes(), head)?;
+    head.path = path;
+    Ok(authority)
 }
 
 #[inline(never)]
-fn other_form(
-    buf: &[u8],
-    method: Method,
-    target: Span,
-    path: Span,
-) -> Result<(Span, Option<Span>), Refusal> {
-    if target.of(buf) == b"*" {
-        if method == Method::Options {
+fn other_form(buf: &[u8], head: &Head) -> Result<(Span, Option<Span>), Refusal> {
+    let path = head.path;
+    if head.target.of(buf) == b"*" {
+        if head.method == Method::Options {
             return Ok((path, None));
         }
         return Err(Refusal::bad("target * with a method other than options"));
@@ -64,9 +57,9 @@ fn other_form(
         .ok_or(Refusal::bad("target is neither a path nor absolute"))?;
     let rest = &bytes[scheme.len()..];
     let len = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    host(&rest[..len])?;
     let start = usize::from(path.start) + scheme.len();
     let authority = Span::new(start, start + len);
+    host(Narrow { bytes: buf }, authority)?;
     Ok((Span { start: authority.end, end: path.end }, Some(authority)))
 }
 
@@ -75,30 +68,41 @@ fn other_form(
 /// # Errors
 /// 400 for an empty host and for any other byte.
 //= RFC 9110 section 7.2
-#[inline]
-pub(super) fn host(value: &[u8]) -> Result<(), Refusal> {
-    const WRONG: Refusal = Refusal::bad("host is not a name or address with a port");
-    let name_len = if value.first() == Some(&b'[') {
-        literal_len(value).ok_or(WRONG)?
-    } else {
-        value.iter().position(|byte| !HOST.contains(*byte)).unwrap_or(value.len())
-    };
-    if name_len == 0 {
-        return Err(Refusal::bad("host is empty or starts with a byte it may not hold"));
+#[inline(always)]
+pub(super) fn host<I: Input>(input: I, value: Span) -> Result<(), Refusal> {
+    let (start, end) = (usize::from(value.start), usize::from(value.end));
+    let name_end = input.end_of(start, &HOST).min(end);
+    if name_end == end && start < end {
+        return Ok(());
     }
-    match &value[name_len..] {
-        [] => Ok(()),
-        [b':', port @ ..]
-            if port.len() <= PORT_DIGITS_MAX && port.iter().all(u8::is_ascii_digit) =>
-        {
-            Ok(())
-        }
-        _ => Err(WRONG),
+    let text = value.of(input.bytes());
+    match text.split_at_checked(name_end - start) {
+        Some(([_, ..], [b':', port @ ..])) if is_port(port) => Ok(()),
+        _ => literal(text),
     }
+}
+
+/// Checks a host that is no name: an address in brackets, and perhaps a port.
+#[inline(never)]
+fn literal(text: &[u8]) -> Result<(), Refusal> {
+    match literal_len(text).and_then(|len| text.get(len..)) {
+        Some([]) => Ok(()),
+        Some([b':', port @ ..]) if is_port(port) => Ok(()),
+        _ => Err(Refusal::bad("host is not a name or address, and perhaps a port")),
+    }
+}
+
+//= RFC 3986 section 3.2.3
+#[inline(always)]
+fn is_port(text: &[u8]) -> bool {
+    text.len() <= PORT_DIGITS_MAX && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Bytes of an address in brackets at the start of `value`, brackets included.
 fn literal_len(value: &[u8]) -> Option<usize> {
+    if value.first() != Some(&b'[') {
+        return None;
+    }
     let close = value.iter().position(|byte| *byte == b']')?;
     let inside = &value[1..close];
     let allowed = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');

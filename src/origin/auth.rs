@@ -5,13 +5,16 @@ use std::sync::Arc;
 use crate::http::known::Known;
 use crate::http::request::Head;
 
+/// Judges the value of an Authorization header.
+pub type Admit = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// How writes are let in.
 #[derive(Clone)]
 pub enum Writers {
     /// Every listener is loopback: no credential, but never from a web page (`Origin`).
     Loopback,
     /// Whoever sends an Authorization value that this admits (RFC 6750 section 2.1).
-    Bearers(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>),
+    Bearers(Admit),
 }
 
 /// What becomes of a write.

@@ -1,7 +1,5 @@
 //! Listings: `GET /?Path=&MaxResults=&NextToken=` answers one level of a folder in name order.
 
-use std::io::Write as _;
-
 use crate::http::date;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::store::message::Item;
@@ -78,7 +76,8 @@ fn render_item(item: &Item, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"ContentType\":");
     string(&record.content_type, out);
     if let Some(whole) = record.whole() {
-        write!(out, ",\"ContentLength\":{}", whole.length).expect("a Vec grows");
+        out.extend_from_slice(b",\"ContentLength\":");
+        out.extend_from_slice(whole.length.to_string().as_bytes());
     }
     out.push(b'}');
 }

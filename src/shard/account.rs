@@ -20,7 +20,8 @@ use crate::sys::net;
 pub struct Accounts {
     pub(super) meters: Arc<ShardMeters>,
     sink: RefCell<AccessSink>,
-    /// Records for lines that are being made.
+    /// Records for lines that are being made; boxed, so that a connection keeps a pointer only.
+    #[expect(clippy::vec_box, reason = "boxes move between here and the connections")]
     spare: RefCell<Vec<Box<Record>>>,
     published_us: Cell<u64>,
 }

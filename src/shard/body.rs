@@ -91,6 +91,9 @@ impl Writer {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
+        if self.growing.as_ref().is_some_and(|growing| growing.is_cut()) {
+            return Err(BodyFault::Refused(Refusal::Superseded));
+        }
         if self.written + bytes.len() as u64 > self.shard.settings.object_bytes_max {
             return Err(BodyFault::TooLarge);
         }

@@ -41,6 +41,9 @@ mod upload;
 
 pub use account::Accounts;
 
+/// What the path rules say of a key.
+pub type DefaultsOf = Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>;
+
 /// How large bodies leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tx {
@@ -80,7 +83,7 @@ pub struct Settings {
     /// Connections one shard keeps open.
     pub connections_max: usize,
     /// What the path rules say of a key.
-    pub defaults_of: Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>,
+    pub defaults_of: DefaultsOf,
 }
 
 /// What shards, and the main thread, send to a shard.

@@ -25,12 +25,16 @@ pub(super) struct Tickets {
 
 enum Waiting {
     Free,
-    Reply {
-        task: TaskId,
-        elsewhere: bool,
-    },
-    /// The asking task ended first; the reply only frees the ticket.
-    Ready(Reply),
+    Reply { task: TaskId, elsewhere: bool },
+    Ready(Answer),
+}
+
+/// What an ask comes to.
+pub(super) enum Answer {
+    /// The owner's reply, other than a grant.
+    Reply(Reply),
+    /// A grant, already turned into a hold.
+    Held(Rc<Held>),
 }
 
 impl Tickets {
@@ -49,20 +53,20 @@ impl Tickets {
         }
     }
 
-    fn answer(&mut self, ticket: Ticket, reply: Reply) -> Option<TaskId> {
+    fn answer(&mut self, ticket: Ticket, answer: Answer) -> Option<TaskId> {
         let slot = &mut self.slots[ticket as usize];
         let Waiting::Reply { task, elsewhere } = *slot else { return None };
         self.elsewhere -= usize::from(elsewhere);
-        *slot = Waiting::Ready(reply);
+        *slot = Waiting::Ready(answer);
         Some(task)
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<Reply> {
+    fn take(&mut self, ticket: Ticket) -> Option<Answer> {
         let slot = &mut self.slots[ticket as usize];
         match std::mem::replace(slot, Waiting::Free) {
-            Waiting::Ready(reply) => {
+            Waiting::Ready(answer) => {
                 self.free.push(ticket);
-                Some(reply)
+                Some(answer)
             }
             other => {
                 *slot = other;
@@ -75,10 +79,25 @@ impl Tickets {
 impl Shard {
     /// Asks a key's owner and waits for its reply.
     pub(super) async fn ask(&self, owner: ShardId, ask: Ask) -> Reply {
+        match self.ask_any(owner, ask).await {
+            Answer::Reply(reply) => reply,
+            // Only a fetch is granted; what nobody wanted is let go.
+            Answer::Held(_) => Reply::Absent,
+        }
+    }
+
+    /// Asks a key's owner for a hold on its current version.
+    pub(super) async fn fetch(&self, owner: ShardId, key: Box<[u8]>) -> Answer {
+        self.ask_any(owner, Ask::Fetch { key }).await
+    }
+
+    async fn ask_any(&self, owner: ShardId, ask: Ask) -> Answer {
         let elsewhere = owner != self.id;
         if elsewhere && self.tickets.borrow().elsewhere >= limits::ASKS_MAX {
-            return Reply::Refused(Refusal::Busy);
+            self.accounts.meters.asks_refused.bump();
+            return Answer::Reply(Reply::Refused(Refusal::Busy));
         }
+        self.accounts.meters.asks_sent.add(u64::from(elsewhere));
         let ticket = self.tickets.borrow_mut().open(self.reactor.tasks.current(), elsewhere);
         if elsewhere {
             self.post(owner, Message::Ask { ticket, ask });
@@ -87,7 +106,7 @@ impl Shard {
             self.carry();
         }
         std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
-            Some(reply) => Poll::Ready(reply),
+            Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
         })
         .await
@@ -99,19 +118,21 @@ impl Shard {
     }
 
     /// Turns a grant into a hold of this shard.
-    pub(super) fn hold(&self, owner: ShardId, reply: Reply) -> Option<Rc<Held>> {
-        let Reply::Granted { lease, record, lasting } = reply else { return None };
+    fn answer(&self, owner: ShardId, reply: Reply) -> Answer {
+        let Reply::Granted { lease, record, lasting } = reply else { return Answer::Reply(reply) };
         let now_ms = self.reactor.clock.now_ms();
-        let held = self.store.borrow_mut().granted(owner, lease, record, lasting, now_ms);
-        self.carry();
-        Some(held)
+        let mut store = self.store.borrow_mut();
+        Answer::Held(store.granted(owner, lease, record, lasting, now_ms))
     }
 
     /// Handles what another shard's store, or this one's, says.
     pub(super) fn on_message(&self, from: ShardId, message: Message) {
         match message {
             Message::Reply { ticket, reply } if !Store::owns_ticket(ticket) => {
-                let task = self.tickets.borrow_mut().answer(ticket, reply);
+                // A grant is noted before the owner's next message is looked at: that one may
+                // recall it.
+                let answer = self.answer(from, reply);
+                let task = self.tickets.borrow_mut().answer(ticket, answer);
                 task.into_iter().for_each(|task| self.reactor.tasks.wake(task));
             }
             Message::Ask { ticket, ask } => {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answer::{Cursor, not_found};
 use super::conn::{Conn, Gone, Then};
+use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
@@ -13,7 +14,7 @@ use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
 use crate::origin::read::{self, Plan};
 use crate::store::Held;
-use crate::store::message::{Ask, Reply};
+use crate::store::message::Reply;
 use crate::store::object::Record;
 use crate::sys::extent::ShardId;
 
@@ -92,16 +93,14 @@ impl Conn {
             }
         }
         shard.fetching.borrow_mut().entry(key.clone()).or_default();
-        let reply = shard.ask(owner, Ask::Fetch { key: key.clone() }).await;
-        let refused = matches!(reply, Reply::Refused(_));
-        let held = shard.hold(owner, reply);
+        let answer = shard.fetch(owner, key.clone()).await;
         let waiting = shard.fetching.borrow_mut().remove(&key).unwrap_or_default();
         waiting.into_iter().for_each(|task| shard.reactor.tasks.wake(task));
-        match held {
-            Some(held) if !held.record.is_expired(shard.reactor.clock.now_ms()) => {
+        match answer {
+            Answer::Held(held) if !held.record.is_gone(shard.reactor.clock.now_ms()) => {
                 self.answer_object(head, held).await
             }
-            _ if refused => self.answer_busy(head).await,
+            Answer::Reply(Reply::Refused(_)) => self.answer_busy(head).await,
             _ => self.answer_bare(head, &not_found(head), Then::Next).await,
         }
     }

@@ -46,6 +46,7 @@ impl Conn {
                 let body = list::render(&items, more);
                 self.answer_text(head, b"application/json", b"max-age=1", body).await
             }
+            Reply::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
             _ => {
                 let message = "the origin is busy; try again in a second";
                 self.answer_fault(head, Status::ServiceUnavailable, message).await

@@ -100,18 +100,25 @@ impl Conn {
             Reply::Refused(refusal) => return self.deny(head, refusal.into()).await,
             _ => return Err(Gone),
         };
+        shard.accounts.meters.uploads_begun.bump();
         self.input_past_head(head);
         let streamed = growing.as_ref().and(record);
         let mut writer = Writer::new(shard.clone(), owner, upload, extents, growing, &intent);
         if let Err(fault) = self.receive_body(head, &mut writer).await {
+            shard.accounts.meters.uploads_aborted.bump();
             shard.abort(owner, upload);
             return self.deny_body(head, fault).await;
         }
         let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
-            Reply::Committed { .. } => self.answer_stored(head, &etag).await,
+            Reply::Committed { .. } => {
+                shard.accounts.meters.uploads_completed.bump();
+                self.answer_stored(head, &etag).await
+            }
             Reply::Refused(refusal) => {
+                let superseded = u64::from(refusal == Refusal::Superseded);
+                shard.accounts.meters.uploads_superseded.add(superseded);
                 let denied = Denied::from(refusal);
                 self.answer_denied(head, &denied, Then::Next).await
             }

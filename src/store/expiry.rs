@@ -16,7 +16,6 @@ impl Store {
     /// Takes at most `budget` expired objects away; returns how many. Zero does not mean that none
     /// is left: [`Store::next_deadline`] tells.
     pub fn sweep_expired(&mut self, now_ms: Millis, budget: usize) -> usize {
-        self.retry_unlinks();
         let swept = self.sweep(now_ms, budget);
         self.settle(now_ms);
         swept

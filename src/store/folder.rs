@@ -26,7 +26,7 @@ pub(super) struct Folders {
     map: HashMap<Box<[u8]>, Folder>,
     /// Folders of which a link or unlink is under way, by the low bits of its ticket.
     moving: Slab<Box<[u8]>>,
-    /// Unlinks that were refused against the rules; tried again by the sweep.
+    /// Folders whose unlink was refused for lack of room; tried again next turn.
     refused: Vec<Box<[u8]>>,
 }
 
@@ -254,8 +254,11 @@ impl Store {
         self.ask_parent(path);
     }
 
-    /// Tries again what a parent's owner refused to take back.
+    /// Tries the unlinks again that found no room.
     pub(super) fn retry_unlinks(&mut self) {
+        if self.folders.refused.is_empty() {
+            return;
+        }
         for path in std::mem::take(&mut self.folders.refused) {
             self.tidy_folder(&path);
         }

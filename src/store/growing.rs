@@ -8,7 +8,7 @@
 //! `cut` exclude each other; a watch bit is cleared exactly once per nudge that is owed.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::limits;
 use crate::sys::extent::{Extent, ShardId};
@@ -16,13 +16,19 @@ use crate::sys::extent::{Extent, ShardId};
 use super::object::Whole;
 
 const WATCH_WORDS: usize = limits::SHARDS_MAX / 64;
+/// Extents that need no table of their own: with doubling from 256 KiB, most segments.
+const NEAR_EXTENTS: usize = 6;
 
 /// The shared state of one growing object.
 #[derive(Debug)]
 pub struct Growing {
     /// Process-wide unique number, the name used in nudges.
     pub id: u64,
-    extents: Box<[OnceLock<Extent>]>,
+    /// The first extents; most bodies need no more.
+    extents: [OnceLock<Extent>; NEAR_EXTENTS],
+    more_extents: OnceLock<Box<[OnceLock<Extent>]>>,
+    /// Extents appended; only the owner looks at it.
+    extent_count: AtomicUsize,
     progress: AtomicU64,
     cut: AtomicBool,
     watch: [AtomicU64; WATCH_WORDS],
@@ -32,10 +38,11 @@ pub struct Growing {
 impl Growing {
     /// A growing object without bytes yet.
     pub fn new(id: u64) -> Self {
-        let extents = (0..limits::GROWING_EXTENTS_MAX).map(|_| OnceLock::new()).collect();
         Self {
             id,
-            extents,
+            extents: [const { OnceLock::new() }; NEAR_EXTENTS],
+            more_extents: OnceLock::new(),
+            extent_count: AtomicUsize::new(0),
             progress: AtomicU64::new(0),
             cut: AtomicBool::new(false),
             watch: [const { AtomicU64::new(0) }; WATCH_WORDS],
@@ -45,18 +52,28 @@ impl Growing {
 
     /// Owner: adds the next extent; `false` when the table is full.
     pub fn append(&self, extent: Extent) -> bool {
-        for place in &self.extents {
-            match place.set(extent) {
-                Ok(()) => return true,
-                Err(_) => continue,
-            }
-        }
-        false
+        let index = self.extent_count();
+        let place = match index.checked_sub(NEAR_EXTENTS) {
+            None => Some(&self.extents[index]),
+            Some(index) => self.more_extents.get_or_init(more_extents).get(index),
+        };
+        let appended = place.is_some_and(|place| place.set(extent).is_ok());
+        self.extent_count.fetch_add(usize::from(appended), Ordering::Relaxed);
+        appended
+    }
+
+    /// Owner: how many extents were appended.
+    pub fn extent_count(&self) -> usize {
+        self.extent_count.load(Ordering::Relaxed)
     }
 
     /// The extent at `index` in body order, if it has been allotted.
     pub fn extent(&self, index: usize) -> Option<Extent> {
-        self.extents.get(index)?.get().copied()
+        let place = match index.checked_sub(NEAR_EXTENTS) {
+            None => &self.extents[index],
+            Some(index) => self.more_extents.get()?.get(index)?,
+        };
+        place.get().copied()
     }
 
     /// The contiguous run at byte `at` of the body: extent, offset within it, bytes up to `end`
@@ -129,5 +146,46 @@ impl Growing {
                 waiting &= waiting - 1;
             }
         }
+    }
+}
+
+fn more_extents() -> Box<[OnceLock<Extent>]> {
+    (NEAR_EXTENTS..limits::GROWING_EXTENTS_MAX).map(|_| OnceLock::new()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_are_found_in_order_up_to_the_limit() {
+        let growing = Growing::new(1);
+        let extent = |at: usize| Extent { slot: u32::try_from(at).unwrap(), offset: 0, len: 1 };
+        for at in 0..limits::GROWING_EXTENTS_MAX {
+            assert_eq!(growing.extent(at), None);
+            assert!(growing.append(extent(at)));
+        }
+        assert!(!growing.append(extent(0)));
+        for at in 0..limits::GROWING_EXTENTS_MAX {
+            assert_eq!(growing.extent(at), Some(extent(at)));
+        }
+        assert_eq!(growing.extent(limits::GROWING_EXTENTS_MAX), None);
+    }
+
+    #[test]
+    fn a_shard_is_nudged_once_for_each_wish() {
+        let growing = Growing::new(1);
+        let nudged = || {
+            let mut shards = Vec::new();
+            growing.drain_watchers(|shard| shards.push(shard));
+            shards
+        };
+        for shard in [0, 63, 64, 255, 63] {
+            growing.watch(shard);
+        }
+        assert_eq!(nudged(), [0, 63, 64, 255]);
+        assert!(nudged().is_empty());
+        growing.watch(7);
+        assert_eq!(nudged(), [7]);
     }
 }

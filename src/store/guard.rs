@@ -35,7 +35,7 @@ fn matches(list: &[u8], current: Option<&[u8]>, equal: impl Fn(&[u8], &[u8]) -> 
     false
 }
 
-/// Takes the next entity tag off a list, `W/` and quotes included; commas inside quotes are its own.
+/// Takes the next entity tag off a list, with `W/` and quotes; commas inside quotes are its own.
 fn next_tag<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let start = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
     let from = &rest[start..];

@@ -4,9 +4,9 @@
 //! An entry is one reference to a [`Held`]; an answer under way clones the reference, and the last
 //! reference to go puts the hold on a list that the store works off.
 //!
-//! Invariants: a hit touches no atomic and no line that another shard writes, and allocates nothing;
-//! a version that has expired or was cut is never found; at most [`limits::LEASES_MAX`] entries
-//! belong to other shards.
+//! Invariants: a hit allocates nothing and, unless the object is growing, touches no line that
+//! another shard writes; a version that has expired or was cut is never found; at most
+//! [`limits::LEASES_MAX`] entries belong to other shards.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -203,6 +203,12 @@ impl Index {
             return true;
         }
         false
+    }
+
+    /// Whether a hold waits to be taken.
+    #[inline]
+    pub fn has_released(&self) -> bool {
+        !self.released.list.borrow().is_empty()
     }
 
     /// Moves the holds that nobody uses any more to `list`.

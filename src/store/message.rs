@@ -61,14 +61,15 @@ pub enum Ask {
         /// When set and the key is absent (or an empty object, or growing): publish at once.
         stream: Option<Streaming>,
     },
-    /// More room for an upload of unknown length.
+    /// More room for an upload of unknown length. After `Refused(Superseded)` the upload has ended;
+    /// after any other refusal it goes on, or is aborted.
     Extend {
         /// The upload.
         upload: UploadId,
         /// At least how many more bytes.
         bytes: u64,
     },
-    /// The upload is complete: make it visible, then answer.
+    /// The upload is complete: make it visible, then answer. The upload ends, whatever the answer.
     Commit {
         /// The upload.
         upload: UploadId,
@@ -142,7 +143,7 @@ pub enum Reply {
         /// it serves the requests that were waiting and is then released.
         lasting: bool,
     },
-    /// To `Fetch`, `Delete`: nothing is there.
+    /// To `Fetch`, `Delete`, and to `List` of anything but the root: nothing is there.
     Absent,
     /// To `Begin`.
     Begun {
@@ -193,7 +194,7 @@ pub enum Refusal {
     Superseded,
     /// Too many changes wait for the key or the owner: 503.
     Busy,
-    /// More bytes than a growing object may have: 413.
+    /// More bytes than an object may have, or than the upload got room for: 413.
     TooLarge,
 }
 
@@ -223,7 +224,7 @@ pub enum Message {
         /// The answer.
         reply: Reply,
     },
-    /// Owner to holder: no new answer may use this lease; confirm.
+    /// Owner to holder: no new answer may use this lease; confirm, known or not.
     Recall {
         /// The lease.
         lease: LeaseId,

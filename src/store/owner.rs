@@ -11,8 +11,8 @@
 //!   handed over, even when nobody waits for it any more;
 //! - after `Commit` or `Abort` the uploader writes no more into the upload's extents, nor after an
 //!   `Extend` was refused with `Superseded`; every upload ends by one of these three;
-//! - `Link` and `Unlink` asks, and everything that is not an ask, are never refused for lack of
-//!   room, only kept back.
+//! - what is not an ask is never refused for lack of room, only kept back; a `Link` or `Unlink` of
+//!   the store that finds no room may be answered in its owner's stead with `Refused(Busy)`.
 //!
 //! Invariants: a new version is acknowledged only when no shard can answer from the old one any
 //! more; memory is reused only when no lease, pin or upload names it; nothing unexpired leaves
@@ -160,9 +160,16 @@ impl Store {
     }
 
     /// Works off the holds that nobody on this shard uses any more: frees memory or releases
-    /// leases. To be called once a turn.
+    /// leases. To be called once a turn, or for as long as [`Store::has_released`] says so.
     pub fn collect_released(&mut self, now_ms: Millis) {
+        self.retry_unlinks();
         self.settle(now_ms);
+    }
+
+    /// Whether [`Store::collect_released`] has something to do.
+    #[inline]
+    pub fn has_released(&self) -> bool {
+        self.index.has_released()
     }
 
     /// Counts of what the store holds and did.

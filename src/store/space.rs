@@ -74,7 +74,8 @@ impl Space {
     }
 
     /// Room for `bytes` bytes as extents whose lengths add up to exactly `bytes`, or `None` when
-    /// the memory is full. Extents of at least [`ALIGNED_BYTES_MIN`] start on a page where possible.
+    /// the memory is full. Extents of at least [`ALIGNED_BYTES_MIN`] start on a page where one can
+    /// be found.
     pub fn allot(&mut self, bytes: u64) -> Option<Vec<Extent>> {
         let mut extents = Vec::with_capacity(1);
         let mut left = bytes;

@@ -15,7 +15,7 @@ use crate::sys::extent::Extent;
 use super::change::Change;
 use super::growing::Growing;
 use super::guard;
-use super::message::{Guard, Publication, Refusal, Reply, Streaming, UploadId};
+use super::message::{Guard, Message, Publication, Refusal, Reply, Streaming, UploadId};
 use super::object::{Body, Millis, Record, Whole};
 use super::owner::{Asker, Store};
 use super::version::held_bytes;
@@ -130,11 +130,11 @@ impl Store {
             self.statistics.full_total += 1;
             return Err(Refusal::Full);
         }
-        let extents = self.allot(bytes, now_ms).ok_or(Refusal::Full)?;
-        if extents.len() > limits::GROWING_EXTENTS_MAX {
-            extents.into_iter().for_each(|extent| self.space.free(extent));
+        let most = u64::from(self.space.slot_bytes()) * limits::EXTENTS_MAX as u64;
+        if bytes > most {
             return Err(Refusal::TooLarge);
         }
+        let extents = self.allot(bytes, now_ms).ok_or(Refusal::Full)?;
         Ok((extents, bytes))
     }
 
@@ -158,9 +158,7 @@ impl Store {
             upload.extents.extend_from_slice(&extents);
             return self.reply(asker, Reply::Extended { extents });
         };
-        let fits = (0..).map_while(|at| growing.extent(at)).count() + extents.len()
-            <= limits::GROWING_EXTENTS_MAX;
-        if !fits {
+        if growing.extent_count() + extents.len() > limits::GROWING_EXTENTS_MAX {
             extents.into_iter().for_each(|extent| self.space.free(extent));
             return self.refuse(asker, Refusal::TooLarge);
         }
@@ -296,7 +294,6 @@ impl Store {
 
     /// Wakes the readers who wait for news of a growing object.
     pub(super) fn nudge(&mut self, growing: &Growing) {
-        use super::message::Message;
         growing.drain_watchers(|shard| {
             self.outbox.push_back((shard, Message::Nudge { growing: growing.id }));
         });
@@ -315,16 +312,15 @@ impl Store {
         extents: Box<[Extent]>,
         now_ms: Millis,
     ) -> Record {
-        let Publication { length, head, etag, content_type, cache_control, modified_s, expires_ms } =
-            publication;
+        let Publication { length, head, .. } = publication;
         Record {
             key,
-            etag,
-            content_type,
-            cache_control,
-            modified_s,
+            etag: publication.etag,
+            content_type: publication.content_type,
+            cache_control: publication.cache_control,
+            modified_s: publication.modified_s,
             stored_ms: now_ms,
-            expires_ms,
+            expires_ms: publication.expires_ms,
             body: Body::Whole(Whole { length, extents, head }),
         }
     }

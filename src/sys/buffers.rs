@@ -18,6 +18,10 @@ use super::memory::Mapping;
 use super::ring::Ring;
 use crate::limits::{RECV_BUFFER_BYTES, RECV_BUFFERS_MAX, RECV_BUFFERS_START};
 
+/// Bytes of a buffer as the kernel counts them.
+const BUFFER_LEN: u32 = 4096;
+const _: () = assert!(BUFFER_LEN as usize == RECV_BUFFER_BYTES);
+
 /// Bytes that arrived on a connection, in a buffer to be given back.
 #[derive(Debug)]
 pub struct Received {
@@ -117,7 +121,7 @@ impl Buffers {
         // SAFETY: the kernel reads an entry only once the tail has passed it.
         let entry = unsafe { &mut *entry };
         entry.set_addr(self.address(id) as u64);
-        entry.set_len(RECV_BUFFER_BYTES as u32);
+        entry.set_len(BUFFER_LEN);
         entry.set_bid(id);
         let next = tail.wrapping_add(1);
         self.tail.set(next);

@@ -232,7 +232,7 @@ impl Reactor {
     }
 
     fn note(&self, completion: Completion) {
-        let place = completion.user_data as u32;
+        let place = (completion.user_data & 0xFFFF_FFFF) as u32;
         let generation = (completion.user_data >> 32) as u32 & GENERATION_MASK;
         match completion.user_data >> 56 {
             KIND_RECV => self.note_recv(completion, generation, place),

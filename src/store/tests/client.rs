@@ -267,7 +267,7 @@ impl Client {
             growing.advance(written);
         }
         let cut = put.growing.as_ref().is_some_and(|growing| growing.is_cut());
-        if cut || simulation.random.once_in(15) {
+        if cut && simulation.random.once_in(3) || simulation.random.once_in(15) {
             return self.abort(simulation, put);
         }
         let upload = put.upload.unwrap();

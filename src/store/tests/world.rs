@@ -109,6 +109,20 @@ impl World {
         (0..self.lanes.len()).filter(|&lane| !self.lanes[lane].is_empty()).collect()
     }
 
+    /// Refuses the first message of a lane for lack of room if it is a store's own ask.
+    pub fn refuse(&mut self, lane: usize) -> bool {
+        match self.lanes[lane].front() {
+            Some(&Message::Ask { ticket, .. }) if Store::owns_ticket(ticket) => {
+                self.lanes[lane].pop_front();
+                let back = lane % self.stores.len() * self.stores.len() + lane / self.stores.len();
+                let reply = Reply::Refused(Refusal::Busy);
+                self.lanes[back].push_back(Message::Reply { ticket, reply });
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Hands over the first message of a lane.
     pub fn deliver(&mut self, lane: usize) {
         let from = ShardId::try_from(lane / self.stores.len()).unwrap();
@@ -136,6 +150,19 @@ impl World {
     pub fn collect(&mut self, shard: ShardId) {
         while let Some((to, message)) = self.store(shard).outbox.pop_front() {
             self.send(shard, to, message);
+        }
+    }
+
+    /// Answers the asks that wait in a lane with a refusal for lack of room.
+    pub fn refuse_asks(&mut self, lane: usize) {
+        for message in std::mem::take(&mut self.lanes[lane]) {
+            match message {
+                Message::Ask { ticket, .. } => {
+                    let reply = Reply::Refused(Refusal::Busy);
+                    self.lanes[lane].push_back(Message::Reply { ticket, reply });
+                }
+                message => self.lanes[lane].push_back(message),
+            }
         }
     }
 
@@ -259,6 +286,10 @@ impl World {
 
     pub fn stream(&mut self, shard: ShardId, key: &str, tag: &str) -> Reply {
         let record = self.growing_record(key, tag, NEVER);
+        self.stream_record(shard, key, record)
+    }
+
+    pub fn stream_record(&mut self, shard: ShardId, key: &str, record: Arc<Record>) -> Reply {
         let stream = Some(Streaming { record });
         let guard = Guard::default();
         self.ask(shard, Ask::Begin { key: key.as_bytes().into(), declared: None, guard, stream })

@@ -1,0 +1,345 @@
+//! The servers of the comparison: how each is configured, started and stopped.
+//!
+//! Every server gets one worker, the same bodies, no access log, no limit on requests per connection, and
+//! core 0. Configurations are written into the scratch folder; each is what its users would run
+//! for static media. **Invariants**: at most one server is measured at a time; stopping leaves no process.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::measure::{runs, tree};
+use crate::{Bench, Body, Outcome, output, sha256};
+
+/// Address of the server under measurement.
+pub const LISTEN: &str = "127.0.0.1:8080";
+/// Address of headwater's metrics.
+const ADMIN: &str = "127.0.0.1:9090";
+/// Address of varnish's backend.
+const BACKEND: &str = "127.0.0.1:8081";
+/// Core of the server; wrk has the other.
+const CORE: &str = "0";
+/// How long a server may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A server that can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Server {
+    /// The origin, one shard.
+    Headwater,
+    /// The origin with `--tx zc`.
+    HeadwaterZc,
+    /// The floor: ring, accept, receive, one fixed answer.
+    Bare,
+    /// The floor by SEND_ZC.
+    BareZc,
+    /// One worker, sendfile from a tmpfs.
+    Nginx,
+    /// One thread, files on a tmpfs.
+    H2o,
+    /// Bodies in memory (malloc), hits only.
+    Varnish,
+}
+
+impl Server {
+    /// What is measured unless told otherwise.
+    pub const DEFAULT: [Self; 5] =
+        [Self::Headwater, Self::Bare, Self::Nginx, Self::H2o, Self::Varnish];
+
+    /// The names that its users know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Headwater => "headwater",
+            Self::HeadwaterZc => "headwater-zc",
+            Self::Bare => "bare",
+            Self::BareZc => "bare-zc",
+            Self::Nginx => "nginx",
+            Self::H2o => "h2o",
+            Self::Varnish => "varnish",
+        }
+    }
+
+    /// Whether it is another project's server, which headwater is to beat.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Nginx | Self::H2o | Self::Varnish)
+    }
+
+    /// Its version, as it states it.
+    pub fn version(self, target: &std::path::Path) -> String {
+        let (program, flag) = match self {
+            Self::Headwater | Self::HeadwaterZc => (target.join("headwater"), "--version"),
+            Self::Bare | Self::BareZc => return "of this commit".to_owned(),
+            Self::Nginx => ("nginx".into(), "-v"),
+            Self::H2o => ("h2o".into(), "-v"),
+            Self::Varnish => ("varnishd".into(), "-V"),
+        };
+        let said = Command::new(program).arg(flag).output();
+        let said = said.map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        said.lines().next().unwrap_or("unknown").trim().to_owned()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// A started server; dropping it ends its processes.
+pub struct Running {
+    server: Server,
+    child: Child,
+    backend: Option<Child>,
+}
+
+impl Running {
+    /// Start `server`, store `body` where it needs storing, and wait until it answers.
+    pub fn start(bench: &Bench, server: Server, body: &Body) -> Outcome<Self> {
+        free(LISTEN)?;
+        let backend = match server {
+            Server::Varnish => Some(spawn(bench, "backend", &nginx(bench, BACKEND)?)?),
+            _ => None,
+        };
+        let mut running = match spawn(bench, server.name(), &command(bench, server, body)?) {
+            Ok(child) => Self { server, child, backend },
+            Err(error) => {
+                backend.map(end);
+                return Err(error);
+            }
+        };
+        running.await_listening(bench)?;
+        if matches!(server, Server::Headwater | Server::HeadwaterZc) {
+            let put = Command::new("curl")
+                .args(["--silent", "--show-error", "--fail", "--max-time", "10", "--upload-file"])
+                .arg(&body.file)
+                .arg(url(body))
+                .output()?;
+            if !put.status.success() {
+                return Err(format!("PUT: {}", String::from_utf8_lossy(&put.stderr).trim()).into());
+            }
+        }
+        Ok(running)
+    }
+
+    /// The process whose tree is measured.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fetch the body by curl and compare its sum.
+    pub fn verify(&self, bench: &Bench, body: &Body) -> Outcome<()> {
+        let got = bench.work.join("got");
+        let curl = ["--silent", "--show-error", "--fail", "--max-time", "10", "--output"];
+        output(Command::new("curl").args(curl).arg(&got).arg(url(body)))?;
+        match sha256(&got)? == body.sha256 {
+            true => Ok(()),
+            false => Err(format!("other bytes than {} came back", body.sha256).into()),
+        }
+    }
+
+    /// An error if it ended by itself.
+    pub fn alive(&mut self) -> Outcome<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("ended by itself: {status}").into()),
+        }
+    }
+
+    /// Headwater's counters of sends; empty for others and where it states none.
+    pub fn send_counters(&self) -> BTreeMap<String, f64> {
+        if !matches!(self.server, Server::Headwater | Server::HeadwaterZc) {
+            return BTreeMap::new();
+        }
+        let url = format!("http://{ADMIN}/metrics");
+        let printed = output(Command::new("curl").args(["--silent", "--max-time", "3", &url]));
+        let mut counters = BTreeMap::new();
+        for line in printed.unwrap_or_default().lines() {
+            let Some((sample, value)) = line.rsplit_once(' ') else { continue };
+            let name = sample.split('{').next().unwrap_or_default();
+            let sends = name.contains("_zc_") || name.contains("_send") || name.contains("copied");
+            if let (true, Ok(value)) = (sends && name.ends_with("_total"), value.parse::<f64>()) {
+                *counters.entry(name.to_owned()).or_insert(0.0) += value;
+            }
+        }
+        counters
+    }
+
+    fn await_listening(&mut self, bench: &Bench) -> Outcome<()> {
+        let begin = Instant::now();
+        while TcpStream::connect(LISTEN).is_err() {
+            if let Err(error) = self.alive() {
+                let log = bench.work.join(format!("{}.log", self.server));
+                let log = fs::read_to_string(log).unwrap_or_default();
+                let last = log.lines().last().unwrap_or("said nothing");
+                return Err(format!("{error}; last line: {last}").into());
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("does not listen on {LISTEN}").into());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        end_tree(&mut self.child);
+        self.backend.take().map(end);
+    }
+}
+
+/// Where a body is found.
+pub fn url(body: &Body) -> String {
+    format!("http://{LISTEN}{}", body.path)
+}
+
+fn command(bench: &Bench, server: Server, body: &Body) -> Outcome<Vec<String>> {
+    let target = bench.target.display();
+    let body = body.file.display();
+    let headwater = format!(
+        "{target}/headwater serve --listen {LISTEN} --admin {ADMIN} --shards 1 --memory 256MiB"
+    );
+    let bare = format!("{target}/examples/bare --listen {LISTEN} --core {CORE} --body {body}");
+    Ok(match server {
+        Server::Headwater => words(&headwater),
+        Server::HeadwaterZc => words(&format!("{headwater} --tx zc")),
+        Server::Bare => words(&bare),
+        Server::BareZc => words(&format!("{bare} --zc")),
+        Server::Nginx => nginx(bench, LISTEN)?,
+        Server::H2o => h2o(bench)?,
+        Server::Varnish => varnish(bench)?,
+    })
+}
+
+fn nginx(bench: &Bench, listen: &str) -> Outcome<Vec<String>> {
+    let work = bench.work.display();
+    let port = listen.rsplit(':').next().unwrap_or_default();
+    let file = format!("{work}/nginx-{port}.conf");
+    fs::write(
+        &file,
+        format!(
+            "user root; worker_processes 1; daemon off;
+pid {work}/nginx-{port}.pid; error_log {work}/nginx-{port}.error;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on;
+  keepalive_timeout 600; keepalive_requests 4000000000;
+  open_file_cache max=100 inactive=600s; open_file_cache_valid 600s;
+  types {{ video/mp4 mp4; }}
+  client_body_temp_path {work}/temp; proxy_temp_path {work}/temp; fastcgi_temp_path {work}/temp;
+  uwsgi_temp_path {work}/temp; scgi_temp_path {work}/temp;
+  server {{ listen {listen}; root {work}/objects; }}
+}}
+"
+        ),
+    )?;
+    Ok(words(&format!("nginx -c {file} -e {work}/nginx-{port}.error")))
+}
+
+fn h2o(bench: &Bench) -> Outcome<Vec<String>> {
+    let work = bench.work.display();
+    let (host, port) = LISTEN.split_once(':').expect("LISTEN holds host and port");
+    let file = format!("{work}/h2o.yaml");
+    fs::write(
+        &file,
+        format!(
+            "user: root
+num-threads: 1
+num-name-resolution-threads: 1
+http1-request-timeout: 600
+listen: {{ host: {host}, port: {port} }}
+hosts:
+  default:
+    paths:
+      /: {{ file.dir: {work}/objects, file.send-compressed: OFF }}
+"
+        ),
+    )?;
+    Ok(words(&format!("h2o --mode worker --conf {file}")))
+}
+
+fn varnish(bench: &Bench) -> Outcome<Vec<String>> {
+    let work = bench.work.display();
+    let (host, port) = BACKEND.split_once(':').expect("BACKEND holds host and port");
+    let file = format!("{work}/varnish.vcl");
+    fs::write(
+        &file,
+        format!(
+            "vcl 4.1;
+backend default {{ .host = \"{host}\"; .port = \"{port}\"; }}
+sub vcl_backend_response {{ set beresp.ttl = 1d; }}
+"
+        ),
+    )?;
+    Ok(words(&format!(
+        "varnishd -F -a {LISTEN} -f {file} -n {work}/varnish -s malloc,256m -j none \
+         -p thread_pools=1 -p thread_pool_min=100 -p thread_pool_max=500"
+    )))
+}
+
+fn words(command: &str) -> Vec<String> {
+    command.split_whitespace().map(str::to_owned).collect()
+}
+
+fn spawn(bench: &Bench, name: &str, command: &[String]) -> Outcome<Child> {
+    let log = fs::File::create(bench.work.join(format!("{name}.log")))?;
+    let child = Command::new("taskset")
+        .args(["--cpu-list", CORE])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn();
+    child.map_err(|error| format!("taskset {}: {error}", command.join(" ")).into())
+}
+
+fn end(mut child: Child) {
+    end_tree(&mut child);
+}
+
+/// TERM to the first process, KILL by id to whatever of its tree is left after a while.
+fn end_tree(child: &mut Child) {
+    let pids = tree(child.id());
+    signal("-TERM", &[child.id()]);
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE && !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+        sleep(Duration::from_millis(5));
+    }
+    if !matches!(child.try_wait(), Ok(Some(_))) {
+        signal("-KILL", &pids);
+        // Its end was just forced; whether it had ended by itself makes no difference.
+        child.wait().ok();
+    }
+    let left: Vec<u32> = pids.into_iter().filter(|pid| runs(*pid)).collect();
+    signal("-KILL", &left);
+}
+
+fn signal(signal: &str, pids: &[u32]) {
+    if !pids.is_empty() {
+        let pids = pids.iter().map(u32::to_string);
+        // A process that has ended meanwhile is what is wanted.
+        Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status().ok();
+    }
+}
+
+/// Wait until an address can be bound: a ring gives its sockets back a little after its process ended.
+fn free(address: &str) -> Outcome<()> {
+    let begin = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if begin.elapsed() > PATIENCE => {
+                return Err(format!("{address}: {error}").into());
+            }
+            Err(_) => sleep(Duration::from_millis(20)),
+        }
+    }
+}
