@@ -129,8 +129,6 @@ pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 /// Bodies up to this size are copied behind their head, in bytes.
 pub const INLINE_BYTES_MAX: u64 = 4096;
-/// Slow peers are judged over this time.
-pub const RATE_WINDOW_MS: u64 = 10_000;
 
 // An inlined body and a head of usual size fit one send buffer together.
 const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
