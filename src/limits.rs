@@ -127,8 +127,6 @@ pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of a manifest that are looked at for its cache age.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
-/// Slow peers are judged over this time.
-pub const RATE_WINDOW_MS: u64 = 10_000;
 
 // --- http ---
 

@@ -76,8 +76,10 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Longest pause within an upload's body.
     pub body_idle_ms: u64,
-    /// Slowest peer that is kept, in bytes per second over ten seconds.
+    /// Slowest peer that is kept, in bytes per second over [`Settings::rate_window_ms`].
     pub rate_min_bytes_per_s: u64,
+    /// The time over which peers are measured.
+    pub rate_window_ms: u64,
     /// After an answer that ends a connection: how long the peer's bytes are still drained.
     pub linger_ms: u64,
     /// How long a drain lets answers in flight finish.
@@ -86,6 +88,13 @@ pub struct Settings {
     pub connections_max: usize,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
+}
+
+impl Settings {
+    /// Bytes that a peer has to move in every window.
+    fn window_bytes_min(&self) -> u64 {
+        self.rate_min_bytes_per_s.saturating_mul(self.rate_window_ms) / 1000
+    }
 }
 
 /// What shards, and the main thread, send to a shard.
