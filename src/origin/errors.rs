@@ -22,6 +22,8 @@ pub struct Bare<'a> {
 
 /// The methods the origin knows, for Allow.
 pub const ALLOW: &[u8] = b"Allow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n";
+/// The methods for `/`, which can only be listed.
+pub const ALLOW_ROOT: &[u8] = b"Allow: GET, HEAD, OPTIONS\r\n";
 /// For 401 (RFC 6750 section 3).
 pub const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer realm=\"publish\"\r\n";
 /// For 503: try again in a second.
