@@ -30,7 +30,7 @@ live_line() {
   curl --silent "$2/metrics" | awk -v latest="$latest" '
     /^headwater_requests_total/ { requests += $NF }
     /^headwater_(sent|received)_bytes_total/ { bytes += $NF }
-    /^headwater_connections/ { readers += $NF }
+    /^headwater_connections_open/ { readers += $NF }
     END { printf "requests %8d   bytes %12d   latest %-14s   connections %5d",
       requests, bytes, latest, readers }'
 }

@@ -144,7 +144,8 @@ impl Conn {
 
     async fn finish(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
         let reactor = &self.shard.reactor;
-        reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::RATE_WINDOW_MS);
+        let window_ms = self.shard.settings.rate_window_ms;
+        reactor.set_deadline(self.socket, reactor.clock.now_ms() + window_ms);
         match reactor.sent(self.socket, send).await {
             Ok(sent) => whole_or_gone(sent, len),
             Err(_) => Box::pin(self.finish_slow(send, len)).await,
@@ -155,10 +156,11 @@ impl Conn {
     async fn finish_slow(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
         let reactor = &self.shard.reactor;
         let fd = reactor.fd(self.socket);
-        let window_min = self.shard.settings.rate_min_bytes_per_s * limits::RATE_WINDOW_MS / 1000;
+        let window_ms = self.shard.settings.rate_window_ms;
+        let window_min = self.shard.settings.window_bytes_min();
         let mut seen = net::bytes_acknowledged(fd).unwrap_or(0);
         loop {
-            reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::RATE_WINDOW_MS);
+            reactor.set_deadline(self.socket, reactor.clock.now_ms() + window_ms);
             match reactor.sent(self.socket, send).await {
                 Ok(sent) => return whole_or_gone(sent, len),
                 Err(Interrupt::Late | Interrupt::Ended(_)) => {}

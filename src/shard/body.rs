@@ -299,7 +299,7 @@ impl Window {
     fn begin(conn: &Conn) -> Self {
         let reactor = &conn.shard.reactor;
         Self {
-            until_ms: reactor.clock.now_ms() + limits::RATE_WINDOW_MS,
+            until_ms: reactor.clock.now_ms() + conn.shard.settings.rate_window_ms,
             received: reactor.bytes_received(conn.socket),
         }
     }
@@ -309,7 +309,7 @@ impl Window {
         if conn.shard.reactor.clock.now_ms() < self.until_ms {
             return true;
         }
-        let least = conn.shard.settings.rate_min_bytes_per_s * limits::RATE_WINDOW_MS / 1000;
+        let least = conn.shard.settings.window_bytes_min();
         let received = conn.shard.reactor.bytes_received(conn.socket) - self.received;
         *self = Self::begin(conn);
         received >= least
