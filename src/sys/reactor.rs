@@ -219,7 +219,7 @@ impl Reactor {
 
     /// How long the reactor's own timers allow to wait.
     pub fn wait_max(&self) -> Option<Duration> {
-        let any = self.sockets.borrow().len() > self.sockets_free.borrow().len();
+        let any = self.connections() > 0 || self.is_deaf();
         any.then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
     }
 
@@ -229,6 +229,7 @@ impl Reactor {
         match completion.user_data >> 56 {
             KIND_RECV => self.note_recv(completion, generation, place),
             KIND_SEND => self.note_send(completion, SendId { slot: place, generation }),
+            KIND_CANCEL => self.note_cancel(completion, generation, place),
             KIND_ACCEPT => self.note_accept(completion, place as usize),
             KIND_EVENT if !completion.more() => {
                 self.watch_event(RawFd::try_from(place).expect("it was a descriptor"));

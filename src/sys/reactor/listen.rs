@@ -1,10 +1,11 @@
 //! Listening sockets: multishot accepts, armed again when they end.
 //!
-//! Invariants: an accept that ended is armed again by the periodic scan, never in a loop.
+//! Invariants: an accept that failed is armed again by the periodic scan, never in a loop, and the
+//! shard does not sleep for longer before it is.
 
 use std::os::fd::RawFd;
 
-use super::{KIND_ACCEPT, KIND_CANCEL, Reactor, user_data};
+use super::{KIND_ACCEPT, KIND_IGNORE, Reactor, user_data};
 use crate::sys::ring::{Completion, Operation};
 
 pub(super) struct Listener {
@@ -48,7 +49,7 @@ impl Reactor {
             let place = u32::try_from(number).expect("a few listeners");
             let target = user_data(KIND_ACCEPT, 0, place);
             let cancel = Operation::Cancel { target };
-            self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+            self.ring.borrow_mut().push(cancel, user_data(KIND_IGNORE, 0, 0));
         }
     }
 
@@ -58,6 +59,14 @@ impl Reactor {
         }
         if !completion.more() {
             self.listeners.borrow_mut()[number].armed = false;
+            if completion.result >= 0 {
+                self.rearm_listeners();
+            }
         }
+    }
+
+    /// Whether a listening socket waits for the scan to arm it again.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.listeners.borrow().iter().any(|listener| listener.open && !listener.armed)
     }
 }
