@@ -195,9 +195,8 @@ impl Conn {
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
         self.input_past_head(head);
-        let body = head.method == Method::Get;
-        let cursor = body.then_some(Cursor { held, at: part.first, end: part.last + 1 });
-        self.transmit(buffer, cursor).await?;
+        let cursor = Cursor { held, at: part.first, end: part.last + 1 };
+        self.transmit(buffer, Some(cursor)).await?;
         Ok(manner.then())
     }
 
@@ -228,10 +227,6 @@ impl Conn {
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
         self.input_past_head(head);
-        if head.method == Method::Head {
-            self.transmit(buffer, None).await?;
-            return Ok(manner.then());
-        }
         for &part in list.as_slice() {
             let mut writer = Writer::new(buffer.space());
             multipart.part_head(part, &mut writer);
