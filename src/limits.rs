@@ -127,13 +127,9 @@ pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of a manifest that are looked at for its cache age.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
-/// Bodies up to this size are copied behind their head, in bytes.
-pub const INLINE_BYTES_MAX: u64 = 4096;
 /// Slow peers are judged over this time.
 pub const RATE_WINDOW_MS: u64 = 10_000;
 
-// An inlined body and a head of usual size fit one send buffer together.
-const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
 // --- http ---
 
 /// Bytes in a request's method; beyond it the answer is 501.
@@ -194,6 +190,13 @@ pub const ACCESS_FINISH_MS: u64 = 2_000;
 // The default arena lies within what may be configured.
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_DEFAULT_BYTES_MIN);
 const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
+
+/// Gaps between publications that wait to be counted.
+pub const GAPS_MAX: usize = 1024;
+/// Bytes in the Content-Type or Cache-Control of an upload.
+pub const STORED_VALUE_BYTES_MAX: usize = 256;
+/// A peer that acknowledges nothing for this long is gone (TCP_USER_TIMEOUT).
+pub const USER_TIMEOUT_MS: u32 = 30_000;
 
 /// Bodies from this size on leave by zero-copy where it is used, in bytes.
 pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;

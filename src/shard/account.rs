@@ -165,6 +165,9 @@ impl Shard {
 
     fn publish_store(&self) {
         let meters = &self.accounts.meters;
+        for gap_ms in self.store.borrow_mut().gaps_ms.drain(..) {
+            meters.ingest_gap.observe(gap_ms);
+        }
         let store = self.store.borrow().statistics();
         meters.objects.set(store.objects);
         meters.folders.set(store.folders);

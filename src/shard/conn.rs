@@ -152,13 +152,15 @@ impl Conn {
     #[inline]
     pub(super) fn manner(&self, head: &Head, then: Then) -> Manner {
         let keep_alive = head.keep_alive && then == Then::Next && !self.shard.is_draining();
-        Manner { version: head.version, keep_alive }
+        let cors = self.shard.settings.cors && matches!(head.method, Method::Get | Method::Head);
+        Manner { version: head.version, keep_alive, cors }
     }
 
     /// One answer after a framing error, then the end.
     //= RFC 9112 section 9.6
     async fn refuse(&mut self, refusal: Refusal) -> Close {
-        let manner = Manner { version: request::Version::Http11, keep_alive: false };
+        let version = request::Version::Http11;
+        let manner = Manner { version, keep_alive: false, cors: self.shard.settings.cors };
         let bare = Bare {
             status: refusal.status,
             message: refusal.reason,

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,14 @@ fn probe(address: SocketAddr) -> io::Result<()> {
 fn group_member(address: SocketAddr) -> io::Result<Socket> {
     let socket = stream_socket(address)?;
     socket.set_reuse_port(true)?;
-    // Accepted connections inherit this.
+    // Accepted connections inherit both.
     socket.set_tcp_nodelay(true)?;
+    set_option(
+        socket.as_raw_fd(),
+        libc::IPPROTO_TCP,
+        libc::TCP_USER_TIMEOUT,
+        &crate::limits::USER_TIMEOUT_MS,
+    );
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -83,11 +89,6 @@ fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {
 /// Acknowledges what has been received at once (TCP_QUICKACK).
 pub(super) fn quick_ack(fd: RawFd) {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &1i32);
-}
-
-/// Gives up a peer that acknowledges nothing for this long (TCP_USER_TIMEOUT).
-pub fn user_timeout(fd: RawFd, timeout_ms: u32) {
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &timeout_ms);
 }
 
 /// Makes the coming close throw away what is unsent (SO_LINGER with zero).
