@@ -127,11 +127,7 @@ pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of a manifest that are looked at for its cache age.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
-/// Bodies up to this size are copied behind their head, in bytes.
-pub const INLINE_BYTES_MAX: u64 = 4096;
 
-// An inlined body and a head of usual size fit one send buffer together.
-const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
 // --- http ---
 
 /// Bytes in a request's method; beyond it the answer is 501.

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::date;
+use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::auth::Writers;
+use crate::origin::heads;
 use crate::origin::write::PathDefaults;
 use crate::store::Store;
 use crate::store::message::Message;
@@ -136,10 +138,26 @@ pub struct Shard {
     accounts: Accounts,
 }
 
-/// Status line and Date of a plain 200, rendered once a second.
+/// Date, and status line and Date of a plain 200, rendered once a second.
 struct Preamble {
     wall_s: u64,
     date: [u8; date::DATE_BYTES],
+    ok: [u8; PREAMBLE_BYTES],
+}
+
+/// `HTTP/1.1 200 OK`, `Date: ` and the date, each line with its end.
+const PREAMBLE_BYTES: usize = Status::Ok.line().len() + 8 + date::DATE_BYTES;
+
+impl Preamble {
+    fn of(wall_s: u64) -> Self {
+        let date = date::format(wall_s);
+        let mut ok = [0; PREAMBLE_BYTES];
+        let mut writer = Writer::new(&mut ok);
+        heads::begin(&mut writer, Status::Ok, &date);
+        let written = writer.finish();
+        debug_assert_eq!(written, Ok(PREAMBLE_BYTES));
+        Self { wall_s, date, ok }
+    }
 }
 
 impl Shard {
@@ -170,7 +188,7 @@ impl Shard {
             growing_waiters: RefCell::default(),
             growing_next: Cell::new(0),
             nonce,
-            preamble: RefCell::new(Preamble { wall_s, date: date::format(wall_s) }),
+            preamble: RefCell::new(Preamble::of(wall_s)),
             draining_since_ms: Cell::new(None),
             accounts,
         })
@@ -247,7 +265,7 @@ impl Shard {
         let wall_s = self.reactor.clock.wall_s();
         let mut preamble = self.preamble.borrow_mut();
         if preamble.wall_s != wall_s {
-            *preamble = Preamble { wall_s, date: date::format(wall_s) };
+            *preamble = Preamble::of(wall_s);
         }
     }
 

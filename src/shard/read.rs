@@ -159,20 +159,15 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         self.account.status = Status::Ok.code();
-        heads::begin(&mut writer, Status::Ok, &self.shard.date());
+        writer.raw(&self.shard.preamble.borrow().ok);
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
-        let body = head.method == Method::Get && length > 0;
-        let arena = self.shard.reactor.arena();
-        let inlined = body
-            && length <= limits::INLINE_BYTES_MAX
-            && whole.extents.len() == 1
-            && buffer.push_arena_copy(arena, whole.extents[0], 0, whole.extents[0].len);
         self.input_past_head(head);
-        let cursor = (body && !inlined).then_some(Cursor { held, at: 0, end: length });
+        let body = head.method == Method::Get && length > 0;
+        let cursor = body.then_some(Cursor { held, at: 0, end: length });
         self.transmit(buffer, cursor).await?;
         Ok(manner.then())
     }
