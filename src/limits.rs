@@ -211,3 +211,7 @@ pub const METERS_PERIOD_US: u64 = 10_000;
 
 // The first extents of an upload fit the table of a growing object.
 const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);
+
+/// A peer that acknowledges nothing of what was sent is given up after this time, in milliseconds
+/// (TCP_USER_TIMEOUT): the only end of an answer that was handed to the kernel as a whole.
+pub const USER_TIMEOUT_MS: u32 = 60_000;

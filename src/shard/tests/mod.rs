@@ -1,0 +1,1 @@
+//! The shard on the double of the ring.

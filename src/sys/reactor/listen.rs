@@ -1,0 +1,63 @@
+//! Listening sockets: multishot accepts, armed again when they end.
+//!
+//! Invariants: an accept that ended is armed again by the periodic scan, never in a loop.
+
+use std::os::fd::RawFd;
+
+use super::{KIND_ACCEPT, KIND_CANCEL, Reactor, user_data};
+use crate::sys::ring::{Completion, Operation};
+
+pub(super) struct Listener {
+    fd: RawFd,
+    armed: bool,
+    open: bool,
+}
+
+impl Reactor {
+    /// Accepts on a listening socket; `accepted` yields its connections under the answered number.
+    pub fn listen(&self, fd: RawFd) -> usize {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.push(Listener { fd, armed: false, open: true });
+        let number = listeners.len() - 1;
+        drop(listeners);
+        self.rearm_listeners();
+        number
+    }
+
+    /// Takes the connections accepted since the last call: listener and descriptor.
+    pub fn accepted(&self, into: &mut Vec<(usize, RawFd)>) {
+        into.append(&mut self.accepted.borrow_mut());
+    }
+
+    /// Arms accepts that ended.
+    pub fn rearm_listeners(&self) {
+        for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
+            if listener.open && !listener.armed {
+                listener.armed = true;
+                let place = u32::try_from(number).expect("a few listeners");
+                let data = user_data(KIND_ACCEPT, 0, place);
+                self.ring.borrow_mut().push(Operation::AcceptMulti { fd: listener.fd }, data);
+            }
+        }
+    }
+
+    /// Stops accepting.
+    pub fn close_listeners(&self) {
+        for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
+            listener.open = false;
+            let place = u32::try_from(number).expect("a few listeners");
+            let target = user_data(KIND_ACCEPT, 0, place);
+            let cancel = Operation::Cancel { target };
+            self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+        }
+    }
+
+    pub(super) fn note_accept(&self, completion: Completion, number: usize) {
+        if completion.result >= 0 {
+            self.accepted.borrow_mut().push((number, completion.result));
+        }
+        if !completion.more() {
+            self.listeners.borrow_mut()[number].armed = false;
+        }
+    }
+}
