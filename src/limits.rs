@@ -193,7 +193,8 @@ const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
 pub const GAPS_MAX: usize = 1024;
 /// Bytes in the Content-Type or Cache-Control of an upload.
 pub const STORED_VALUE_BYTES_MAX: usize = 256;
-/// A peer that acknowledges nothing for this long is gone (TCP_USER_TIMEOUT).
+/// A peer that acknowledges nothing for this long is gone, in milliseconds (TCP_USER_TIMEOUT): the
+/// only end of an answer that was handed to the kernel as a whole.
 pub const USER_TIMEOUT_MS: u32 = 30_000;
 
 /// Bodies from this size on leave by zero-copy where it is used, in bytes.
@@ -211,7 +212,3 @@ pub const METERS_PERIOD_US: u64 = 10_000;
 
 // The first extents of an upload fit the table of a growing object.
 const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);
-
-/// A peer that acknowledges nothing of what was sent is given up after this time, in milliseconds
-/// (TCP_USER_TIMEOUT): the only end of an answer that was handed to the kernel as a whole.
-pub const USER_TIMEOUT_MS: u32 = 60_000;
