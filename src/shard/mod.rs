@@ -135,6 +135,7 @@ pub struct Shard {
     nonce: u64,
     preamble: RefCell<Preamble>,
     draining_since_ms: Cell<Option<u64>>,
+    is_idle_reported: Cell<bool>,
     accounts: Accounts,
 }
 
@@ -190,6 +191,7 @@ impl Shard {
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             draining_since_ms: Cell::new(None),
+            is_idle_reported: Cell::new(false),
             accounts,
         })
     }
@@ -251,8 +253,11 @@ impl Shard {
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
         let meters = Duration::from_micros(limits::METERS_PERIOD_US);
-        let reactor =
-            self.reactor.wait_max().into_iter().chain(self.meters_due().then_some(meters));
+        let reactor = self
+            .reactor
+            .wait_max()
+            .into_iter()
+            .chain((self.meters_due() || self.is_draining()).then_some(meters));
         let reactor = reactor.min();
         match (store, reactor) {
             (Some(store), Some(reactor)) => Some(store.min(reactor)),
@@ -312,13 +317,19 @@ impl Shard {
         self.draining_since_ms.get().is_some()
     }
 
+    /// A shard that is done with its connections goes on until all are: it may own a key that
+    /// another shard's last upload is about to commit.
     fn ending(&self) -> Option<Ending> {
         let since_ms = self.draining_since_ms.get()?;
-        if self.reactor.tasks.live() == 0 {
+        let is_idle = self.reactor.tasks.live() == 0;
+        if is_idle && !self.is_idle_reported.replace(true) {
+            self.mailbox.bells().report_idle();
+        }
+        if is_idle && self.mailbox.bells().all_idle() {
             return Some(Ending::Drained);
         }
         let over = self.reactor.clock.now_ms() >= since_ms + self.settings.drain_ms;
-        over.then_some(Ending::CutOff)
+        over.then_some(if is_idle { Ending::Drained } else { Ending::CutOff })
     }
 }
 
