@@ -115,6 +115,10 @@ pub fn own(fd: RawFd) -> OwnedFd {
 /// Answers `bytes` as far as they go at once and closes: for connections that are turned away.
 pub fn turn_away(fd: RawFd, bytes: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // A close with unread bytes is a reset, which can take the answer away: read the request.
+    let mut request = [0u8; 16 * 1024];
+    // SAFETY: `request` is valid for its length.
+    unsafe { libc::recv(fd, request.as_mut_ptr().cast(), request.len(), flags) };
     // SAFETY: `bytes` is valid for its length.
     unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     shutdown_write(fd);
