@@ -115,6 +115,17 @@ struct Listener {
     open: bool,
 }
 
+impl Listener {
+    /// Closes the socket, once no operation names it.
+    fn close(&mut self) {
+        debug_assert!(!self.armed && !self.open);
+        let fd = std::mem::replace(&mut self.fd, -1);
+        if fd >= 0 {
+            net::close(fd);
+        }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Scan {
     next: usize,
@@ -228,7 +239,9 @@ impl Reactor {
     /// How long the reactor's own timers allow to wait.
     pub fn wait_max(&self) -> Option<Duration> {
         let any = self.sockets.borrow().len() > self.sockets_free.borrow().len();
-        any.then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
+        // An accept that found no descriptor is armed again by the scan, and nothing else wakes us.
+        let deaf = self.listeners.borrow().iter().any(|listener| listener.open && !listener.armed);
+        (any || deaf).then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
     }
 
     fn note(&self, completion: Completion) {
@@ -660,10 +673,14 @@ impl Reactor {
         }
     }
 
-    /// Stops accepting.
+    /// Stops accepting, and closes the listening sockets so that clients are refused at once.
     pub fn close_listeners(&self) {
         for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
             listener.open = false;
+            if !listener.armed {
+                listener.close();
+                continue;
+            }
             let place = u32::try_from(number).expect("a few listeners");
             let target = user_data(KIND_ACCEPT, 0, place);
             let cancel = Operation::Cancel { target };
@@ -671,12 +688,21 @@ impl Reactor {
         }
     }
 
+    /// Whether a listening socket is open: a client may connect to it and would wait in vain.
+    pub fn is_listening(&self) -> bool {
+        self.listeners.borrow().iter().any(|listener| listener.fd >= 0)
+    }
+
     fn note_accept(&self, completion: Completion, number: usize) {
         if completion.result >= 0 {
             self.accepted.borrow_mut().push((number, completion.result));
         }
         if !completion.more() {
-            self.listeners.borrow_mut()[number].armed = false;
+            let listener = &mut self.listeners.borrow_mut()[number];
+            listener.armed = false;
+            if !listener.open {
+                listener.close();
+            }
         }
     }
 
