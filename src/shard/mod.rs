@@ -250,14 +250,9 @@ impl Shard {
         let deadline_ms = self.store.borrow().next_deadline();
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
-        let meters = Duration::from_micros(limits::METERS_PERIOD_US);
-        let reactor =
-            self.reactor.wait_max().into_iter().chain(self.meters_due().then_some(meters));
-        let reactor = reactor.min();
-        match (store, reactor) {
-            (Some(store), Some(reactor)) => Some(store.min(reactor)),
-            (store, reactor) => store.or(reactor),
-        }
+        let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));
+        let drain = self.is_draining().then_some(Duration::from_millis(limits::DRAIN_LOOK_MS));
+        [store, self.reactor.wait_max(), meters, drain].into_iter().flatten().min()
     }
 
     fn refresh_date(&self) {
@@ -314,11 +309,15 @@ impl Shard {
 
     fn ending(&self) -> Option<Ending> {
         let since_ms = self.draining_since_ms.get()?;
-        if self.reactor.tasks.live() == 0 {
+        let quiet = self.reactor.tasks.live() == 0 && !self.reactor.is_listening();
+        let bells = self.mailbox.bells();
+        bells.report_quiet(self.id, quiet);
+        // An upload on another shard may still need keys that this one owns: all end together.
+        if quiet && bells.are_quiet() {
             return Some(Ending::Drained);
         }
         let over = self.reactor.clock.now_ms() >= since_ms + self.settings.drain_ms;
-        over.then_some(Ending::CutOff)
+        over.then_some(if quiet { Ending::Drained } else { Ending::CutOff })
     }
 }
 

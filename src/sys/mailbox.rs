@@ -25,6 +25,7 @@ struct Bell {
     waiting: AtomicBool,
     ring_fd: AtomicI32,
     connections: AtomicUsize,
+    quiet: AtomicBool,
     event: OwnedFd,
 }
 
@@ -55,6 +56,16 @@ impl Bells {
         least.expect("there is at least one shard")
     }
 
+    /// Reports whether the calling shard has nothing left to do.
+    pub fn report_quiet(&self, shard: ShardId, quiet: bool) {
+        self.0[usize::from(shard)].quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// Whether no shard has anything left to do.
+    pub fn are_quiet(&self) -> bool {
+        self.0.iter().all(|bell| bell.quiet.load(Ordering::Relaxed))
+    }
+
     /// The descriptor by which threads without a ring wake `shard`.
     pub fn event_fd(&self, shard: ShardId) -> RawFd {
         self.0[usize::from(shard)].event.as_raw_fd()
@@ -74,6 +85,7 @@ impl Bell {
             waiting: AtomicBool::new(false),
             ring_fd: AtomicI32::new(-1),
             connections: AtomicUsize::new(0),
+            quiet: AtomicBool::new(false),
             event,
         })
     }
