@@ -219,10 +219,8 @@ impl Reactor {
 
     /// How long the reactor's own timers allow to wait.
     pub fn wait_max(&self) -> Option<Duration> {
-        let any = self.sockets.borrow().len() > self.sockets_free.borrow().len();
-        // An accept that found no descriptor is armed again by the scan, and nothing else wakes us.
-        let deaf = self.listeners.borrow().iter().any(Listener::is_deaf);
-        (any || deaf).then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
+        let any = self.connections() > 0 || self.is_deaf();
+        any.then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
     }
 
     fn note(&self, completion: Completion) {
@@ -231,6 +229,7 @@ impl Reactor {
         match completion.user_data >> 56 {
             KIND_RECV => self.note_recv(completion, generation, place),
             KIND_SEND => self.note_send(completion, SendId { slot: place, generation }),
+            KIND_CANCEL => self.note_cancel(completion, generation, place),
             KIND_ACCEPT => self.note_accept(completion, place as usize),
             KIND_EVENT if !completion.more() => {
                 self.watch_event(RawFd::try_from(place).expect("it was a descriptor"));

@@ -6,9 +6,8 @@
 use std::os::fd::RawFd;
 use std::task::Poll;
 
-use super::{GENERATION_MASK, KIND_CANCEL, KIND_RECV, Reactor, user_data};
+use super::{GENERATION_MASK, Reactor};
 use crate::sys::net;
-use crate::sys::ring::Operation;
 use crate::sys::socket::{Reception, Socket, SocketId};
 
 /// How a connection is closed.
@@ -89,25 +88,16 @@ impl Reactor {
 
     fn poll_quiet(&self, id: SocketId) -> Poll<()> {
         let starved = self.starved.borrow().contains(&id);
-        let (reception, target) = self.with(id, |socket| {
-            let target = user_data(KIND_RECV, socket.generation, id.0);
+        self.with(id, |socket| {
             if starved {
                 socket.reception = Reception::Idle;
             }
-            let reception = socket.reception;
-            if reception == Reception::Armed {
-                socket.reception = Reception::Cancelling;
+            match socket.reception {
+                Reception::Idle => return Poll::Ready(()),
+                Reception::Cancelling => {}
+                Reception::Armed => self.cancel_reception(socket, id.0),
             }
-            (reception, target)
-        });
-        match reception {
-            Reception::Idle => Poll::Ready(()),
-            Reception::Cancelling => Poll::Pending,
-            Reception::Armed => {
-                let cancel = Operation::Cancel { target };
-                self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
-                Poll::Pending
-            }
-        }
+            Poll::Pending
+        })
     }
 }

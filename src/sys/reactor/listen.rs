@@ -1,10 +1,11 @@
 //! Listening sockets: multishot accepts, armed again when they end.
 //!
-//! Invariants: an accept that ended is armed again by the periodic scan, never in a loop.
+//! Invariants: an accept that failed is armed again by the periodic scan, never in a loop, and the
+//! shard does not sleep for longer before it is.
 
 use std::os::fd::RawFd;
 
-use super::{KIND_ACCEPT, KIND_CANCEL, Reactor, user_data};
+use super::{KIND_ACCEPT, KIND_IGNORE, Reactor, user_data};
 use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
 
@@ -40,13 +41,17 @@ impl Reactor {
     /// Arms accepts that ended.
     pub fn rearm_listeners(&self) {
         for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
-            if listener.open && !listener.armed {
-                listener.armed = true;
-                let place = u32::try_from(number).expect("a few listeners");
-                let data = user_data(KIND_ACCEPT, 0, place);
-                self.ring.borrow_mut().push(Operation::AcceptMulti { fd: listener.fd }, data);
+            if listener.is_deaf() {
+                self.arm_listener(number, listener);
             }
         }
+    }
+
+    fn arm_listener(&self, number: usize, listener: &mut Listener) {
+        listener.armed = true;
+        let place = u32::try_from(number).expect("a few listeners");
+        let data = user_data(KIND_ACCEPT, 0, place);
+        self.ring.borrow_mut().push(Operation::AcceptMulti { fd: listener.fd }, data);
     }
 
     /// Stops accepting, and closes the listening sockets so that clients are refused at once.
@@ -60,7 +65,7 @@ impl Reactor {
             let place = u32::try_from(number).expect("a few listeners");
             let target = user_data(KIND_ACCEPT, 0, place);
             let cancel = Operation::Cancel { target };
-            self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+            self.ring.borrow_mut().push(cancel, user_data(KIND_IGNORE, 0, 0));
         }
     }
 
@@ -87,7 +92,14 @@ impl Reactor {
             listener.armed = false;
             if !listener.open {
                 self.close_listener(listener);
+            } else if completion.result >= 0 {
+                self.arm_listener(number, listener);
             }
         }
+    }
+
+    /// Whether a listening socket waits for the scan to arm it again.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.listeners.borrow().iter().any(|listener| listener.open && !listener.armed)
     }
 }

@@ -100,12 +100,26 @@ impl Reactor {
                 _ => {}
             }
         } else if socket.inbox.len() > inbox_max(socket) && socket.reception == Reception::Armed {
-            socket.reception = Reception::Cancelling;
-            let target = user_data(KIND_RECV, socket.generation, place);
-            let cancel = Operation::Cancel { target };
-            self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+            self.cancel_reception(socket, place);
         }
         self.tasks.wake(socket.task);
+    }
+
+    pub(super) fn cancel_reception(&self, socket: &mut Socket, place: u32) {
+        socket.reception = Reception::Cancelling;
+        let target = user_data(KIND_RECV, socket.generation, place);
+        let cancel = Operation::Cancel { target };
+        self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, socket.generation, place));
+    }
+
+    /// A cancel that did not find its reception, although that goes on, is tried again.
+    pub(super) fn note_cancel(&self, completion: Completion, generation: u32, place: u32) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(place as usize) else { return };
+        let goes_on = socket.generation == generation && socket.reception == Reception::Cancelling;
+        if goes_on && completion.result == -libc::ENOENT {
+            self.cancel_reception(socket, place);
+        }
     }
 
     /// Arms receptions that found no buffer, once there are buffers again.

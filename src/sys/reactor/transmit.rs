@@ -6,7 +6,7 @@
 use std::io;
 use std::task::Poll;
 
-use super::{Interrupt, KIND_CANCEL, KIND_SEND, Reactor, count, user_data};
+use super::{Interrupt, KIND_IGNORE, KIND_SEND, Reactor, count, user_data};
 use crate::sys::extent::Extent;
 use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
@@ -144,7 +144,7 @@ impl Reactor {
     pub fn cancel_send(&self, send: SendId) {
         let target = user_data(KIND_SEND, send.generation, send.slot);
         let cancel = Operation::Cancel { target };
-        self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+        self.ring.borrow_mut().push(cancel, user_data(KIND_IGNORE, 0, 0));
     }
 
     /// Sends whose memory the kernel may still look at.

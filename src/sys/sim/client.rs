@@ -165,3 +165,18 @@ impl Sim {
         self.0.borrow().trace
     }
 }
+
+impl Sim {
+    /// What there is, for the reader of a failed test.
+    pub fn describe(&self) -> String {
+        let state = self.0.borrow();
+        let mut text = format!("at {} us\n", state.now_us);
+        for (number, ring) in state.rings.iter().enumerate() {
+            text += &format!("ring {number}: {}\n", ring.describe());
+        }
+        for (number, socket) in state.sockets.iter().enumerate().filter(|(_, one)| !one.released) {
+            text += &format!("connection {number}: {}\n", socket.describe());
+        }
+        text
+    }
+}

@@ -92,7 +92,7 @@ impl Faults {
     /// Everything that a healthy kernel and healthy peers may do, mixed by chance. Connections do
     /// not fail by themselves.
     pub fn some(random: &mut Random) -> Self {
-        let mut maybe = |count: u64| if random.once_in(2) { 0 } else { 1 + random.below(count) };
+        let mut maybe = |count: u64| if random.once_in(2) { 0 } else { 2 + random.below(count) };
         let knobs = [40, 40, 20, 20, 10, 10].map(&mut maybe);
         let delays = [300, 5_000, 800].map(&mut maybe);
         let size = |random: &mut Random| {
@@ -107,7 +107,7 @@ impl Faults {
             }
         };
         let buffers_start = 1 + u16::try_from(random.below(8)).unwrap();
-        let buffers_max = buffers_start + u16::try_from(random.below(32)).unwrap();
+        let buffers_max = 512 + u16::try_from(random.below(512)).unwrap();
         let tight = random.once_in(3);
         Self {
             delay_us_max: delays[0],
@@ -121,7 +121,7 @@ impl Faults {
             accept_fails_once_in: knobs[3],
             cancel_loses_once_in: knobs[4],
             cancel_misses_once_in: knobs[5],
-            register_fails_once_in: random.below(3),
+            register_fails_once_in: [0, 0, 2][random.index(3)],
             starve_at_once: random.once_in(2),
             copied_once_in: random.below(3),
             completions_max: few(random, 4, limits::RING_COMPLETIONS),
@@ -131,9 +131,9 @@ impl Faults {
             } else {
                 (limits::RECV_BUFFERS_START, limits::RECV_BUFFERS_MAX)
             },
-            send_room: 256 + size(random),
-            inbox_room: 64 + size(random),
-            window: 64 + size(random),
+            send_room: 512 + size(random),
+            inbox_room: 256 + size(random),
+            window: 512 + size(random),
             ..Self::default()
         }
     }

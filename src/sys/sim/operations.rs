@@ -33,6 +33,21 @@ enum Kind {
     Poll { fd: RawFd, seen: u64 },
 }
 
+impl InFlight {
+    pub fn describe(&self) -> String {
+        let what = match self.kind {
+            Kind::Accept { listener } => format!("accept on {listener}"),
+            Kind::Receive { socket } => format!("receive on {socket}"),
+            Kind::Send { socket, len, sent, .. } => format!("send on {socket}: {sent} of {len}"),
+            Kind::SendZeroCopy { socket, run, sent, .. } => {
+                format!("zero-copy send on {socket}: {sent} of {}", run.len)
+            }
+            Kind::Poll { .. } => "poll".to_owned(),
+        };
+        format!("{what}{}", if self.cancelled { ", cancelled" } else { "" })
+    }
+}
+
 /// What a send by copy reads from.
 #[derive(Clone, Copy)]
 enum Source {

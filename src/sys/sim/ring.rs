@@ -237,6 +237,18 @@ impl RingState {
         }
     }
 
+    pub fn describe(&self) -> String {
+        let in_flight: Vec<_> = self.in_flight.iter().map(InFlight::describe).collect();
+        format!(
+            "{} done, {} beside, {} pending, waits until {:?}, {} buffers, {in_flight:?}",
+            self.done.len(),
+            self.overflow.len(),
+            self.pending.len(),
+            self.waits_until_us,
+            self.buffers_left()
+        )
+    }
+
     fn has_completions(&self) -> bool {
         !self.done.is_empty() || !self.overflow.is_empty()
     }

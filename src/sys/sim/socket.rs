@@ -96,6 +96,23 @@ impl Socket {
         }
     }
 
+    pub fn describe(&self) -> String {
+        format!(
+            "{} under way, {} to receive, {} to transmit, {} in the inbox, operations {}, finished \
+             {} and {}, open {}, accepted {}, reset {}",
+            self.flight.len(),
+            self.receive.len(),
+            self.out_bytes,
+            self.inbox.len(),
+            self.operations,
+            self.finished,
+            self.finish_queued,
+            self.is_open,
+            self.accepted,
+            self.reset
+        )
+    }
+
     // ---- towards the server ----
 
     /// Bytes that the client may send now.
