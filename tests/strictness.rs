@@ -315,7 +315,7 @@ fn hold_chunked(
     };
     if let Some(status) = vector.refusal() {
         stage.refused(&mut stage.send(bytes, cut, PROBE), status)?;
-        return expected(404, b"");
+        return expected(404, b"").and_then(|()| hold_delete(stage, vector, status, cut));
     }
     let wanted = vector.verdict.strip_prefix("accept data=").unwrap();
     let (data, rest) = wanted.split_once(" rest=").unwrap();
@@ -334,6 +334,17 @@ fn hold_chunked(
     expected(200, &unescape(data))?;
     stage.origin.request("DELETE", key, &[], b"");
     Ok(())
+}
+
+/// A DELETE whose body is broken deletes nothing.
+fn hold_delete(stage: &Stage, vector: &Vector, status: u16, cut: Cut) -> Result<(), String> {
+    let head = b"DELETE /probe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let bytes = [head, &vector.bytes[..]].concat();
+    stage.refused(&mut stage.send(&bytes, cut, PROBE), status)?;
+    match stage.origin.get("/probe").body == stage.probe {
+        true => Ok(()),
+        false => Err("a broken DELETE was obeyed".to_owned()),
+    }
 }
 
 /// Ranges as the object's bytes show them.

@@ -35,7 +35,6 @@ impl Conn {
         let manner = self.manner(head, if chunked { Then::Next } else { Then::Close });
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         self.object_head(&held.record).validators(&mut writer);
@@ -46,6 +45,7 @@ impl Conn {
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::Ok, len);
         self.input_past_head(head);
         self.transmit(buffer, None).await?;
         if head.method == Method::Get {

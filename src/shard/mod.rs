@@ -135,7 +135,6 @@ pub struct Shard {
     nonce: u64,
     preamble: RefCell<Preamble>,
     draining_since_ms: Cell<Option<u64>>,
-    is_idle_reported: Cell<bool>,
     accounts: Accounts,
 }
 
@@ -191,7 +190,6 @@ impl Shard {
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             draining_since_ms: Cell::new(None),
-            is_idle_reported: Cell::new(false),
             accounts,
         })
     }
@@ -252,17 +250,9 @@ impl Shard {
         let deadline_ms = self.store.borrow().next_deadline();
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
-        let meters = Duration::from_micros(limits::METERS_PERIOD_US);
-        let reactor = self
-            .reactor
-            .wait_max()
-            .into_iter()
-            .chain((self.meters_due() || self.is_draining()).then_some(meters));
-        let reactor = reactor.min();
-        match (store, reactor) {
-            (Some(store), Some(reactor)) => Some(store.min(reactor)),
-            (store, reactor) => store.or(reactor),
-        }
+        let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));
+        let drain = self.is_draining().then_some(Duration::from_millis(limits::DRAIN_LOOK_MS));
+        [store, self.reactor.wait_max(), meters, drain].into_iter().flatten().min()
     }
 
     fn refresh_date(&self) {
@@ -317,19 +307,17 @@ impl Shard {
         self.draining_since_ms.get().is_some()
     }
 
-    /// A shard that is done with its connections goes on until all are: it may own a key that
-    /// another shard's last upload is about to commit.
     fn ending(&self) -> Option<Ending> {
         let since_ms = self.draining_since_ms.get()?;
-        let is_idle = self.reactor.tasks.live() == 0;
-        if is_idle && !self.is_idle_reported.replace(true) {
-            self.mailbox.bells().report_idle();
-        }
-        if is_idle && self.mailbox.bells().all_idle() {
+        let quiet = self.reactor.tasks.live() == 0 && !self.reactor.is_listening();
+        let bells = self.mailbox.bells();
+        bells.report_quiet(self.id, quiet);
+        // An upload on another shard may still need keys that this one owns: all end together.
+        if quiet && bells.are_quiet() {
             return Some(Ending::Drained);
         }
         let over = self.reactor.clock.now_ms() >= since_ms + self.settings.drain_ms;
-        over.then_some(if is_idle { Ending::Drained } else { Ending::CutOff })
+        over.then_some(if quiet { Ending::Drained } else { Ending::CutOff })
     }
 }
 

@@ -25,53 +25,50 @@ struct Bell {
     waiting: AtomicBool,
     ring_fd: AtomicI32,
     connections: AtomicUsize,
+    quiet: AtomicBool,
     event: OwnedFd,
 }
 
 /// The bells of all shards.
 #[derive(Clone)]
-pub struct Bells {
-    all: Arc<[Bell]>,
-    /// Shards that have nothing under way any more.
-    idle: Arc<AtomicUsize>,
-}
+pub struct Bells(Arc<[Bell]>);
 
 impl Bells {
     fn new(shards: usize) -> io::Result<Self> {
         let bells: io::Result<Vec<Bell>> = (0..shards).map(|_| Bell::new()).collect();
-        Ok(Self { all: bells?.into(), idle: Arc::default() })
+        Ok(Self(bells?.into()))
     }
 
     /// Open connections that `shard` last reported.
     pub fn connections(&self, shard: ShardId) -> usize {
-        self.all[usize::from(shard)].connections.load(Ordering::Relaxed)
+        self.0[usize::from(shard)].connections.load(Ordering::Relaxed)
     }
 
     /// Reports the calling shard's open connections.
     pub fn report(&self, shard: ShardId, connections: usize) {
-        self.all[usize::from(shard)].connections.store(connections, Ordering::Relaxed);
-    }
-
-    /// Notes, once per shard, that a draining shard has nothing under way any more.
-    pub fn report_idle(&self) {
-        self.idle.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Whether every shard has reported so. Until then each may still own what another needs.
-    pub fn all_idle(&self) -> bool {
-        self.idle.load(Ordering::SeqCst) == self.all.len()
+        self.0[usize::from(shard)].connections.store(connections, Ordering::Relaxed);
     }
 
     /// The shard with the fewest connections.
     pub fn least_loaded(&self) -> (ShardId, usize) {
-        let loads = self.all.iter().map(|bell| bell.connections.load(Ordering::Relaxed));
+        let loads = self.0.iter().map(|bell| bell.connections.load(Ordering::Relaxed));
         let least = (0..).zip(loads).min_by_key(|&(_, load)| load);
         least.expect("there is at least one shard")
     }
 
+    /// Reports whether the calling shard has nothing left to do.
+    pub fn report_quiet(&self, shard: ShardId, quiet: bool) {
+        self.0[usize::from(shard)].quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// Whether no shard has anything left to do.
+    pub fn are_quiet(&self) -> bool {
+        self.0.iter().all(|bell| bell.quiet.load(Ordering::Relaxed))
+    }
+
     /// The descriptor by which threads without a ring wake `shard`.
     pub fn event_fd(&self, shard: ShardId) -> RawFd {
-        self.all[usize::from(shard)].event.as_raw_fd()
+        self.0[usize::from(shard)].event.as_raw_fd()
     }
 }
 
@@ -88,6 +85,7 @@ impl Bell {
             waiting: AtomicBool::new(false),
             ring_fd: AtomicI32::new(-1),
             connections: AtomicUsize::new(0),
+            quiet: AtomicBool::new(false),
             event,
         })
     }
@@ -148,7 +146,7 @@ impl<T> Mailbox<T> {
 
     /// Tells the others where this shard's wake-ups go, and watches its event descriptor.
     pub fn attach(&self, reactor: &Reactor) {
-        let bell = &self.bells.all[usize::from(self.id)];
+        let bell = &self.bells.0[usize::from(self.id)];
         bell.ring_fd.store(reactor.ring_fd(), Ordering::SeqCst);
         reactor.watch_event(bell.event.as_raw_fd());
     }
@@ -161,7 +159,7 @@ impl<T> Mailbox<T> {
         }
         // A shard that has ended takes no messages; what it owned ended with it.
         let _ = self.senders[usize::from(to)].send(message);
-        let bell = &self.bells.all[usize::from(to)];
+        let bell = &self.bells.0[usize::from(to)];
         // The queue's push and the flag must not be reordered: see `rest`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if bell.waiting.load(Ordering::SeqCst) && bell.waiting.swap(false, Ordering::SeqCst) {
@@ -186,7 +184,7 @@ impl<T> Mailbox<T> {
     /// the shard does not wait.
     #[inline]
     pub fn rest(&self) -> Option<T> {
-        self.bells.all[usize::from(self.id)].waiting.store(true, Ordering::SeqCst);
+        self.bells.0[usize::from(self.id)].waiting.store(true, Ordering::SeqCst);
         std::sync::atomic::fence(Ordering::SeqCst);
         let message = self.receive();
         if message.is_some() {
@@ -198,7 +196,7 @@ impl<T> Mailbox<T> {
     /// The shard no longer waits.
     #[inline]
     pub fn rise(&self) {
-        self.bells.all[usize::from(self.id)].waiting.store(false, Ordering::Relaxed);
+        self.bells.0[usize::from(self.id)].waiting.store(false, Ordering::Relaxed);
     }
 }
 
@@ -207,7 +205,7 @@ impl<T> Mailbox<T> {
     /// When a delayed message arrives that the shard would sleep through.
     pub fn next_us(&self) -> Option<u64> {
         let next_us = self.lanes.as_ref().and_then(|lanes| lanes.next_us(self.id));
-        next_us.filter(|_| self.bells.all[usize::from(self.id)].waiting.load(Ordering::SeqCst))
+        next_us.filter(|_| self.bells.0[usize::from(self.id)].waiting.load(Ordering::SeqCst))
     }
 }
 

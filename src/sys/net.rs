@@ -138,6 +138,10 @@ pub fn turn_away(fd: RawFd, bytes: &[u8]) {
         return;
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // A close with unread bytes is a reset, which can take the answer away: read the request.
+    let mut request = [0u8; 16 * 1024];
+    // SAFETY: `request` is valid for its length.
+    unsafe { libc::recv(fd, request.as_mut_ptr().cast(), request.len(), flags) };
     // SAFETY: `bytes` is valid for its length.
     unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     shutdown_write(fd);

@@ -5,12 +5,20 @@
 use std::os::fd::RawFd;
 
 use super::{KIND_ACCEPT, KIND_CANCEL, Reactor, user_data};
+use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
 
 pub(super) struct Listener {
     fd: RawFd,
     armed: bool,
     open: bool,
+}
+
+impl Listener {
+    /// Whether nobody would notice a new connection.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.open && !self.armed
+    }
 }
 
 impl Reactor {
@@ -41,14 +49,32 @@ impl Reactor {
         }
     }
 
-    /// Stops accepting.
+    /// Stops accepting, and closes the listening sockets so that clients are refused at once.
     pub fn close_listeners(&self) {
         for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
             listener.open = false;
+            if !listener.armed {
+                self.close_listener(listener);
+                continue;
+            }
             let place = u32::try_from(number).expect("a few listeners");
             let target = user_data(KIND_ACCEPT, 0, place);
             let cancel = Operation::Cancel { target };
             self.ring.borrow_mut().push(cancel, user_data(KIND_CANCEL, 0, 0));
+        }
+    }
+
+    /// Whether a listening socket is open: a client may connect to it and would wait in vain.
+    pub fn is_listening(&self) -> bool {
+        self.listeners.borrow().iter().any(|listener| listener.fd >= 0)
+    }
+
+    /// Closes a listening socket that no operation names.
+    fn close_listener(&self, listener: &mut Listener) {
+        debug_assert!(!listener.armed && !listener.open);
+        let fd = std::mem::replace(&mut listener.fd, -1);
+        if fd >= 0 {
+            net::close(fd);
         }
     }
 
@@ -57,7 +83,11 @@ impl Reactor {
             self.accepted.borrow_mut().push((number, completion.result));
         }
         if !completion.more() {
-            self.listeners.borrow_mut()[number].armed = false;
+            let listener = &mut self.listeners.borrow_mut()[number];
+            listener.armed = false;
+            if !listener.open {
+                self.close_listener(listener);
+            }
         }
     }
 }

@@ -24,18 +24,19 @@ impl Reactor {
         self.sends.borrow_mut().recycle(buffer);
     }
 
-    /// Waits until `bytes` more may be sent in this turn.
-    pub async fn turn_budget(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    /// Waits for a turn in which more bytes may be sent.
+    pub fn turn_budget(&self) -> impl Future<Output = ()> {
         std::future::poll_fn(|_| {
-            if self.budget.get() <= 0 {
-                self.deferred.borrow_mut().push(self.tasks.current());
-                return Poll::Pending;
+            if self.budget.get() > 0 {
+                return Poll::Ready(());
             }
-            self.budget.set(self.budget.get() - bytes);
-            Poll::Ready(())
+            self.deferred.borrow_mut().push(self.tasks.current());
+            Poll::Pending
         })
-        .await;
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.budget.set(self.budget.get() - i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Submits a send by copy. The slab keeps `buffer` and `keep` until the kernel is done.
@@ -43,6 +44,7 @@ impl Reactor {
         debug_assert!(!buffer.is_empty());
         count(&self.counts.sends, 1);
         count(&self.counts.bytes, buffer.len() as u64);
+        self.spend(buffer.len());
         let (fd, generation) = self.with(id, |socket| {
             socket.reading = false;
             (socket.fd, socket.generation)
@@ -80,6 +82,7 @@ impl Reactor {
         let slot = u16::try_from(extent.slot).expect("ARENA_SLOTS_MAX fits");
         count(&self.counts.sends_zc, 1);
         count(&self.counts.bytes_zc, u64::from(len));
+        self.spend(len as usize);
         let (fd, generation) = self.with(id, |socket| {
             socket.reading = false;
             (socket.fd, socket.generation)
