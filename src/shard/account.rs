@@ -121,7 +121,7 @@ impl Conn {
         line.status = account.status;
         line.body_bytes = account.sent_bytes.saturating_sub(account.head_bytes);
         line.received_bytes = shard.reactor.bytes_received(self.socket) - account.received_before;
-        line.cut = outcome.is_err();
+        line.cut = matches!(outcome, Err(_) | Ok(Then::Cut));
         line.shard = shard.id;
         if let Some(peer) = net::peer(shard.reactor.fd(self.socket)) {
             line.remote = peer.ip();

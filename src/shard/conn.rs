@@ -41,6 +41,9 @@ pub(super) enum Then {
     Next,
     /// The end, after a bounded drain.
     Close,
+    /// The same, although the answer is not complete: its framing says so, and what was answered
+    /// before still arrives.
+    Cut,
 }
 
 /// The connection cannot go on: the peer is gone or too slow.
@@ -78,7 +81,7 @@ impl Conn {
             };
             match self.exchange(&head).await {
                 Ok(Then::Next) => {}
-                Ok(Then::Close) => return Box::pin(self.linger()).await,
+                Ok(Then::Close | Then::Cut) => return Box::pin(self.linger()).await,
                 Err(Gone) => return Close::Reset,
             }
         }

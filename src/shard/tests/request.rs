@@ -122,8 +122,9 @@ impl Request {
         self.last || self.old
     }
 
-    /// Checks an answer and notes what it says about the key.
-    pub fn check(&self, response: &Response, book: &mut Book) {
+    /// Checks an answer and notes what it says about the key; `broken` when
+    /// the client ended its sending side early.
+    pub fn check(&self, response: &Response, broken: bool, book: &mut Book) {
         let key = self.key;
         match (&self.what, response.status) {
             (_, 503) => book.count("busy"),
@@ -167,6 +168,7 @@ impl Request {
                 }
             }
             (What::Put { .. }, 409) if can_grow(key) => book.count("superseded"),
+            (What::Put { .. }, 400) if broken => book.count("broken off"),
             (What::Put { .. }, 507) => book.count("full"),
             // The client left in the middle of its body and still listened.
             (What::Put { .. }, 400) if response.body.windows(8).any(|at| at == b"declared") => {

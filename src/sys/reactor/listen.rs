@@ -97,9 +97,4 @@ impl Reactor {
             }
         }
     }
-
-    /// Whether a listening socket waits for the scan to arm it again.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.listeners.borrow().iter().any(|listener| listener.open && !listener.armed)
-    }
 }

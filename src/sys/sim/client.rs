@@ -32,7 +32,11 @@ impl Sim {
         socket.copies = happens(&mut state.random, copied);
         state.sockets.push(socket);
         let number = state.sockets.len() - 1;
-        state.backlogs[listener].push_back(number);
+        let listens = state.descriptors.values().any(|one| *one == Object::Listener(listener));
+        match listens {
+            true => state.backlogs[listener].push_back(number),
+            false => state.break_off(number),
+        }
         Peer(number)
     }
 

@@ -126,10 +126,13 @@ pub(super) fn quick_ack(fd: RawFd) -> Option<()> {
     })
 }
 
-/// send(2), shutdown(2) and close(2).
+/// recv(2), send(2), shutdown(2) and close(2).
 pub(super) fn turn_away(fd: RawFd, bytes: &[u8]) -> Option<()> {
     on(fd, |state| {
-        state.socket_mut(fd).send_now(bytes);
+        let socket = state.socket_mut(fd);
+        let unread = socket.receive.len().min(16 * 1024);
+        socket.receive.drain(..unread);
+        socket.send_now(bytes);
         state.shutdown_write(fd);
         state.close(fd);
     })

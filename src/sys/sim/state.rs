@@ -115,10 +115,17 @@ impl State {
             let queued = ring.queued.iter().any(|(operation, _)| fd_of(operation) == Some(fd));
             assert!(!queued, "closed before an operation on it was submitted");
         }
-        if let Object::Socket(socket) = object {
-            assert_eq!(self.sockets[socket].operations, 0, "closed under an operation");
-            self.sockets[socket].is_open = false;
-            self.release(socket);
+        match object {
+            Object::Socket(socket) => {
+                assert_eq!(self.sockets[socket].operations, 0, "closed under an operation");
+                self.sockets[socket].is_open = false;
+                self.release(socket);
+            }
+            Object::Listener(listener) => {
+                let backlog = std::mem::take(&mut self.backlogs[listener]);
+                backlog.into_iter().for_each(|socket| self.break_off(socket));
+            }
+            Object::Ring(_) => unreachable!("rings close themselves"),
         }
     }
 
