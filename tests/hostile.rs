@@ -269,7 +269,8 @@ fn only_the_bearer_of_a_token_writes() {
 }
 
 /// A shard without connections once ended at the signal, and with it the owner of a key whose
-/// upload was still arriving on another shard: the upload got no answer. All shards now end together.
+/// upload was still arriving on another shard: the upload got no answer. All shards now end
+/// together.
 #[test]
 fn a_drain_finishes_the_answers_under_way() {
     let mut origin = Origin::start(&["--shards", "2"]);

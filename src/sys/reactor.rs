@@ -219,10 +219,9 @@ impl Reactor {
 
     /// How long the reactor's own timers allow to wait.
     pub fn wait_max(&self) -> Option<Duration> {
-        let any = self.sockets.borrow().len() > self.sockets_free.borrow().len();
         // An accept that found no descriptor is armed again by the scan, and nothing else wakes us.
         let deaf = self.listeners.borrow().iter().any(Listener::is_deaf);
-        (any || deaf).then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
+        (self.connections() > 0 || deaf).then_some(Duration::from_millis(limits::DEADLINE_SCAN_MS))
     }
 
     fn note(&self, completion: Completion) {

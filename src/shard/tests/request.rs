@@ -193,6 +193,10 @@ impl Request {
             (What::Put { .. }, 409) if can_grow(key) => book.count("superseded"),
             (What::Put { .. }, 400) if client.breaks => book.count("broken off"),
             (What::Put { .. }, 507) => book.count("full"),
+            // The client left in the middle of its body and still listened.
+            (What::Put { .. }, 400) if response.body.windows(8).any(|at| at == b"declared") => {
+                book.count("cut short");
+            }
             (What::Delete, 200) => {
                 book.count("deleted");
                 if !can_grow(key) {

@@ -39,8 +39,10 @@ pub(super) fn runs_of(message: *const libc::msghdr) -> Vec<Run> {
     let message = unsafe { message.read() };
     (0..message.msg_iovlen)
         .map(|at| {
-            // SAFETY: as above, and the message has that many runs.
-            let run = unsafe { message.msg_iov.add(at).read() };
+            // SAFETY: `at` is below the number of runs, which lie one behind the other.
+            let run = unsafe { message.msg_iov.add(at) };
+            // SAFETY: the send's slab keeps the runs until the terminal completion.
+            let run = unsafe { run.read() };
             Run { start: run.iov_base.cast(), len: run.iov_len }
         })
         .collect()
