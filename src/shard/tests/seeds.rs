@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::book::KEYS;
 use super::client::{Fate, Pace};
-use super::request::Request;
+use super::request::{Request, What};
 use super::world::{Plan, World};
 use crate::shard::Ending;
 use crate::sys::random::Random;
@@ -166,6 +167,54 @@ fn places_run_out() {
         plan.faults.descriptors_max = 1 + random.index(8);
     };
     let outcomes = for_each_seed(30, crowded, |plan, random| traffic(plan, random, Kind::Lenient));
+    println!("{outcomes:?}");
+}
+
+/// Everybody wants one key, on every shard at once, and messages between shards are slow: who was
+/// answered is seen by whoever asks later.
+#[test]
+fn a_write_that_was_answered_is_seen_on_every_shard() {
+    let hot = |plan: &mut Plan, random: &mut Random| {
+        plan.shards = 2 + random.index(3);
+        plan.faults.message_us_max = 1 << random.below(15);
+    };
+    let outcomes = for_each_seed(60, hot, |plan, random| {
+        let mut world = World::new(plan);
+        let key = random.index(KEYS.len());
+        for shard in 0..world.shards.len() {
+            let writes = random.once_in(2);
+            for _ in 0..2 {
+                let mut requests = Vec::new();
+                for _ in 0..10 {
+                    let length = 1 + random.below(3_000);
+                    let what = match random.below(8) {
+                        0..=3 if writes => {
+                            let version = world.book.version(key, length);
+                            let (chunked, if_absent) = (random.once_in(2), random.once_in(8));
+                            let (patient, ttl_s) = (false, 0);
+                            What::Put { version, length, chunked, if_absent, patient, ttl_s }
+                        }
+                        4 if writes => What::Delete,
+                        _ => What::Get,
+                    };
+                    requests.push(Request::new(what, key));
+                }
+                let client = world.client(shard);
+                requests.into_iter().for_each(|request| client.plan(request));
+            }
+        }
+        let begun_us = world.sim.now_us();
+        world.run_clients();
+        // Nobody waits for a timer: that would be a wake-up lost.
+        let taken_ms = (world.sim.now_us() - begun_us) / 1000;
+        assert!(taken_ms < plan.settings.head_ms, "it took {taken_ms} ms");
+        world.audit();
+        world.book.check();
+        world.take_all_away();
+        world.check_quiet();
+        world.check_empty();
+        std::mem::take(&mut world.book.outcomes)
+    });
     println!("{outcomes:?}");
 }
 
