@@ -62,7 +62,7 @@ fn an_upload_that_breaks_off_takes_no_earlier_answer_away() {
     world.run_clients();
     let broken = put(&mut world, 0, 20_000, true);
     let packager = world.client(0);
-    packager.pace = Pace { piece_max: 500, pause_us: 500, ..Pace::FAST };
+    packager.pace = Pace { piece_max: 500, pause_us: 20_000, ..Pace::FAST };
     packager.fate = Fate::Breaks(10_000);
     packager.plan(broken);
     world.run_until("the object can be read", |world| {
@@ -79,4 +79,5 @@ fn an_upload_that_breaks_off_takes_no_earlier_answer_away() {
     // The reader checks that it gets the first answer whole.
     world.run_until("the first answer is there", |world| world.clients[1].answers == 1);
     world.run_clients();
+    assert!(!world.book.outcomes.contains_key("absent"), "the second answer had begun");
 }
