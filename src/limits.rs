@@ -117,7 +117,8 @@ const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);
 
 /// A shard hands connections over when it has this many more than the least loaded (or an eighth).
 pub const BALANCE_SLACK_MIN: usize = 8;
-/// Connections beyond the limit while evicted ones are closing.
+/// Connections of a shard beyond its limit while evicted ones are closing, at most; half
+/// the limit where that is less.
 pub const CONNECTIONS_OVER_MAX: usize = 64;
 /// Asks one shard may have under way at another.
 pub const ASKS_MAX: usize = 4096;
@@ -127,13 +128,7 @@ pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of a manifest that are looked at for its cache age.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
-/// Bodies up to this size are copied behind their head, in bytes.
-pub const INLINE_BYTES_MAX: u64 = 4096;
-/// Slow peers are judged over this time.
-pub const RATE_WINDOW_MS: u64 = 10_000;
 
-// An inlined body and a head of usual size fit one send buffer together.
-const _: () = assert!(INLINE_BYTES_MAX + 2048 <= SEND_BUFFER_BYTES as u64);
 // --- http ---
 
 /// Bytes in a request's method; beyond it the answer is 501.
@@ -164,13 +159,18 @@ pub const MEMORY_DEFAULT_BYTES_MIN: u64 = 64 << 20;
 /// Largest arena that is chosen when none is configured, in bytes.
 pub const MEMORY_DEFAULT_BYTES_MAX: u64 = 16 << 30;
 
-/// Descriptors kept back for files, rings, the admin listener and its connections.
-pub const FD_RESERVE: u64 = 64;
-/// Descriptors kept back per shard: ring, listeners, wake-up.
-pub const FD_RESERVE_PER_SHARD: u64 = 4;
+/// Descriptors kept back for files, signals, the admin listener and its connections.
+pub const FD_RESERVE: u64 = 96;
+/// Descriptors kept back per shard: ring, listeners, wake-up, connections that are closing.
+pub const FD_RESERVE_PER_SHARD: u64 = 68;
 
 /// Connections the admin listener serves at once; further ones wait in the backlog.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+// What is kept back covers what may be taken beside the connections that are counted.
+const _: () = assert!(FD_RESERVE >= ADMIN_CONNECTIONS_MAX as u64 + 32);
+const _: () = assert!(FD_RESERVE_PER_SHARD >= CONNECTIONS_OVER_MAX as u64 + 4);
+
 /// Life of one admin connection, in milliseconds; slower peers are cut.
 pub const ADMIN_CONNECTION_MS: u64 = 30_000;
 /// How long answers of the admin listener are finished at the end, in milliseconds.
@@ -195,6 +195,14 @@ pub const ACCESS_FINISH_MS: u64 = 2_000;
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_DEFAULT_BYTES_MIN);
 const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
 
+/// Gaps between publications that wait to be counted.
+pub const GAPS_MAX: usize = 1024;
+/// Bytes in the Content-Type or Cache-Control of an upload.
+pub const STORED_VALUE_BYTES_MAX: usize = 256;
+/// A peer that acknowledges nothing for this long is gone, in milliseconds (TCP_USER_TIMEOUT): the
+/// only end of an answer that was handed to the kernel as a whole.
+pub const USER_TIMEOUT_MS: u32 = 30_000;
+
 /// Bodies from this size on leave by zero-copy where it is used, in bytes.
 pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
 // The store.
@@ -203,6 +211,8 @@ pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
 pub const EXTENTS_MAX: usize = 512;
 /// Versions and uploads of one shard; beyond it the memory counts as full.
 pub const VERSIONS_MAX: usize = 1 << 22;
+/// A shard that drains looks this often whether the others are done, in milliseconds.
+pub const DRAIN_LOOK_MS: u64 = 10;
 /// A shard that has not ended this long after a drain's deadline is left behind, in milliseconds.
 pub const DRAIN_SLACK_MS: u64 = 1_000;
 /// Meters are brought up to date at least this often while a shard works, in microseconds.

@@ -179,6 +179,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         idle_ms: timeouts.idle_ms,
         body_idle_ms: timeouts.body_idle_ms,
         rate_min_bytes_per_s: timeouts.send_rate_min_bytes_per_s,
+        rate_window_ms: timeouts.send_rate_window_ms,
         linger_ms: timeouts.linger_ms,
         drain_ms: timeouts.drain_ms,
         connections_max: connections.div_ceil(config.shards),

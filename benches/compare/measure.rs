@@ -1,12 +1,14 @@
 //! One run: start, verify, warm, measure.
 //!
-//! The figure is the CPU time that the kernel charged to every thread of the server's process tree (first field of
-//! `/proc/PID/task/*/schedstat`), divided by the requests that wrk counted. It includes the
-//! softirq work that ran on the server's back and whatever caches and a hyperthread's sibling took from it.
-//! Beside it: how much of both cores went to somebody else meanwhile, which says how far to trust the figure.
+//! The figure is the CPU time that the kernel charged to every thread of the server's process tree
+//! (first field of `/proc/PID/task/*/schedstat`), divided by the requests that wrk counted. It
+//! includes the softirq work that ran on the server's back and whatever caches and a hyperthread's
+//! sibling took from it. Beside it: how much of both cores went to somebody else meanwhile, which
+//! says how far to trust the figure.
 //!
-//! **Invariants**: one wrk thread on core 1; a run with socket errors or answers that are not 2xx is an
-//! error, never a figure; the congestion control is read from the living connections, not assumed.
+//! **Invariants**: one wrk thread on core 1; a run with socket errors or answers that are not 2xx
+//! is an error, never a figure; the congestion control is read from the living connections, not
+//! assumed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +23,9 @@ use crate::{Bench, Body, Outcome, output};
 
 /// Keep-alive connections that wrk holds.
 pub const CONNECTIONS: u32 = 64;
+
+/// More than rounding to ticks can add up to.
+const COARSE: Duration = Duration::from_millis(50);
 
 /// What one run showed.
 #[derive(Clone, Serialize)]
@@ -39,6 +44,8 @@ pub struct Sample {
     pub requests_per_second: f64,
     /// Server CPU time per request.
     pub cpu_us: f64,
+    /// Share of its core that the server used; the busier, the more requests it takes at a time.
+    pub server_busy_percent: f64,
     /// Median latency, as wrk corrects it.
     pub p50_us: f64,
     /// 99th percentile of latency, as wrk corrects it.
@@ -53,7 +60,8 @@ impl Sample {
     /// The run in one line.
     pub fn line(&self) -> String {
         format!(
-            "{:>4} KiB {} round {} {:<12} {:>9.0} requests/s {:>8.2} us CPU p50 {:>7.0} us p99 {:>8.0} us, others {:.0} %",
+            "{:>4} KiB {} round {} {:<12} {:>8.0} requests/s {:>7.2} us CPU, \
+             p50 {:>6.0} p99 {:>7.0} us, busy {:.0} %, others {:.0} %",
             self.kib,
             self.congestion_control,
             self.round + 1,
@@ -62,6 +70,7 @@ impl Sample {
             self.cpu_us,
             self.p50_us,
             self.p99_us,
+            self.server_busy_percent,
             self.foreign_percent
         )
     }
@@ -82,11 +91,14 @@ pub fn run(
         return Err(format!("connections use {stated:?}, not {control}").into());
     }
     let counters = running.send_counters();
-    let (cpu, cores, own, begin) =
-        (threads(running.pid()), cores_busy()?, children_cpu()?, Instant::now());
+    let (cpu, whole) = (threads(running.pid()), processes(running.pid()));
+    let (cores, own, begin) = (cores_busy()?, children_cpu()?, Instant::now());
     let printed = output(&mut wrk(body, bench.seconds))?;
     let elapsed = begin.elapsed();
-    let used = used(&cpu, &threads(running.pid()));
+    let by_thread = used(&cpu, &threads(running.pid()));
+    let by_process = processes(running.pid()).saturating_sub(whole);
+    // Threads that ended took their schedstat with them: then the coarser sum is the true one.
+    let used = if by_process > by_thread + COARSE { by_process } else { by_thread };
     let foreign = cores_busy()?.saturating_sub(cores);
     let foreign = foreign.saturating_sub(children_cpu()?.saturating_sub(own)).saturating_sub(used);
     running.alive()?;
@@ -104,6 +116,7 @@ pub fn run(
         requests: wrk.requests,
         requests_per_second: wrk.requests_per_second,
         cpu_us: used.as_secs_f64() * 1e6 / wrk.requests as f64,
+        server_busy_percent: 100.0 * used.as_secs_f64() / elapsed.as_secs_f64(),
         p50_us: wrk.p50_us,
         p99_us: wrk.p99_us,
         foreign_percent: 100.0 * foreign.as_secs_f64() / (2.0 * elapsed.as_secs_f64()),
@@ -148,6 +161,17 @@ fn threads(root: u32) -> BTreeMap<u32, Duration> {
         }
     }
     threads
+}
+
+/// CPU time of the tree's processes, ended threads included, in steps of 10 ms.
+fn processes(root: u32) -> Duration {
+    let ticks = |pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        // Fields 14 and 15 of the whole line: user and system time.
+        fields.skip(11).take(2).flat_map(str::parse::<u64>).sum::<u64>()
+    };
+    Duration::from_millis(10 * tree(root).into_iter().map(ticks).sum::<u64>())
 }
 
 /// CPU time between two looks; a thread that ended in between is not in the sum.
@@ -249,4 +273,53 @@ fn microseconds(value: &str) -> Option<f64> {
         _ => return None,
     };
     Some(number.parse::<f64>().ok()? * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "Running 2s test @ http://127.0.0.1:8080/x
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.87ms    3.92ms  25.99ms   85.72%
+    Req/Sec    35.71k     5.70k   46.42k    50.00%
+  Latency Distribution
+     50%  310.00us
+     75%    4.38ms
+     90%    7.90ms
+     99%    1.20s
+  71831 requests in 2.02s, 153.52MB read
+Requests/sec:  35584.65
+Transfer/sec:     76.05MB
+";
+
+    #[test]
+    fn wrk_output_is_read() {
+        let wrk = parse(PRINTED).unwrap();
+        assert_eq!((wrk.requests, wrk.requests_per_second), (71831, 35584.65));
+        assert_eq!((wrk.p50_us, wrk.p99_us), (310.0, 1.2e6));
+    }
+
+    #[test]
+    fn errors_are_never_a_figure() {
+        for line in [
+            "  Socket errors: connect 0, read 1, write 0, timeout 0",
+            "  Non-2xx or 3xx responses: 9",
+        ] {
+            let error = parse(&format!("{PRINTED}{line}\n")).err().expect("no error");
+            assert_eq!(error.to_string(), line.trim());
+        }
+        assert!(parse("  0 requests in 2.00s, 0.00B read\n").is_err());
+    }
+
+    #[test]
+    fn threads_of_own_tree_have_used_time() {
+        let own = std::process::id();
+        assert!(tree(own).contains(&own) && runs(own) && !runs(u32::MAX));
+        let before = threads(own);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(50) {}
+        assert!(used(&before, &threads(own)) >= Duration::from_millis(5));
+    }
 }

@@ -1,8 +1,10 @@
 //! The servers of the comparison: how each is configured, started and stopped.
 //!
-//! Every server gets one worker, the same bodies, no access log, no limit on requests per connection, and
-//! core 0. Configurations are written into the scratch folder; each is what its users would run
-//! for static media. **Invariants**: at most one server is measured at a time; stopping leaves no process.
+//! Every server gets one worker, the same bodies, no access log, no limit on requests per
+//! connection, and core 0. Configurations are written into the scratch folder; each is what its
+//! users would run for static media.
+//!
+//! **Invariants**: at most one server is measured at a time; stopping leaves no process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,7 +112,7 @@ impl Running {
         let mut running = match spawn(bench, server.name(), &command(bench, server, body)?) {
             Ok(child) => Self { server, child, backend },
             Err(error) => {
-                backend.map(end);
+                backend.into_iter().for_each(end);
                 return Err(error);
             }
         };
@@ -192,7 +194,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         end_tree(&mut self.child);
-        self.backend.take().map(end);
+        self.backend.take().into_iter().for_each(end);
     }
 }
 
@@ -330,7 +332,7 @@ fn signal(signal: &str, pids: &[u32]) {
     }
 }
 
-/// Wait until an address can be bound: a ring gives its sockets back a little after its process ended.
+/// Wait until an address can be bound: a ring gives its sockets back after its process ended.
 fn free(address: &str) -> Outcome<()> {
     let begin = Instant::now();
     loop {

@@ -63,8 +63,9 @@ impl Report {
             (
                 "Load".to_owned(),
                 format!(
-                    "wrk, one thread on core 1, {CONNECTIONS} keep-alive connections; server on core 0; \
-                     {rounds} rounds (ABBA) of {seconds} s, each after 1 s of warming; loopback"
+                    "wrk, one thread on core 1, {CONNECTIONS} keep-alive connections; server on \
+                     core 0; {rounds} rounds (ABBA) of {seconds} s, each after 1 s of warming; \
+                     loopback"
                 ),
             ),
         ];
@@ -260,32 +261,19 @@ impl Report {
     fn verdicts(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for &(kib, against_nginx, against_best) in GOALS {
-            let peers = self.servers.iter().filter(|server| server.is_peer());
-            // The best peer is the one that headwater looks worst beside.
+            let against = |peer| self.ratio("cubic", kib, Server::Headwater, peer);
+            let peers = self.servers.iter().copied().filter(|server| server.is_peer());
+            // The best peer is the one beside which headwater looks worst.
             let best = peers
-                .filter_map(|&peer| {
-                    Some((self.ratio("cubic", kib, Server::Headwater, peer)?, peer))
-                })
+                .filter_map(|peer| Some((against(peer)?, peer)))
                 .max_by(|one, other| one.0.total_cmp(&other.0));
-            let nginx = self.ratio("cubic", kib, Server::Headwater, Server::Nginx);
-            let best_name = best.map_or("best peer", |(_, peer)| peer.name());
-            let pairs = [
-                (nginx, against_nginx, "nginx"),
-                (best.map(|best| best.0), against_best, best_name),
-            ];
-            for (ratio, goal, name) in pairs {
-                let Some(ratio) = ratio else { continue };
-                let verdict = match goal {
-                    Some(goal) if ratio <= goal => format!("goal {goal:.2}: met"),
-                    Some(goal) => format!("goal {goal:.2}: MISSED"),
-                    None => "no goal: stated as it is".to_owned(),
-                };
-                let best =
-                    if goal == against_best && name == best_name { " (the best peer)" } else { "" };
-                lines.push(format!("{kib} KiB: headwater / {name}{best} = {ratio:.2}; {verdict}"));
+            if let Some(ratio) = against(Server::Nginx) {
+                lines.push(verdict(kib, "nginx", ratio, against_nginx));
+            }
+            if let Some((ratio, peer)) = best {
+                lines.push(verdict(kib, &format!("the best peer ({peer})"), ratio, against_best));
             }
         }
-        lines.dedup();
         lines
     }
 
@@ -301,7 +289,8 @@ impl Report {
         let foreign = foreign.fold(0.0, f64::max);
         let judgement = if foreign > QUIET_PERCENT { "DISTURBED, repeat it" } else { "quiet" };
         lines.push(format!(
-            "Up to {foreign:.0} % of the two cores' time went to neither server nor wrk: {judgement}."
+            "Up to {foreign:.0} % of the two cores' time went to neither server nor wrk: \
+             {judgement}."
         ));
         lines.push(self.copied());
         lines.extend(REMARKS.iter().map(|&line| line.to_owned()));
@@ -323,6 +312,15 @@ impl Report {
         let sums: Vec<String> = sums.iter().map(|(name, sum)| format!("{name} {sum:.0}")).collect();
         format!("Sends during the runs: {}; {loopback}.", sums.join(", "))
     }
+}
+
+fn verdict(kib: u32, name: &str, ratio: f64, goal: Option<f64>) -> String {
+    let verdict = match goal {
+        Some(goal) if ratio <= goal => format!("goal {goal:.2}: met"),
+        Some(goal) => format!("goal {goal:.2}: MISSED"),
+        None => "no goal, stated as it is".to_owned(),
+    };
+    format!("{kib} KiB: headwater / {name} = {ratio:.2}; {verdict}")
 }
 
 fn median(sorted: &[f64]) -> f64 {
@@ -348,15 +346,93 @@ const GOALS: &[(u32, Option<f64>, Option<f64>)] = &[
 ];
 
 /// Above this share of foreign work a measurement is worth repeating.
-const QUIET_PERCENT: f64 = 3.0;
+pub const QUIET_PERCENT: f64 = 3.0;
 
 const REMARKS: &[&str] = &[
-    "CPU is the first field of schedstat over all threads of the server's processes. It includes softirq work that \
-     ran in their time, cache misses and a hyperthread's sibling; it leaves out ksoftirqd.",
+    "CPU is the first field of schedstat over all threads of the server's processes. It includes \
+     softirq work that ran in their time, cache misses and a hyperthread's sibling; it leaves out \
+     ksoftirqd.",
     "wrk widens its percentiles after stalls (its correction for coordinated omission): p99 \
      is no raw figure. Requests per second are bounded by wrk's core as well.",
-    "The congestion control is set by the loopback routes (congctl) and was read back from the connections.",
+    "The congestion control is set by the loopback routes (congctl) and was read back from the \
+     connections.",
 ];
 
 const BEGIN: &str = "<!-- compare: begin; renewed by scripts/compare --write -->";
 const END: &str = "<!-- compare: end -->";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(samples: &[(&'static str, u32, f64)]) -> Report {
+        let sample = |&(server, round, cpu_us): &(&'static str, u32, f64)| Sample {
+            congestion_control: "cubic".to_owned(),
+            kib: 2,
+            round,
+            server,
+            requests: 1,
+            requests_per_second: 1.0,
+            cpu_us,
+            server_busy_percent: 50.0,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            foreign_percent: 0.0,
+            send_counters: BTreeMap::new(),
+        };
+        Report {
+            samples: samples.iter().map(sample).collect(),
+            skipped: BTreeMap::new(),
+            failed: Vec::new(),
+            servers: Server::DEFAULT.to_vec(),
+            conditions: Vec::new(),
+        }
+    }
+
+    /// The machine is twice as slow in round 1; a ratio of medians would see it, ours must not.
+    #[test]
+    fn ratio_compares_within_a_round() {
+        let report = report(&[
+            ("headwater", 0, 6.0),
+            ("headwater", 1, 12.0),
+            ("nginx", 0, 10.0),
+            ("nginx", 1, 20.0),
+            ("nginx", 2, 10.0),
+            ("h2o", 1, 15.0),
+        ]);
+        let ratio = |server| report.ratio("cubic", 2, Server::Headwater, server);
+        assert_eq!(ratio(Server::Nginx), Some(0.6));
+        assert_eq!(ratio(Server::Varnish), None);
+        assert_eq!(
+            report.verdicts(),
+            [
+                "2 KiB: headwater / nginx = 0.60; goal 0.70: met",
+                "2 KiB: headwater / the best peer (h2o) = 0.80; goal 0.90: met"
+            ]
+        );
+    }
+
+    #[test]
+    fn renew_replaces_only_what_is_between_the_marks() {
+        let report = report(&[("bare", 0, 4.0)]);
+        let file = std::env::temp_dir().join(format!("compare-renew-{}.md", std::process::id()));
+        fs::write(&file, format!("# P\n\nabove\n\n{BEGIN}\nold\n{END}\n\nbelow\n")).unwrap();
+        report.renew(&file).unwrap();
+        report.renew(&file).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# P\n\nabove\n\n<!--"), "{text}");
+        assert!(text.ends_with("<!-- compare: end -->\n\nbelow\n"), "{text}");
+        assert!(text.contains("|2 KiB|cubic|bare|") && !text.contains("old"), "{text}");
+        assert_eq!(text.matches(BEGIN).count(), 1);
+
+        fs::write(&file, format!("# P\n{END}\n")).unwrap();
+        report.renew(&file).unwrap_err();
+        fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn median_of_even_and_odd_counts() {
+        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+    }
+}

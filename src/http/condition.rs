@@ -92,8 +92,20 @@ pub fn if_range_holds(head: &Head, buf: &[u8], validators: Validators<'_>) -> bo
     validators.modified_is_strong && date::parse(value) == Some(validators.modified_s)
 }
 
-/// Whether a write's conditions hold against the present object's tag (None: there is none). Give
-/// each header's value as it came; join repeated lines' verdicts as the lists they are.
+/// Whether the conditions of a PUT, POST or DELETE hold against the present object's tag (None:
+/// there is no object), over all lines of both headers. Otherwise the answer is 412.
+//= RFC 9110 section 13.2.2
+#[must_use]
+pub fn evaluate_write(head: &Head, buf: &[u8], current_etag: Option<&[u8]>) -> bool {
+    let any = |known, matches: fn(&[u8], &[u8]) -> bool| {
+        let mut lists = head.all(buf, known);
+        current_etag.is_some_and(|etag| lists.any(|list| matches(list, etag)))
+    };
+    (!head.has(Known::IfMatch) || any(Known::IfMatch, matches_strong))
+        && !any(Known::IfNoneMatch, matches_weak)
+}
+
+/// The same for one value of each header; use it where no head is at hand.
 //= RFC 9110 section 13.1.1
 #[must_use]
 pub fn write_allowed(

@@ -122,7 +122,7 @@ pub struct Chunk {
 pub struct Chunked {
     /// Body bytes left in the current chunk; while its size is read, the size so far.
     remaining: u64,
-    /// Bytes of all extensions, and of all trailers, so far.
+    /// Bytes of this chunk's extension, and of all trailers, so far.
     extension_bytes: u16,
     trailer_bytes: u16,
     /// Digits of the size so far; at most 16.
@@ -215,7 +215,7 @@ impl Chunked {
             State::SizeLf => self.size_end(byte),
             State::DataCr => expect(byte, b'\r', State::DataLf, "chunk data without its cr"),
             State::DataLf => {
-                (self.digits, self.remaining) = (0, 0);
+                (self.digits, self.remaining, self.extension_bytes) = (0, 0, 0);
                 expect(byte, b'\n', State::Size, "chunk data without its lf")
             }
             State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf => {
@@ -254,7 +254,7 @@ impl Chunked {
         }
         self.extension_bytes += 1;
         if usize::from(self.extension_bytes) > limits::CHUNK_EXTENSION_BYTES_MAX {
-            return Err(Refusal::bad("chunk extensions are too long"));
+            return Err(Refusal::bad("chunk extension is too long"));
         }
         Ok(State::Extension)
     }

@@ -148,7 +148,7 @@ const fn number(bytes: &[u8], from: usize, count: usize) -> u64 {
     number
 }
 
-/// Received bytes that can be scanned. Positions beyond the end scan as the end.
+/// Received bytes that can be scanned; `from` is at most their length.
 pub trait Input: Copy {
     /// The bytes themselves.
     fn bytes(&self) -> &[u8];
@@ -283,6 +283,7 @@ mod wide {
         #[inline]
         #[target_feature(enable = "avx2,bmi1,bmi2")]
         fn first_miss(self, from: usize, misses: impl Fn(__m256i) -> u32) -> usize {
+            debug_assert!(from <= self.bytes.len());
             let last = self.bytes.len() - BLOCK;
             let mut at = from;
             loop {

@@ -25,10 +25,6 @@ impl Shard {
 
     /// Keeps the connection, or hands it to the least loaded shard when this one is well above.
     fn place(self: &Rc<Self>, fd: RawFd) {
-        if self.is_draining() {
-            net::turn_away(fd, TURNED_AWAY);
-            return;
-        }
         let own = self.reactor.connections();
         let (least, load) = self.mailbox.bells().least_loaded();
         let slack = limits::BALANCE_SLACK_MIN.max(load / 8);
@@ -42,13 +38,22 @@ impl Shard {
         self.spawn(fd);
     }
 
+    /// Whether a new connection needs the place of another one.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.reactor.connections() >= self.settings.connections_max
+    }
+
     /// Starts the task of a connection; beyond the limit an idle one gives way, else this one.
     pub(super) fn spawn(self: &Rc<Self>, fd: RawFd) {
-        let open = self.reactor.connections();
-        if open >= self.settings.connections_max {
+        if self.is_draining() {
+            net::turn_away(fd, TURNED_AWAY);
+            return;
+        }
+        if self.is_crowded() {
             let made_room = self.reactor.evict_idle();
-            let hard_max = self.settings.connections_max + limits::CONNECTIONS_OVER_MAX;
-            if !made_room || open >= hard_max {
+            let max = self.settings.connections_max;
+            let over_max = limits::CONNECTIONS_OVER_MAX.min(max / 2).max(1);
+            if !made_room || self.reactor.connections() >= max + over_max {
                 self.accounts.meters.connections_refused.bump();
                 net::turn_away(fd, TURNED_AWAY);
                 return;

@@ -17,11 +17,14 @@ use crate::store::growing::Growing;
 use crate::store::message::{Ask, Message, Refusal, Reply, UploadId};
 use crate::sys::extent::{Extent, ShardId};
 use crate::sys::reactor::Interrupt;
+use crate::sys::socket::End;
 
 /// Why a body did not become an object.
 pub(super) enum BodyFault {
     /// The peer left in the middle.
     Gone,
+    /// The peer ended its sending side in the middle; it may still be listening.
+    Short,
     /// The chunked coding is broken.
     Framing(BadFraming),
     /// Too long a pause, or too few bytes in a window.
@@ -255,15 +258,25 @@ impl Conn {
                 Ok(())
             }
             Err(Interrupt::Late) => Err(BodyFault::Slow),
-            Err(Interrupt::Ended(_)) => Err(BodyFault::Gone),
+            Err(Interrupt::Ended(End::Finished)) => Err(BodyFault::Short),
+            Err(Interrupt::Ended(End::Failed(_))) => Err(BodyFault::Gone),
         }
     }
 
     /// Reads past a request's body, within a bound; beyond it the connection has to end.
     pub(super) async fn discard_body(&mut self, head: &Head) -> Result<Then, Gone> {
+        match self.read_past_body(head).await {
+            Ok(()) => Ok(Then::Next),
+            Err(BodyFault::Gone) => Err(Gone),
+            Err(_) => Ok(Then::Close),
+        }
+    }
+
+    /// The same for requests that mean something only when they are whole.
+    pub(super) async fn read_past_body(&mut self, head: &Head) -> Result<(), BodyFault> {
         let mut remaining = Remaining::of(head);
         if matches!(remaining, Remaining::Bytes(left) if left > limits::DISCARD_BYTES_MAX) {
-            return Ok(Then::Close);
+            return Err(BodyFault::TooLarge);
         }
         let shard = self.shard.clone();
         let buffers = &shard.reactor.buffers;
@@ -271,21 +284,17 @@ impl Conn {
         let mut discarded = 0;
         while !remaining.is_done() {
             if self.input.is_empty() {
-                match self.receive_more(&mut window).await {
-                    Ok(()) => {}
-                    Err(BodyFault::Slow) => return Ok(Then::Close),
-                    Err(_) => return Err(Gone),
-                }
+                self.receive_more(&mut window).await?;
             }
             let unread = self.input.unread(buffers);
-            let Ok((used, _)) = remaining.step(unread) else { return Ok(Then::Close) };
+            let (used, _) = remaining.step(unread).map_err(BodyFault::Framing)?;
             self.input.consume(used, buffers);
             discarded += used as u64;
             if discarded > limits::DISCARD_BYTES_MAX {
-                return Ok(Then::Close);
+                return Err(BodyFault::TooLarge);
             }
         }
-        Ok(Then::Next)
+        Ok(())
     }
 }
 
@@ -299,7 +308,7 @@ impl Window {
     fn begin(conn: &Conn) -> Self {
         let reactor = &conn.shard.reactor;
         Self {
-            until_ms: reactor.clock.now_ms() + limits::RATE_WINDOW_MS,
+            until_ms: reactor.clock.now_ms() + conn.shard.settings.rate_window_ms,
             received: reactor.bytes_received(conn.socket),
         }
     }
@@ -309,7 +318,7 @@ impl Window {
         if conn.shard.reactor.clock.now_ms() < self.until_ms {
             return true;
         }
-        let least = conn.shard.settings.rate_min_bytes_per_s * limits::RATE_WINDOW_MS / 1000;
+        let least = conn.shard.settings.window_bytes_min();
         let received = conn.shard.reactor.bytes_received(conn.socket) - self.received;
         *self = Self::begin(conn);
         received >= least

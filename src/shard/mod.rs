@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::date;
+use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::auth::Writers;
+use crate::origin::heads;
 use crate::origin::write::PathDefaults;
 use crate::store::Store;
 use crate::store::message::Message;
@@ -74,8 +76,10 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Longest pause within an upload's body.
     pub body_idle_ms: u64,
-    /// Slowest peer that is kept, in bytes per second over ten seconds.
+    /// Slowest peer that is kept, in bytes per second over [`Settings::rate_window_ms`].
     pub rate_min_bytes_per_s: u64,
+    /// The time over which peers are measured.
+    pub rate_window_ms: u64,
     /// After an answer that ends a connection: how long the peer's bytes are still drained.
     pub linger_ms: u64,
     /// How long a drain lets answers in flight finish.
@@ -84,6 +88,13 @@ pub struct Settings {
     pub connections_max: usize,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
+}
+
+impl Settings {
+    /// Bytes that a peer has to move in every window.
+    fn window_bytes_min(&self) -> u64 {
+        self.rate_min_bytes_per_s.saturating_mul(self.rate_window_ms) / 1000
+    }
 }
 
 /// What shards, and the main thread, send to a shard.
@@ -127,10 +138,26 @@ pub struct Shard {
     accounts: Accounts,
 }
 
-/// Status line and Date of a plain 200, rendered once a second.
+/// Date, and status line and Date of a plain 200, rendered once a second.
 struct Preamble {
     wall_s: u64,
     date: [u8; date::DATE_BYTES],
+    ok: [u8; PREAMBLE_BYTES],
+}
+
+/// `HTTP/1.1 200 OK`, `Date: ` and the date, each line with its end.
+const PREAMBLE_BYTES: usize = Status::Ok.line().len() + 8 + date::DATE_BYTES;
+
+impl Preamble {
+    fn of(wall_s: u64) -> Self {
+        let date = date::format(wall_s);
+        let mut ok = [0; PREAMBLE_BYTES];
+        let mut writer = Writer::new(&mut ok);
+        heads::begin(&mut writer, Status::Ok, &date);
+        let written = writer.finish();
+        debug_assert_eq!(written, Ok(PREAMBLE_BYTES));
+        Self { wall_s, date, ok }
+    }
 }
 
 impl Shard {
@@ -161,7 +188,7 @@ impl Shard {
             growing_waiters: RefCell::default(),
             growing_next: Cell::new(0),
             nonce,
-            preamble: RefCell::new(Preamble { wall_s, date: date::format(wall_s) }),
+            preamble: RefCell::new(Preamble::of(wall_s)),
             draining_since_ms: Cell::new(None),
             accounts,
         })
@@ -182,6 +209,7 @@ impl Shard {
     }
 
     fn turn(self: &Rc<Self>) {
+        self.mailbox.rise();
         self.reactor.reap();
         self.refresh_date();
         for _ in 0..limits::TURN_MESSAGES_MAX {
@@ -213,9 +241,7 @@ impl Shard {
             return self.reactor.enter(Some(Duration::ZERO));
         }
         self.publish_meters();
-        let entered = self.reactor.enter(self.wait_max());
-        self.mailbox.rise();
-        entered
+        self.reactor.enter(self.wait_max())
     }
 
     /// The longest wait that neither timers nor expiries forbid.
@@ -224,21 +250,16 @@ impl Shard {
         let deadline_ms = self.store.borrow().next_deadline();
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
-        let meters = Duration::from_micros(limits::METERS_PERIOD_US);
-        let reactor =
-            self.reactor.wait_max().into_iter().chain(self.meters_due().then_some(meters));
-        let reactor = reactor.min();
-        match (store, reactor) {
-            (Some(store), Some(reactor)) => Some(store.min(reactor)),
-            (store, reactor) => store.or(reactor),
-        }
+        let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));
+        let drain = self.is_draining().then_some(Duration::from_millis(limits::DRAIN_LOOK_MS));
+        [store, self.reactor.wait_max(), meters, drain].into_iter().flatten().min()
     }
 
     fn refresh_date(&self) {
         let wall_s = self.reactor.clock.wall_s();
         let mut preamble = self.preamble.borrow_mut();
         if preamble.wall_s != wall_s {
-            *preamble = Preamble { wall_s, date: date::format(wall_s) };
+            *preamble = Preamble::of(wall_s);
         }
     }
 
@@ -288,10 +309,17 @@ impl Shard {
 
     fn ending(&self) -> Option<Ending> {
         let since_ms = self.draining_since_ms.get()?;
-        if self.reactor.tasks.live() == 0 {
+        let quiet = self.reactor.tasks.live() == 0 && !self.reactor.is_listening();
+        let bells = self.mailbox.bells();
+        bells.report_quiet(self.id, quiet);
+        // An upload on another shard may still need keys that this one owns: all end together.
+        if quiet && bells.are_quiet() {
             return Some(Ending::Drained);
         }
         let over = self.reactor.clock.now_ms() >= since_ms + self.settings.drain_ms;
-        over.then_some(Ending::CutOff)
+        over.then_some(if quiet { Ending::Drained } else { Ending::CutOff })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;
 use crate::origin::auth::Verdict;
-use crate::origin::errors::{Bare, CHALLENGE, RETRY};
+use crate::origin::errors::{ALLOW_ROOT, Bare, CHALLENGE, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
@@ -141,17 +141,19 @@ impl Conn {
         };
         let guard = write::guard(head, bytes);
         self.input_past_head(head);
-        let then = self.discard_body(head).await?;
+        if let Err(fault) = self.read_past_body(head).await {
+            return self.deny_body(head, fault).await;
+        }
         let owner = shard.store.borrow().owner_of(&key);
         let bare = match shard.ask(owner, Ask::Delete { key, guard }).await {
             Reply::Deleted => bare(Status::Ok, "", b""),
             Reply::Absent => bare(Status::NotFound, "no such object", b""),
             Reply::Refused(refusal) => {
-                return self.answer_denied(head, &refusal.into(), then).await;
+                return self.answer_denied(head, &refusal.into(), Then::Next).await;
             }
             _ => return Err(Gone),
         };
-        self.answer_write(head, &bare, then).await
+        self.answer_write(head, &bare, Then::Next).await
     }
 
     /// Judges an upload by its head.
@@ -161,7 +163,8 @@ impl Conn {
         self.permit(head, bytes)?;
         let path = head.path.of(bytes);
         if path.is_empty() || path == b"/" {
-            return Err(Denied::new(Status::MethodNotAllowed, "the root is not an object"));
+            let denied = Denied::new(Status::MethodNotAllowed, "the root is not an object");
+            return Err(Denied { lines: ALLOW_ROOT, ..denied });
         }
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key = key::parse(path, &mut scratch)
@@ -215,10 +218,15 @@ impl Conn {
     async fn deny_body(&mut self, head: &Head, fault: BodyFault) -> Result<Then, Gone> {
         let denied = match fault {
             BodyFault::Gone => return Err(Gone),
+            //= RFC 9112 section 8
+            BodyFault::Short => Denied::closing(
+                Status::BadRequest,
+                "the body ended before its declared end; nothing was changed",
+            ),
             BodyFault::Framing(refusal) => Denied::closing(refusal.status, refusal.reason),
             BodyFault::Slow => Denied::closing(
                 Status::RequestTimeout,
-                "the body did not arrive in time; nothing was stored",
+                "the body did not arrive in time; nothing was changed",
             ),
             BodyFault::TooLarge => Denied::from(Refusal::TooLarge),
             BodyFault::Refused(refusal) => Denied { close: true, ..refusal.into() },

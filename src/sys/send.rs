@@ -88,16 +88,6 @@ impl SendBuffer {
         true
     }
 
-    /// Adds a part of an extent by copying it; `false` when it does not fit.
-    pub fn push_arena_copy(&mut self, arena: &Arena, extent: Extent, at: u32, len: u32) -> bool {
-        let Some(space) = self.data.get_mut(self.used..self.used + len as usize) else {
-            return false;
-        };
-        arena.read(extent, at, space);
-        self.push_own(len as usize);
-        true
-    }
-
     /// Adds a part of an extent by reference; the send's hold must keep the extent.
     pub fn push_arena(&mut self, arena: &Arena, extent: Extent, at: u32, len: u32) {
         let start = arena.place(extent, at, len as usize);

@@ -35,7 +35,7 @@ impl Origin {
     #[track_caller]
     pub fn start(flags: &[&str]) -> Self {
         let (http, admin) = (free_address(), free_address());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let mut command = Command::new(binary());
         command.args(["serve", "--listen", &http.to_string(), "--admin", &admin.to_string()]);
         if !flags.contains(&"--memory") {
             command.args(["--memory", "128MiB"]);
@@ -166,6 +166,14 @@ impl Drop for Origin {
                 eprintln!("log of the origin:\n{}", self.log());
             }
         }
+    }
+}
+
+/// The program under test: Cargo names it to tests; an example finds it beside its own folder.
+fn binary() -> std::path::PathBuf {
+    match option_env!("CARGO_BIN_EXE_headwater") {
+        Some(path) => path.into(),
+        None => std::env::current_exe().unwrap().with_file_name("../headwater"),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::Random;
 use super::vectors;
+use crate::http::framing::Chunked;
 use crate::http::known::Known;
 use crate::http::request::{Head, Version, parse};
 use crate::limits;
@@ -110,4 +111,28 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
         }
         _ => bytes[at] ^= 1 << random.below(8),
     }
+}
+
+/// A chunk's size line that we accept is one that `httparse` accepts, with the same size and end.
+#[test]
+fn chunk_size_lines() {
+    const TELLING: &[u8] = b"0123456789abcdefABCDEF\r\n;x \t\0\xff";
+    let mut random = Random::seeded("chunk_size_lines");
+    let mut accepted = 0;
+    for _ in 0..60_000 {
+        let mut line: Vec<u8> = (0..random.below(5)).map(|_| *random.pick(TELLING)).collect();
+        line.splice(0..0, b"1".iter().copied());
+        line.extend(*random.pick(&[&b"\r\n"[..], b";a=b\r\n", b"\n"]));
+        let mut decoder = Chunked::new();
+        // The size is known only where the whole line was taken and no data yet.
+        let Ok(chunk) = decoder.decode(&line) else { continue };
+        if !chunk.data.is_empty() || decoder.chunk_remaining() == 0 {
+            continue;
+        }
+        let theirs = httparse::parse_chunk_size(&line);
+        let ours = httparse::Status::Complete((line.len(), decoder.chunk_remaining()));
+        assert_eq!(theirs, Ok(ours), "{}", String::from_utf8_lossy(&line));
+        accepted += 1;
+    }
+    assert!(accepted > 1000, "only {accepted} of the lines were good: the test is too weak");
 }

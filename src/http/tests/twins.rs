@@ -10,11 +10,11 @@ use crate::http::target::{HOST, NAME, PATH, QUERY};
 const SETS: [&Set; 4] = [&NAME, &PATH, &QUERY, &HOST];
 
 #[cfg(target_arch = "x86_64")]
-fn compare(bytes: &[u8]) {
+fn compare(bytes: &[u8], starts: impl Iterator<Item = usize>) {
     use crate::http::scan::Wide;
     let narrow = Narrow { bytes };
     let Some(wide) = Wide::new(bytes) else { return };
-    for from in 0..=bytes.len() {
+    for from in starts {
         for set in SETS {
             assert_eq!(wide.end_of(from, set), narrow.end_of(from, set), "{from} in {bytes:?}");
         }
@@ -31,7 +31,8 @@ fn every_byte_at_every_lane() {
             for at in 0..len {
                 let mut bytes = vec![b'a'; len];
                 bytes[at] = byte;
-                compare(&bytes);
+                let near = [0, at.saturating_sub(1), at, at + 1, len];
+                compare(&bytes, near.into_iter());
             }
         }
     }
@@ -49,7 +50,7 @@ fn random_buffers() {
             _ => *random.pick(b"abcXYZ-09"),
         };
         let bytes: Vec<u8> = (0..len).map(|_| fill(&mut random)).collect();
-        compare(&bytes);
+        compare(&bytes, 0..=len);
     }
 }
 
@@ -137,7 +138,7 @@ fn fuzz_targets_on_seeded_input() {
         b"X: y\r\n",
     ];
     let mut random = Random::seeded("fuzz_targets_on_seeded_input");
-    for _ in 0..3000 {
+    for _ in 0..20_000 {
         let count = random.below(12);
         let mut data: Vec<u8> = (0..count).flat_map(|_| random.pick(PIECES).to_vec()).collect();
         if !data.is_empty() && random.below(3) == 0 {

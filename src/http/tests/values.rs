@@ -1,11 +1,11 @@
 //! Dates, answers, part heads, chunk heads and write conditions, by their values.
 
 use super::Random;
-use crate::http::condition::write_allowed;
+use crate::http::condition::{evaluate_write, write_allowed};
 use crate::http::date::{format, parse};
 use crate::http::framing::{Chunked, chunk_head};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
-use crate::http::request::Head;
+use crate::http::request::{self, Head};
 use crate::http::response::{Overflow, Status, Writer, decimal, decimal_len, error_body};
 
 #[test]
@@ -211,5 +211,16 @@ fn conditions_of_writes() {
     ] {
         let found = write_allowed(if_match, if_none_match, current);
         assert_eq!(found, allowed, "{if_match:?} {if_none_match:?} {current:?}");
+        let mut request = b"PUT / HTTP/1.1\r\nHost: a\r\n".to_vec();
+        for (name, value) in [("If-Match: ", if_match), ("If-None-Match: ", if_none_match)] {
+            if let Some(value) = value {
+                // The list that decides stands on the second of two lines.
+                let other = [name.as_bytes(), b"\"z\"\r\n"].concat();
+                request.extend([&other, name.as_bytes(), value, b"\r\n"].concat());
+            }
+        }
+        request.extend(b"\r\n");
+        let head = request::parse(&request).unwrap().unwrap();
+        assert_eq!(evaluate_write(&head, &request, current), allowed, "of a head");
     }
 }
