@@ -24,10 +24,12 @@ use support::{PATIENCE, Scratch, pattern};
 static ALLOCATOR: counting::Counting = counting::Counting;
 
 const SHARDS: usize = 2;
-/// Requests of each kind before those that count.
-const WARM_UP: usize = 500;
+/// Packets of each kind before those that count.
+const WARM_UP_ROUNDS: usize = 100;
 /// So many that each shard owns some of them.
 const FOLDERS: usize = 16;
+
+const _: () = assert!(WARM_UP_ROUNDS > 2 * FOLDERS);
 
 #[test]
 fn reads_allocate_nothing() {
@@ -165,8 +167,9 @@ fn hold(shards: &[usize], kind: &Kind, connection: &mut Client, requests: &[Stri
     let mut batches: Vec<_> = requests.iter().map(|text| text.repeat(kind.pipelined)).collect();
     // Different keys in one packet, too.
     batches.extend((kind.pipelined > 1).then(|| requests.concat().repeat(kind.pipelined / 8)));
-    let mut run = |count: usize| {
-        for number in 0..count.div_ceil(SHARDS * kind.pipelined * kind.share) {
+    let rounds = count.div_ceil(SHARDS * kind.pipelined * kind.share);
+    let mut run = |rounds: usize| {
+        for number in 0..rounds {
             connection.send(batches[number % batches.len()].as_bytes()).unwrap();
             for _ in 0..kind.pipelined {
                 let answer = connection.answer(kind.is_head).unwrap();
@@ -174,10 +177,11 @@ fn hold(shards: &[usize], kind: &Kind, connection: &mut Client, requests: &[Stri
             }
         }
     };
-    run(WARM_UP);
+    // Every key at least once: the first read of another shard's object asks for its lease.
+    run(WARM_UP_ROUNDS);
     let before = counting::allocations(shards);
     counting::watch(shards, true);
-    run(count);
+    run(rounds);
     counting::watch(shards, false);
     let allocated = counting::allocations(shards) - before;
     assert_eq!(allocated, 0, "{}: {allocated} allocations:\n{}", kind.name, counting::stacks());
