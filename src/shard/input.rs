@@ -1,9 +1,8 @@
 //! What a connection has received and not yet used.
 //!
 //! Normally the bytes stay in the buffer the kernel put them in; only a head that is spread over
-//! several buffers is gathered on the heap.
+//! several buffers is gathered on the heap, in room that the shard lends it.
 
-use crate::limits;
 use crate::sys::buffers::{Buffers, Received};
 
 /// A connection's unused bytes.
@@ -48,11 +47,14 @@ impl Input {
             return;
         }
         if let Some(current) = self.current.take() {
-            self.gathered.reserve(limits::RECV_BUFFER_BYTES);
+            self.gathered = buffers.room();
             self.gathered.extend_from_slice(&buffers.bytes(&current)[self.at..]);
-            self.at = 0;
             buffers.give_back(current);
+        } else {
+            // Used bytes must not pile up under a client that never stops pipelining.
+            self.gathered.drain(..self.at);
         }
+        self.at = 0;
         self.gathered.extend_from_slice(buffers.bytes(&received));
         buffers.give_back(received);
     }
@@ -61,7 +63,7 @@ impl Input {
     pub(super) fn clear(&mut self, buffers: &Buffers) {
         self.at = 0;
         if !self.gathered.is_empty() {
-            self.gathered = Vec::new();
+            buffers.keep_room(std::mem::take(&mut self.gathered));
         }
         if let Some(current) = self.current.take() {
             buffers.give_back(current);
