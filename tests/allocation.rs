@@ -2,7 +2,7 @@
 //! counts, answers thousands of reads of each kind while its shards allocate nothing.
 //!
 //! What may allocate is not asked here: uploads and deletes, the first read of another shard's
-//! object, listings, several ranges in one request, a new connection, a head in several packets.
+//! object, listings, several ranges in one request, a new connection.
 #![allow(clippy::unwrap_used)]
 
 #[path = "allocation/counting.rs"]
@@ -60,6 +60,12 @@ const KINDS: &[Kind] = &[
     Kind { name: "huge", request: |folder| get(folder, "huge.ts", ""), share: 20, ..Kind::OK },
     Kind { name: "manifest", request: |folder| get(folder, "index.m3u8?a=b", ""), ..Kind::OK },
     Kind { name: "escaped", request: |folder| get(folder, "sm%61ll.ts", ""), ..Kind::OK },
+    // Longer than a receive buffer.
+    Kind {
+        name: "long head",
+        request: |folder| get(folder, "small.ts", &format!("Cookie: {}\r\n", "x".repeat(5_000))),
+        ..Kind::OK
+    },
     Kind {
         name: "head",
         request: |folder| get(folder, "large.ts", "").replacen("GET", "HEAD", 1),
@@ -166,7 +172,8 @@ fn prove(access_log: Option<PathBuf>, count: usize) {
 fn hold(shards: &[usize], kind: &Kind, connection: &mut Client, requests: &[String], count: usize) {
     let mut batches: Vec<_> = requests.iter().map(|text| text.repeat(kind.pipelined)).collect();
     // Different keys in one packet, too.
-    batches.extend((kind.pipelined > 1).then(|| requests.concat().repeat(kind.pipelined / 8)));
+    batches
+        .extend((kind.pipelined > 1).then(|| requests.concat().repeat(kind.pipelined / FOLDERS)));
     let rounds = count.div_ceil(SHARDS * kind.pipelined * kind.share);
     let mut run = |rounds: usize| {
         for number in 0..rounds {
