@@ -34,8 +34,16 @@ impl Origin {
     /// Starts the binary with `--listen`, `--admin`, a small memory and `flags`.
     #[track_caller]
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_under(&[], flags)
+    }
+
+    /// Like [`start`](Self::start), under a program that replaces itself, such as prlimit.
+    #[track_caller]
+    pub fn start_under(wrapper: &[&str], flags: &[&str]) -> Self {
         let (http, admin) = (free_address(), free_address());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let words = [wrapper, &[env!("CARGO_BIN_EXE_headwater")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.args(["serve", "--listen", &http.to_string(), "--admin", &admin.to_string()]);
         if !flags.contains(&"--memory") {
             command.args(["--memory", "128MiB"]);
