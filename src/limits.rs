@@ -119,7 +119,7 @@ const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);
 pub const BALANCE_SLACK_MIN: usize = 8;
 /// Connections of a shard beyond its limit while evicted ones are closing, at most; half
 /// the limit where that is less.
-pub const CONNECTIONS_OVER_MAX: usize = 64;
+pub const CONNECTIONS_OVER_MAX: usize = 512;
 /// Asks one shard may have under way at another.
 pub const ASKS_MAX: usize = 4096;
 /// Bytes of a refused upload that are read and thrown away so that the connection can go on.
@@ -162,7 +162,7 @@ pub const MEMORY_DEFAULT_BYTES_MAX: u64 = 16 << 30;
 /// Descriptors kept back for files, signals, the admin listener and its connections.
 pub const FD_RESERVE: u64 = 96;
 /// Descriptors kept back per shard: ring, listeners, wake-up, connections that are closing.
-pub const FD_RESERVE_PER_SHARD: u64 = 68;
+pub const FD_RESERVE_PER_SHARD: u64 = 516;
 
 /// Connections the admin listener serves at once; further ones wait in the backlog.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;

@@ -53,6 +53,15 @@ impl Plan {
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }
     }
+
+    /// A world of any size.
+    pub fn some(seed: u64, random: &mut Random) -> Self {
+        let mut plan = Self::new(seed, 1 + random.index(4));
+        plan.settings.tx = [Tx::Auto, Tx::ZeroCopy, Tx::Copy][random.index(3)];
+        plan.settings.zero_copy_bytes_min = 1 << (8 + random.below(8));
+        plan.memory_bytes = 4 << (20 + random.below(3));
+        plan
+    }
 }
 
 pub struct World {
@@ -240,8 +249,9 @@ impl World {
             for key in 0..KEYS.len() {
                 client.plan(Request::new(What::Get, key));
             }
+            self.run_clients();
+            self.run_quiet();
         }
-        self.run_clients();
     }
 
     /// Deletes everything, until nothing is left.
@@ -251,13 +261,18 @@ impl World {
         self.run_clients();
     }
 
-    /// All clients have left: nothing of theirs may be left in the shards.
-    pub fn check_quiet(&mut self) {
+    /// Runs until every connection is closed.
+    pub fn run_quiet(&mut self) {
         self.run_until("every connection is closed", |world| {
             world.shards.iter().all(|shard| shard.reactor.connections() == 0)
                 && world.sim.held() == 0
                 && world.sim.pinned() == 0
         });
+    }
+
+    /// All clients have left: nothing of theirs may be left in the shards.
+    pub fn check_quiet(&mut self) {
+        self.run_quiet();
         self.run_ms(1000);
         for shard in &self.shards {
             let reactor = &shard.reactor;
