@@ -119,7 +119,7 @@ const _: () = assert!(RECV_BUFFER_BYTES >= 2048 && RECV_BUFFER_BYTES <= 65_535);
 pub const BALANCE_SLACK_MIN: usize = 8;
 /// Connections of a shard beyond its limit while evicted ones are closing, at most; half
 /// the limit where that is less.
-pub const CONNECTIONS_OVER_MAX: usize = 64;
+pub const CONNECTIONS_OVER_MAX: usize = 512;
 /// Asks one shard may have under way at another.
 pub const ASKS_MAX: usize = 4096;
 /// Bytes of a refused upload that are read and thrown away so that the connection can go on.
@@ -162,7 +162,7 @@ pub const MEMORY_DEFAULT_BYTES_MAX: u64 = 16 << 30;
 /// Descriptors kept back for files, signals, the admin listener and its connections.
 pub const FD_RESERVE: u64 = 96;
 /// Descriptors kept back per shard: ring, listeners, wake-up, connections that are closing.
-pub const FD_RESERVE_PER_SHARD: u64 = 68;
+pub const FD_RESERVE_PER_SHARD: u64 = 516;
 
 /// Connections the admin listener serves at once; further ones wait in the backlog.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -220,3 +220,13 @@ pub const METERS_PERIOD_US: u64 = 10_000;
 
 // The first extents of an upload fit the table of a growing object.
 const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);
+
+// Heads that are spread over several receive buffers.
+
+/// Rooms for such heads that a shard keeps for the next ones.
+pub const ROOMS_SPARE_MAX: usize = 64;
+/// Larger rooms are not kept, in bytes.
+pub const ROOM_BYTES_KEPT_MAX: usize = 32 * 1024;
+
+// A head of the largest size fits a room that is kept, with the buffer that ends it.
+const _: () = assert!(ROOM_BYTES_KEPT_MAX >= HEAD_BYTES_MAX + RECV_BUFFER_BYTES);

@@ -278,7 +278,7 @@ fn an_object_must_fit_the_memory() {
 #[test]
 fn connections_leave_room_for_everything_else() {
     let mut config = Config::defaults(&Host::SMALL);
-    assert_eq!(config.connections_max_within(20_000), 20_000 - 96 - 2 * 68);
+    assert_eq!(config.connections_max_within(20_000), 20_000 - 96 - 2 * 516);
     assert_eq!(config.connections_max_within(64), 32);
     assert_eq!(config.connections_max_within(0), 1);
     config.connections_max = Some(100);

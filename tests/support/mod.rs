@@ -34,8 +34,17 @@ impl Origin {
     /// Starts the binary with `--listen`, `--admin`, a small memory and `flags`.
     #[track_caller]
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_under(&[], flags)
+    }
+
+    /// Like [`start`](Self::start), under a program that replaces itself, such as prlimit.
+    #[track_caller]
+    pub fn start_under(wrapper: &[&str], flags: &[&str]) -> Self {
         let (http, admin) = (free_address(), free_address());
-        let mut command = Command::new(binary());
+        let binary = binary();
+        let words = [wrapper, &[binary.to_str().expect("a plain path")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.args(["serve", "--listen", &http.to_string(), "--admin", &admin.to_string()]);
         if !flags.contains(&"--memory") {
             command.args(["--memory", "128MiB"]);

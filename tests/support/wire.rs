@@ -46,7 +46,11 @@ fn bad(reason: impl Into<String>) -> io::Error {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, super::PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, super::PATIENCE)?)
+    }
+
+    /// Over a connection that exists.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(super::PATIENCE))?;
         stream.set_write_timeout(Some(super::PATIENCE))?;
         stream.set_nodelay(true)?;

@@ -1,0 +1,149 @@
+//! Requests that are legal, or nearly, and more than anybody needs.
+
+use std::io::Write;
+use std::thread;
+
+use crate::scaled;
+use crate::stage::Stage;
+use crate::support::pattern;
+use crate::support::wire::Client;
+
+/// Ten thousand requests in a row before the first answer is read: all are answered, in order.
+#[test]
+fn ten_thousand_pipelined_reads_are_answered_in_order() {
+    let stage = Stage::new("pipelined");
+    let bodies: Vec<Vec<u8>> =
+        (0..7).map(|number| pattern(number as u64, 100 + 900 * number)).collect();
+    for (number, body) in bodies.iter().enumerate() {
+        // Different folders, so that both shards own some.
+        stage.origin.put(&format!("/p{number}/o"), body);
+    }
+    let mut client = stage.origin.client();
+    let mut writer = client.writer();
+    let count = scaled(10_000);
+    let sender = thread::spawn(move || {
+        for number in 0..count {
+            let head = format!("GET /p{}/o HTTP/1.1\r\nHost: a\r\n\r\n", number % 7);
+            writer.write_all(head.as_bytes()).unwrap();
+        }
+    });
+    for number in 0..count {
+        let answer = client.answer(false).unwrap();
+        assert!(answer.status == 200 && answer.body == bodies[number % 7], "answer {number}");
+    }
+    sender.join().unwrap();
+    drop(client);
+    stage.end();
+}
+
+/// Many ranges: as many as allowed are served once each, more are ignored, overlapping ones are
+/// joined, so that no request gets more bytes than the object has.
+#[test]
+fn many_ranges_cost_no_more_than_the_object() {
+    let stage = Stage::new("ranges");
+    let body = pattern(5, 1 << 20);
+    stage.origin.put("/r/o", &body);
+    let ask = |ranges: String| {
+        let line = format!("Range: bytes={ranges}");
+        stage.origin.request("GET", "/r/o", &[&line], b"")
+    };
+    let apart = |count: usize| {
+        (0..count).map(|n| format!("{}-{}", n * 1000, n * 1000 + 9)).collect::<Vec<_>>().join(",")
+    };
+    let sixteen = ask(apart(16));
+    assert_eq!(sixteen.status, 206);
+    assert!(sixteen.body.len() < 5000, "{} bytes", sixteen.body.len());
+    for number in 0..16 {
+        let part = &body[number * 1000..number * 1000 + 10];
+        assert!(sixteen.body.windows(10).any(|ten| ten == part), "part {number}");
+    }
+    let more = ask(apart(17));
+    assert!(more.status == 200 && more.body == body);
+    let killer = ask((0..1200).map(|n| format!("5-{n}")).collect::<Vec<_>>().join(","));
+    assert!(killer.status == 200 && killer.body == body);
+    let overlapping = ask((0..16).map(|_| "0-").collect::<Vec<_>>().join(","));
+    assert!(overlapping.body == body, "{} bytes", overlapping.body.len());
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let address = stage.origin.http;
+            let line = format!("Range: bytes={}", apart(16));
+            let wanted = sixteen.body.len();
+            thread::spawn(move || {
+                let mut client = Client::connect(address).unwrap();
+                for _ in 0..scaled(50) {
+                    let answer = client.request("GET", "/r/o", &[&line], b"").unwrap();
+                    assert_eq!((answer.status, answer.body.len()), (206, wanted));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    stage.end();
+}
+
+/// A refused upload that asked for 100-continue, whose body is sent anyway and looks like a
+/// request: it is not read as one.
+#[test]
+fn a_body_behind_a_refused_expectation_is_no_request() {
+    let stage = Stage::with("expect", "object_bytes_max = \"1MiB\"", 64, &[]);
+    let inner = "GET /probe/object HTTP/1.1\r\nHost: a\r\n\r\n";
+    let refused = [
+        ("/", "Content-Length: 43\r\n", 405),
+        ("/time", "Content-Length: 43\r\n", 409),
+        ("/e/large", "Content-Length: 2000000\r\n", 413),
+        ("/probe/object/below", "Content-Length: 43\r\n", 409),
+        ("/probe/object", "If-None-Match: *\r\nContent-Length: 43\r\n", 412),
+        ("/probe/object", "Origin: http://b\r\nContent-Length: 43\r\n", 403),
+        ("/e/..", "Transfer-Encoding: chunked\r\n", 400),
+    ];
+    for (target, lines, status) in refused {
+        for together in [true, false] {
+            let mut client = stage.origin.client();
+            let head =
+                format!("PUT {target} HTTP/1.1\r\nHost: a\r\n{lines}Expect: 100-continue\r\n\r\n");
+            let bytes = if together { format!("{head}{inner}") } else { head };
+            client.send(bytes.as_bytes()).unwrap();
+            let answer = client.answer(false).unwrap();
+            assert_eq!(answer.status, status, "{target}: {}", answer.text());
+            assert_eq!(answer.header("Connection"), Some("close"), "{target}");
+            let _ = client.send(inner.as_bytes());
+            let rest = client.rest().unwrap_or_default();
+            assert!(rest.is_empty(), "{target}: {}", String::from_utf8_lossy(&rest));
+        }
+    }
+    stage.end();
+}
+
+/// Chunk framing that outweighs its data: an endless extension or trailer is refused, a chunk for
+/// every byte, with an extension each, is slow but right.
+#[test]
+fn chunk_framing_is_bounded() {
+    let stage = Stage::new("framing");
+    let head = "PUT /f/o.m4s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let huge = format!("5;{}", "e".repeat(3_000_000));
+    let endless = format!("1\r\nx\r\n0\r\n{}", "Trailer: x\r\n".repeat(200_000));
+    for (body, status) in [(huge, 400), (endless, 431)] {
+        let mut client = stage.origin.client();
+        let mut writer = client.writer();
+        let bytes = [head.as_bytes(), body.as_bytes()].concat();
+        let sender = thread::spawn(move || writer.write_all(&bytes));
+        let answer = client.answer(false).unwrap();
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(client.is_closed());
+        let _ = sender.join().unwrap();
+        assert_eq!(stage.origin.get("/f/o.m4s").status, 404);
+    }
+    let body = pattern(3, 20_000);
+    let mut bytes = head.as_bytes().to_vec();
+    for byte in &body {
+        bytes.extend_from_slice(b"1;signature=0123456789abcdef\r\n");
+        bytes.extend([*byte, b'\r', b'\n']);
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    let mut client = stage.origin.client();
+    client.send(&bytes).unwrap();
+    assert_eq!(client.answer(false).unwrap().status, 200);
+    assert!(stage.origin.get("/f/o.m4s").body == body);
+    drop(client);
+    stage.end();
+}
