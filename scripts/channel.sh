@@ -30,23 +30,23 @@ live_line() {
   curl --silent "$2/metrics" | awk -v latest="$latest" '
     /^headwater_requests_total/ { requests += $NF }
     /^headwater_(sent|received)_bytes_total/ { bytes += $NF }
-    /^headwater_connections/ { readers += $NF }
+    /^headwater_connections_open/ { readers += $NF }
     END { printf "requests %8d   bytes %12d   latest %-14s   connections %5d",
       requests, bytes, latest, readers }'
 }
 
-# pull URL STREAM SIZE: reads two seconds back as a player does; says what is wrong.
+# pull URL STREAM SIZE: reads two seconds back as a player does; says what is wrong. Up to three
+# tries: ffmpeg never recovers when it asks for a DASH segment before a busy encoder began it.
 pull() {
-  local said size
-  said=$(timeout 30 ffmpeg -nostdin -v error -i "$1" -map "0:$2" -t 2 -f null - 2>&1) || true
-  size=$(timeout 30 ffprobe -v error -select_streams "$2" -show_entries stream=width,height \
-    -of csv=p=0:s=x "$1" 2>&1 | head --lines=1) || true
-  if [ -z "$said" ] && [ "${size%x}" = "$3" ]; then
-    echo "OK    $3  $1"
-  else
-    echo "FAIL  $3  $1  got: $size $said"
-    return 1
-  fi
+  local said='' size='' try
+  for try in 1 2 3; do
+    said=$(timeout 15 ffmpeg -nostdin -v error -i "$1" -map "0:$2" -t 2 -f null - 2>&1) || continue
+    size=$(timeout 15 ffprobe -v error -select_streams "$2" -show_entries stream=width,height \
+      -of csv=p=0:s=x "$1" 2>&1 | sed -n 1p) || continue
+    [ -z "$said" ] && [ "${size%x}" = "$3" ] && { echo "OK    $3  $1"; return; }
+  done
+  echo "FAIL  $3  $1  after $try tries: $size $said"
+  return 1
 }
 
 # check_renditions ORIGIN: each rendition of both formats comes back whole.

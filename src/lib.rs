@@ -1,6 +1,6 @@
 //! Headwater: an open, bare-metal media origin for Linux.
 #![deny(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::cast_possible_truncation))]
 
 pub mod access;
 pub mod cli;

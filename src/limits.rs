@@ -195,6 +195,14 @@ pub const ACCESS_FINISH_MS: u64 = 2_000;
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_DEFAULT_BYTES_MIN);
 const _: () = assert!(MEMORY_DEFAULT_BYTES_MAX <= MEMORY_BYTES_MAX);
 
+/// Gaps between publications that wait to be counted.
+pub const GAPS_MAX: usize = 1024;
+/// Bytes in the Content-Type or Cache-Control of an upload.
+pub const STORED_VALUE_BYTES_MAX: usize = 256;
+/// A peer that acknowledges nothing for this long is gone, in milliseconds (TCP_USER_TIMEOUT): the
+/// only end of an answer that was handed to the kernel as a whole.
+pub const USER_TIMEOUT_MS: u32 = 30_000;
+
 /// Bodies from this size on leave by zero-copy where it is used, in bytes.
 pub const ZERO_COPY_BYTES_MIN: u64 = 16 * 1024;
 // The store.

@@ -74,13 +74,27 @@ fn wait_for(origin: &Origin, target: &str, wanted: &str) {
 /// Plays for some seconds; the player must have nothing to complain about.
 #[track_caller]
 fn play(origin: &Origin, target: &str, stream: &str, seconds: &str) {
+    let said = try_to_play(origin, target, stream, seconds);
+    assert_eq!(said, Ok(()), "{target} {stream}");
+}
+
+/// Plays DASH. ffmpeg's player asks for the segment that must begin now and never recovers when
+/// the encoder, on a busy machine, is late with it: that is no fault of the origin, so try again.
+#[track_caller]
+fn play_dash(origin: &Origin, target: &str, stream: &str, seconds: &str) {
+    let mut tries = (0..3).map(|_| try_to_play(origin, target, stream, seconds));
+    assert!(tries.any(|said| said.is_ok()), "{target} {stream}: three tries failed");
+}
+
+fn try_to_play(origin: &Origin, target: &str, stream: &str, seconds: &str) -> Result<(), String> {
     let url = origin.url(target);
     let arguments = [
-        "-nostdin", "-v", "error", "-xerror", "-i", &url, "-map", stream, "-t", seconds, "-f",
-        "null", "-",
+        "15", "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", &url, "-map", stream, "-t",
+        seconds, "-f", "null", "-",
     ];
-    let (status, said) = run("ffmpeg", &arguments);
-    assert!(status.success() && said.is_empty(), "{target} {stream}: {status}\n{said}");
+    let (status, said) = run("timeout", &arguments);
+    let is_fine = status.success() && said.is_empty();
+    if is_fine { Ok(()) } else { Err(format!("{status}: {said}")) }
 }
 
 /// Compares what the origin holds with what was pushed; how many objects there are and were.
@@ -231,7 +245,7 @@ fn low_latency_dash_is_read_while_it_arrives() {
     let path = "/d/chunk-stream0-00002.m4s";
     let grown = thread::scope(|scope| {
         let reader = scope.spawn(|| read_while_growing(&origin, path));
-        play(&origin, "/d/live.mpd", "0:v:0", "4");
+        play_dash(&origin, "/d/live.mpd", "0:v:0", "4");
         reader.join().unwrap()
     });
     encoder.join().unwrap();

@@ -4,7 +4,7 @@
 //! answer with the wanted status, then the connection ends, and what was sent behind it is never
 //! answered and never obeyed. An accepted one ends where the vector says: the request behind it
 //! gets its own answer, or none when the connection was to close.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 #[path = "strictness/vectors.rs"]
 mod vectors;

@@ -22,6 +22,8 @@ pub struct Bare<'a> {
 
 /// The methods the origin knows, for Allow.
 pub const ALLOW: &[u8] = b"Allow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n";
+/// The methods for `/`, which can only be listed.
+pub const ALLOW_ROOT: &[u8] = b"Allow: GET, HEAD, OPTIONS\r\n";
 /// For 401 (RFC 6750 section 3).
 pub const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer realm=\"publish\"\r\n";
 /// For 503: try again in a second.
@@ -51,6 +53,9 @@ pub fn write(
     if has_length(bare.status) {
         writer.header_u64(b"Content-Length", len as u64);
     }
+    if manner.cors {
+        writer.raw(heads::CORS_READ);
+    }
     writer.raw(bare.lines);
     writer.raw(manner.connection_line());
     writer.end_head();
@@ -79,7 +84,7 @@ mod tests {
             lines: b"",
             body_allowed: true,
         };
-        let manner = Manner { version: Version::Http11, keep_alive: true };
+        let manner = Manner { version: Version::Http11, keep_alive: true, cors: true };
         let len = write(&mut out, &bare, &crate::http::date::format(0), manner).unwrap();
         let text = std::str::from_utf8(&out[..len]).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT"));

@@ -62,6 +62,8 @@ pub struct Manner {
     pub version: Version,
     /// Whether the connection goes on after this answer.
     pub keep_alive: bool,
+    /// Whether web pages may read an answer without an object: a player must see a 404 as one.
+    pub cors: bool,
 }
 
 impl Manner {

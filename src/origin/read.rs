@@ -3,7 +3,7 @@
 use crate::http::condition::{self, Outcome, Validators};
 use crate::http::known::Known;
 use crate::http::range::{self, ByteRange, RangeList, Ranges};
-use crate::http::request::Head;
+use crate::http::request::{Head, Method};
 use crate::store::object::Record;
 
 /// What to answer.
@@ -56,6 +56,10 @@ pub fn plan(head: &Head, bytes: &[u8], record: &Record, length: Option<u64>) -> 
     let (Some(length), Some(value)) = (length, head.header(bytes, Known::Range)) else {
         return Plan::Whole;
     };
+    //= RFC 9110 section 14.2: GET is the only method with ranges
+    if head.method != Method::Get {
+        return Plan::Whole;
+    }
     if head.is_repeated(Known::Range) || !condition::if_range_holds(head, bytes, validators) {
         return Plan::Whole;
     }

@@ -4,6 +4,7 @@ use crate::http::framing::Framing;
 use crate::http::known::Known;
 use crate::http::request::Head;
 use crate::http::response::Status;
+use crate::limits;
 use crate::media::types::{self, Class};
 use crate::media::{self, CacheAge};
 use crate::store::message::Guard;
@@ -68,6 +69,13 @@ pub fn intent(
     };
     let content_type = content_type(head.header(bytes, Known::ContentType), key);
     let class = types::class(key, content_type);
+    if [Known::ContentType, Known::CacheControl]
+        .iter()
+        .filter_map(|&known| head.header(bytes, known))
+        .any(|value| value.len() > limits::STORED_VALUE_BYTES_MAX)
+    {
+        return Err((Status::BadRequest, "Content-Type or Cache-Control has more than 256 bytes"));
+    }
     let sent_age = head.header(bytes, Known::CacheControl).filter(|value| !value.is_empty());
     Ok(Intent {
         class,

@@ -25,10 +25,6 @@ impl Shard {
 
     /// Keeps the connection, or hands it to the least loaded shard when this one is well above.
     fn place(self: &Rc<Self>, fd: RawFd) {
-        if self.is_draining() {
-            net::turn_away(fd, TURNED_AWAY);
-            return;
-        }
         let own = self.reactor.connections();
         let (least, load) = self.mailbox.bells().least_loaded();
         let slack = limits::BALANCE_SLACK_MIN.max(load / 8);
@@ -49,6 +45,10 @@ impl Shard {
 
     /// Starts the task of a connection; beyond the limit an idle one gives way, else this one.
     pub(super) fn spawn(self: &Rc<Self>, fd: RawFd) {
+        if self.is_draining() {
+            net::turn_away(fd, TURNED_AWAY);
+            return;
+        }
         if self.is_crowded() {
             let made_room = self.reactor.evict_idle();
             let max = self.settings.connections_max;

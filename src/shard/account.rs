@@ -11,6 +11,7 @@ use super::conn::{Conn, Gone, Then};
 use crate::access::{self, AccessSink, Record, Text};
 use crate::http::known::Known;
 use crate::http::request::{Head, Method, Version};
+use crate::http::response::Status;
 use crate::limits;
 use crate::meters::ShardMeters;
 use crate::sys::clock::Clock;
@@ -49,8 +50,9 @@ pub(super) struct Account {
     answered_us: u64,
     /// Status of the final answer; 0 before.
     pub(super) status: u16,
-    /// Bytes of the answer handed to the kernel.
+    /// Bytes of the answer handed to the kernel, and those of its head.
     pub(super) sent_bytes: u64,
+    head_bytes: u64,
     received_before: u64,
     line: Option<Box<Record>>,
 }
@@ -83,6 +85,13 @@ impl Conn {
         }
     }
 
+    /// Notes the status of the final answer, and the bytes of its head.
+    #[inline]
+    pub(super) fn note_head(&mut self, status: Status, head_bytes: usize) {
+        self.account.status = status.code();
+        self.account.head_bytes = head_bytes as u64;
+    }
+
     /// Notes that the answer begins to leave.
     #[inline]
     pub(super) fn note_send(&mut self, bytes: usize) {
@@ -110,9 +119,9 @@ impl Conn {
         line.duration_us = duration_us;
         line.turnaround_us = turnaround_us;
         line.status = account.status;
-        line.body_bytes = account.sent_bytes;
+        line.body_bytes = account.sent_bytes.saturating_sub(account.head_bytes);
         line.received_bytes = shard.reactor.bytes_received(self.socket) - account.received_before;
-        line.cut = outcome.is_err();
+        line.cut = matches!(outcome, Err(_) | Ok(Then::Cut));
         line.shard = shard.id;
         if let Some(peer) = net::peer(shard.reactor.fd(self.socket)) {
             line.remote = peer.ip();
@@ -165,6 +174,9 @@ impl Shard {
 
     fn publish_store(&self) {
         let meters = &self.accounts.meters;
+        for gap_ms in self.store.borrow_mut().gaps_ms.drain(..) {
+            meters.ingest_gap.observe(gap_ms);
+        }
         let store = self.store.borrow().statistics();
         meters.objects.set(store.objects);
         meters.folders.set(store.folders);

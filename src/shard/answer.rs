@@ -25,6 +25,13 @@ pub(super) struct Cursor {
     pub(super) end: u64,
 }
 
+/// What is left of an answer.
+struct Rest {
+    buffer: Option<Box<SendBuffer>>,
+    body: Option<Cursor>,
+    zero_copy: bool,
+}
+
 impl Cursor {
     /// The next contiguous run: extent, offset in it, bytes (at most `bytes_max`).
     fn run(&self, bytes_max: u64) -> Option<(Extent, u32, u32)> {
@@ -53,32 +60,85 @@ fn run_of(whole: &Whole, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u
     None
 }
 
+/// An answer that is ready to leave: its head, the body behind it, and what follows.
+pub(super) struct Ready {
+    pub(super) buffer: Box<SendBuffer>,
+    pub(super) body: Option<Cursor>,
+    pub(super) then: Then,
+}
+
 impl Conn {
-    /// Sends an assembled buffer and then the body behind it.
+    /// Sends an answer.
+    #[inline]
+    pub(super) async fn deliver(&mut self, ready: Ready) -> Result<Then, Gone> {
+        let Ready { buffer, body, then } = ready;
+        self.transmit(buffer, body).await?;
+        Ok(then)
+    }
+
+    /// Sends an assembled buffer and the body behind it: one send after the other.
     pub(super) async fn transmit(
         &mut self,
-        mut buffer: Box<SendBuffer>,
-        mut body: Option<Cursor>,
+        buffer: Box<SendBuffer>,
+        body: Option<Cursor>,
     ) -> Result<(), Gone> {
         if self.mute {
             self.shard.reactor.recycle(buffer);
             return Ok(());
         }
         let zero_copy = body.as_ref().is_some_and(|cursor| self.by_zero_copy(cursor));
+        let mut rest = Rest { buffer: Some(buffer), body, zero_copy };
         loop {
-            if let Some(cursor) = body.as_mut().filter(|_| !zero_copy) {
-                self.fill(&mut buffer, cursor);
-            }
-            let keep: Keep = body.as_ref().map(|cursor| cursor.held.clone() as Rc<_>);
-            self.send(buffer, keep).await?;
-            match &mut body {
-                Some(cursor) if cursor.left() > 0 && zero_copy => {
-                    return self.transmit_zero_copy(body).await;
+            self.shard.reactor.turn_budget().await;
+            let Some((send, len)) = self.begin_send(&mut rest) else { return Ok(()) };
+            self.finish(send, len).await?;
+        }
+    }
+
+    /// Submits the next send of an answer: head and body together by copy, or after the head the
+    /// body by zero-copy. `None` when everything has left.
+    fn begin_send(&mut self, rest: &mut Rest) -> Option<(SendId, usize)> {
+        let keep: Keep = rest.body.as_ref().map(|cursor| cursor.held.clone() as Rc<_>);
+        let body = rest.body.as_mut().filter(|cursor| cursor.left() > 0);
+        let mut buffer = match (rest.buffer.take(), body.is_some()) {
+            (Some(head), _) => head,
+            (None, false) => return None,
+            (None, true) if rest.zero_copy => {
+                if let Some(begun) = self.begin_zero_copy(rest, keep.clone()) {
+                    return Some(begun);
                 }
-                Some(cursor) if cursor.left() > 0 => buffer = self.shard.reactor.send_buffer(),
-                _ => return Ok(()),
+                self.shard.reactor.send_buffer()
+            }
+            (None, true) => self.shard.reactor.send_buffer(),
+        };
+        if let Some(cursor) = rest.body.as_mut().filter(|_| !rest.zero_copy) {
+            self.fill(&mut buffer, cursor);
+        }
+        Some(self.submit(buffer, keep))
+    }
+
+    fn begin_zero_copy(&mut self, rest: &mut Rest, keep: Keep) -> Option<(SendId, usize)> {
+        let cursor = rest.body.as_mut()?;
+        let run = cursor.run(u64::from(limits::SEND_BYTES_MAX))?;
+        match self.shard.reactor.send_zero_copy(self.socket, run, keep) {
+            Ok(send) => {
+                let len = run.2 as usize;
+                cursor.at += len as u64;
+                self.note_send(len);
+                Some((send, len))
+            }
+            // No room to register the slot: the rest goes by copy.
+            Err(_) => {
+                rest.zero_copy = false;
+                None
             }
         }
+    }
+
+    fn submit(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> (SendId, usize) {
+        let len = buffer.len();
+        self.note_send(len);
+        (self.shard.reactor.send(self.socket, buffer, keep), len)
     }
 
     /// Adds runs of the body to the buffer, up to the bound of one send.
@@ -94,51 +154,28 @@ impl Conn {
         }
     }
 
-    fn by_zero_copy(&self, cursor: &Cursor) -> bool {
+    fn by_zero_copy(&mut self, cursor: &Cursor) -> bool {
         let settings = &self.shard.settings;
         let large = cursor.left() >= settings.zero_copy_bytes_min;
         match settings.tx {
             Tx::Copy => false,
             Tx::ZeroCopy => large,
-            // Loopback always copies, and says so only after the fact.
-            Tx::Auto => {
-                large
-                    && !self.shard.reactor.was_copied(self.socket)
-                    && net::peer(self.shard.reactor.fd(self.socket))
-                        .is_some_and(|peer| !peer.ip().is_loopback())
-            }
+            Tx::Auto => large && !self.is_local() && !self.shard.reactor.was_copied(self.socket),
         }
     }
 
-    async fn transmit_zero_copy(&mut self, mut body: Option<Cursor>) -> Result<(), Gone> {
-        let Some(cursor) = &mut body else { return Ok(()) };
-        while let Some(run) = cursor.run(u64::from(limits::SEND_BYTES_MAX)) {
-            let len = run.2;
-            self.shard.reactor.turn_budget(len as usize).await;
-            self.note_send(len as usize);
-            let keep: Keep = Some(cursor.held.clone() as Rc<_>);
-            match self.shard.reactor.send_zero_copy(self.socket, run, keep) {
-                Ok(send) => self.finish(send, len as usize).await?,
-                // No room to register the slot: the rest goes by copy.
-                Err(_) => break,
-            }
-            cursor.at += u64::from(len);
-        }
-        while cursor.left() > 0 {
-            let mut buffer = self.shard.reactor.send_buffer();
-            self.fill(&mut buffer, cursor);
-            let keep: Keep = Some(cursor.held.clone() as Rc<_>);
-            self.send(buffer, keep).await?;
-        }
-        Ok(())
+    /// Whether the peer is on this host: loopback always copies, and says so only after the fact.
+    fn is_local(&mut self) -> bool {
+        let fd = self.shard.reactor.fd(self.socket);
+        *self.local.get_or_insert_with(|| {
+            net::peer(fd).is_none_or(|peer| peer.ip().to_canonical().is_loopback())
+        })
     }
 
     /// Sends one buffer and waits for its end.
     pub(super) async fn send(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> Result<(), Gone> {
-        let len = buffer.len();
-        self.shard.reactor.turn_budget(len).await;
-        self.note_send(len);
-        let send = self.shard.reactor.send(self.socket, buffer, keep);
+        self.shard.reactor.turn_budget().await;
+        let (send, len) = self.submit(buffer, keep);
         self.finish(send, len).await
     }
 
@@ -184,10 +221,15 @@ impl Conn {
         bare: &Bare<'_>,
         then: Then,
     ) -> Result<Then, Gone> {
+        let ready = self.ready_bare(head, bare, then);
+        self.deliver(ready).await
+    }
+
+    /// An answer without an object to a request without a body.
+    pub(super) fn ready_bare(&mut self, head: &Head, bare: &Bare<'_>, then: Then) -> Ready {
         let manner = self.manner(head, then);
         self.input_past_head(head);
-        self.send_bare(bare, manner).await?;
-        Ok(manner.then())
+        Ready { buffer: self.bare_buffer(bare, manner), body: None, then: manner.then() }
     }
 
     /// Answers an error after the request's body has been read past, or ends the connection when
@@ -206,15 +248,17 @@ impl Conn {
     }
 
     pub(super) async fn send_bare(&mut self, bare: &Bare<'_>, manner: Manner) -> Result<(), Gone> {
-        self.account.status = bare.status.code();
-        if self.mute {
-            return Ok(());
-        }
+        let buffer = self.bare_buffer(bare, manner);
+        self.transmit(buffer, None).await
+    }
+
+    fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
         let len = errors::write(buffer.space(), bare, &self.shard.date(), manner)
             .expect("an answer without an object fits a send buffer");
         buffer.push_own(len);
-        self.send(buffer, None).await
+        self.note_head(bare.status, len);
+        buffer
     }
 
     /// Uses the head's bytes.

@@ -2,7 +2,7 @@
 //!
 //! A reader sends what is there, asks to be nudged, looks again, waits. HTTP/1.1 readers get
 //! chunked encoding, HTTP/1.0 readers the end of the connection. If the upload breaks off, the
-//! connection ends without a last chunk.
+//! connection ends without a last chunk, behind everything that was answered before.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,13 @@ use crate::store::object::Body;
 use crate::sys::reactor::Interrupt;
 use crate::sys::send::{Keep, SendBuffer};
 
+/// How the reading of a growing object ended.
+enum Outcome {
+    Whole,
+    /// The upload broke off, or another one took its place.
+    Cut,
+}
+
 impl Conn {
     /// Answers with an object whose upload was still arriving when the request came.
     pub(super) async fn answer_growing(
@@ -35,7 +42,6 @@ impl Conn {
         let manner = self.manner(head, if chunked { Then::Next } else { Then::Close });
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         self.object_head(&held.record).validators(&mut writer);
@@ -46,11 +52,18 @@ impl Conn {
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::Ok, len);
         self.input_past_head(head);
         self.transmit(buffer, None).await?;
         if head.method == Method::Get {
             let keep: Keep = Some(held.clone() as Rc<_>);
-            self.follow(&growing, chunked, keep).await?;
+            match self.follow(&growing, keep, chunked).await? {
+                Outcome::Whole => {}
+                // Without its last chunk the answer is known to be incomplete (RFC 9112 section
+                // 8); where the end of the connection is the end of the body, only a reset tells.
+                Outcome::Cut if chunked => return Ok(Then::Cut),
+                Outcome::Cut => return Err(Gone),
+            }
         }
         Ok(manner.then())
     }
@@ -58,16 +71,16 @@ impl Conn {
     async fn follow(
         &mut self,
         growing: &Arc<Growing>,
-        chunked: bool,
         keep: Keep,
-    ) -> Result<(), Gone> {
+        chunked: bool,
+    ) -> Result<Outcome, Gone> {
         let mut at = 0u64;
         loop {
             // The mark is read before the end is asked for, so that no last byte is missed.
             let finished = growing.finished().map(|whole| whole.length);
             let ready = finished.unwrap_or_else(|| growing.progress());
             if growing.is_cut() {
-                return Err(Gone);
+                return Ok(Outcome::Cut);
             }
             if at < ready {
                 let buffer = self.chunk(growing, &mut at, ready, chunked);
@@ -78,12 +91,12 @@ impl Conn {
                 self.wait_for_growth(growing, at).await?;
             }
         }
-        if !chunked {
-            return Ok(());
+        if chunked {
+            let mut buffer = self.shard.reactor.send_buffer();
+            buffer.push_copy(b"0\r\n\r\n");
+            self.send(buffer, None).await?;
         }
-        let mut buffer = self.shard.reactor.send_buffer();
-        buffer.push_copy(b"0\r\n\r\n");
-        self.send(buffer, None).await
+        Ok(Outcome::Whole)
     }
 
     /// One chunk with the bytes from `at` on, as many as one send takes.

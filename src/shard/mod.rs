@@ -209,6 +209,7 @@ impl Shard {
     }
 
     fn turn(self: &Rc<Self>) {
+        self.mailbox.rise();
         self.reactor.reap();
         self.refresh_date();
         for _ in 0..limits::TURN_MESSAGES_MAX {
@@ -240,9 +241,7 @@ impl Shard {
             return self.reactor.enter(Some(Duration::ZERO));
         }
         self.publish_meters();
-        let entered = self.reactor.enter(self.wait_max());
-        self.mailbox.rise();
-        entered
+        self.reactor.enter(self.wait_max())
     }
 
     /// The longest wait that neither timers nor expiries forbid.
@@ -321,3 +320,6 @@ impl Shard {
         over.then_some(if quiet { Ending::Drained } else { Ending::CutOff })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::answer::{Cursor, not_found};
+use super::answer::{Cursor, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
 use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
@@ -29,15 +29,28 @@ enum Found {
     NoKey,
 }
 
+/// Answers that take more than a head and a run of bytes.
+enum Rare {
+    Parts(Rc<Held>, Box<RangeList>, u64),
+    Growing(Rc<Held>),
+}
+
 impl Conn {
-    /// Answers GET and HEAD.
+    /// Answers GET and HEAD. What is likely is made ready without waiting; the rest is boxed, so
+    /// that an idle connection does not carry its size.
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
-        match self.find(head) {
-            Found::Here(held) => self.answer_object(head, held).await,
-            Found::Absent => self.answer_bare(head, &not_found(head), Then::Next).await,
-            Found::Elsewhere(owner) => Box::pin(self.read_elsewhere(head, owner)).await,
-            Found::NoKey => Box::pin(self.read_special(head)).await,
-        }
+        let ready = match self.find(head) {
+            Found::Here(held) => match self.ready_object(head, held) {
+                Ok(ready) => ready,
+                Err(rare) => return Box::pin(self.answer_rare(head, rare)).await,
+            },
+            Found::Absent => self.ready_bare(head, &not_found(head), Then::Next),
+            Found::Elsewhere(owner) => {
+                return Box::pin(self.read_elsewhere(head, owner)).await;
+            }
+            Found::NoKey => return Box::pin(self.read_special(head)).await,
+        };
+        self.deliver(ready).await
     }
 
     /// A read whose request has a body: it means nothing and is read past
@@ -56,15 +69,25 @@ impl Conn {
     fn find(&self, head: &Head) -> Found {
         let shard = &self.shard;
         let bytes = self.input.unread(&shard.reactor.buffers);
-        let mut scratch = [0; limits::KEY_BYTES_MAX];
         let path = head.path.of(bytes);
-        let key = match key::plain(path) {
-            Some(key) => key,
-            None => match key::parse(path, &mut scratch) {
-                Ok(key) => key,
-                Err(_) => return Found::NoKey,
-            },
-        };
+        match key::plain(path) {
+            Some(key) => self.find_key(key),
+            None => self.find_encoded(path),
+        }
+    }
+
+    #[cold]
+    fn find_encoded(&self, path: &[u8]) -> Found {
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        match key::parse(path, &mut scratch) {
+            Ok(key) => self.find_key(key),
+            Err(_) => Found::NoKey,
+        }
+    }
+
+    #[inline]
+    fn find_key(&self, key: &[u8]) -> Found {
+        let shard = &self.shard;
         let store = shard.store.borrow();
         let hash = store.key_hash(key);
         if let Some(held) = store.lookup(hash, key, shard.reactor.clock.now_ms()) {
@@ -115,25 +138,45 @@ impl Conn {
         self.answer_bare(head, &bare, Then::Next).await
     }
 
-    /// Answers with an object, as conditions and ranges ask.
     async fn answer_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Then, Gone> {
+        match self.ready_object(head, held) {
+            Ok(ready) => self.deliver(ready).await,
+            Err(rare) => self.answer_rare(head, rare).await,
+        }
+    }
+
+    async fn answer_rare(&mut self, head: &Head, rare: Rare) -> Result<Then, Gone> {
+        match rare {
+            Rare::Parts(held, list, length) => self.answer_parts(head, held, &list, length).await,
+            Rare::Growing(held) => self.answer_growing(head, held).await,
+        }
+    }
+
+    /// Makes an answer with an object, as conditions and ranges ask.
+    #[inline]
+    fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
-        let length = held.record.whole().map(|whole| whole.length);
-        let plan = match read::is_plain(head) {
-            true => Plan::Whole,
-            false => {
-                let bytes = self.input.unread(&self.shard.reactor.buffers);
-                read::plan(head, bytes, &held.record, length)
-            }
-        };
-        match (plan, length) {
-            (Plan::Whole, Some(length)) => self.answer_whole(head, held, length).await,
-            (Plan::Part(part), Some(length)) => self.answer_part(head, held, part, length).await,
-            (Plan::Parts(list), Some(length)) => {
-                Box::pin(self.answer_parts(head, held, &list, length)).await
-            }
-            (Plan::NotModified, _) => self.answer_not_modified(head, &held).await,
+        match held.record.whole().map(|whole| whole.length) {
+            Some(length) if read::is_plain(head) => Ok(self.ready_whole(head, held, length)),
+            length => self.ready_planned(head, held, length),
+        }
+    }
+
+    #[inline(never)]
+    fn ready_planned(
+        &mut self,
+        head: &Head,
+        held: Rc<Held>,
+        length: Option<u64>,
+    ) -> Result<Ready, Rare> {
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let plan = read::plan(head, bytes, &held.record, length);
+        Ok(match (plan, length) {
+            (Plan::Whole, Some(length)) => self.ready_whole(head, held, length),
+            (Plan::Part(part), Some(length)) => self.ready_part(head, held, part, length),
+            (Plan::Parts(list), Some(length)) => return Err(Rare::Parts(held, list, length)),
+            (Plan::NotModified, _) => self.ready_not_modified(head, &held),
             (Plan::PreconditionFailed, _) => {
                 let bare = Bare {
                     status: Status::PreconditionFailed,
@@ -141,48 +184,35 @@ impl Conn {
                     lines: b"",
                     body_allowed: head.method != Method::Head,
                 };
-                self.answer_bare(head, &bare, Then::Next).await
+                self.ready_bare(head, &bare, Then::Next)
             }
-            (Plan::Unsatisfiable, Some(length)) => self.answer_unsatisfiable(head, length).await,
-            _ => Box::pin(self.answer_growing(head, held)).await,
-        }
+            (Plan::Unsatisfiable, Some(length)) => self.ready_unsatisfiable(head, length),
+            _ => return Err(Rare::Growing(held)),
+        })
     }
 
-    async fn answer_whole(
-        &mut self,
-        head: &Head,
-        held: Rc<Held>,
-        length: u64,
-    ) -> Result<Then, Gone> {
+    fn ready_whole(&mut self, head: &Head, held: Rc<Held>, length: u64) -> Ready {
         let manner = self.manner(head, Then::Next);
         let whole = held.record.whole().expect("the caller saw its length");
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::Ok.code();
         writer.raw(&self.shard.preamble.borrow().ok);
         writer.raw(&whole.head);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::Ok, len);
         self.input_past_head(head);
-        let body = head.method == Method::Get && length > 0;
-        let cursor = body.then_some(Cursor { held, at: 0, end: length });
-        self.transmit(buffer, cursor).await?;
-        Ok(manner.then())
+        let has_body = head.method == Method::Get && length > 0;
+        let body = has_body.then_some(Cursor { held, at: 0, end: length });
+        Ready { buffer, body, then: manner.then() }
     }
 
-    async fn answer_part(
-        &mut self,
-        head: &Head,
-        held: Rc<Held>,
-        part: ByteRange,
-        length: u64,
-    ) -> Result<Then, Gone> {
+    fn ready_part(&mut self, head: &Head, held: Rc<Held>, part: ByteRange, length: u64) -> Ready {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         writer.header_u64(b"Content-Length", part.len());
@@ -194,11 +224,10 @@ impl Conn {
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::PartialContent, len);
         self.input_past_head(head);
-        let body = head.method == Method::Get;
-        let cursor = body.then_some(Cursor { held, at: part.first, end: part.last + 1 });
-        self.transmit(buffer, cursor).await?;
-        Ok(manner.then())
+        let body = Some(Cursor { held, at: part.first, end: part.last + 1 });
+        Ready { buffer, body, then: manner.then() }
     }
 
     /// Several ranges as multipart/byteranges (RFC 9110 section 14.6).
@@ -216,7 +245,6 @@ impl Conn {
         let multipart = Multipart { boundary: &boundary, content_type, length };
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::PartialContent.code();
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
         writer.raw(b"Content-Type: ");
         multipart.answer_type(&mut writer);
@@ -227,11 +255,8 @@ impl Conn {
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::PartialContent, len);
         self.input_past_head(head);
-        if head.method == Method::Head {
-            self.transmit(buffer, None).await?;
-            return Ok(manner.then());
-        }
         for &part in list.as_slice() {
             let mut writer = Writer::new(buffer.space());
             multipart.part_head(part, &mut writer);
@@ -250,23 +275,22 @@ impl Conn {
     }
 
     /// 304: the headers that a cache updates, and no body (RFC 9110 section 15.4.5).
-    async fn answer_not_modified(&mut self, head: &Head, held: &Held) -> Result<Then, Gone> {
+    fn ready_not_modified(&mut self, head: &Head, held: &Held) -> Ready {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::NotModified.code();
         heads::begin(&mut writer, Status::NotModified, &self.shard.date());
         self.object_head(&held.record).validators(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::NotModified, len);
         self.input_past_head(head);
-        self.transmit(buffer, None).await?;
-        Ok(manner.then())
+        Ready { buffer, body: None, then: manner.then() }
     }
 
-    async fn answer_unsatisfiable(&mut self, head: &Head, length: u64) -> Result<Then, Gone> {
+    fn ready_unsatisfiable(&mut self, head: &Head, length: u64) -> Ready {
         let mut line = [0; 64];
         let mut writer = Writer::new(&mut line);
         writer.raw(b"Content-Range: ");
@@ -279,7 +303,7 @@ impl Conn {
             lines: &line[..len],
             body_allowed: head.method != Method::Head,
         };
-        self.answer_bare(head, &bare, Then::Next).await
+        self.ready_bare(head, &bare, Then::Next)
     }
 
     pub(super) fn object_head<'a>(&self, record: &'a Record) -> ObjectHead<'a> {

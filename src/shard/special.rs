@@ -65,7 +65,6 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
-        self.account.status = Status::Ok.code();
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", content_type);
         writer.header_u64(b"Content-Length", body.len() as u64);
@@ -77,6 +76,7 @@ impl Conn {
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
+        self.note_head(Status::Ok, len);
         if head.method == Method::Get {
             buffer.push_owned(body);
         }

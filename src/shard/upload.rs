@@ -15,7 +15,7 @@ use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;
 use crate::origin::auth::Verdict;
-use crate::origin::errors::{Bare, CHALLENGE, RETRY};
+use crate::origin::errors::{ALLOW_ROOT, Bare, CHALLENGE, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
@@ -163,7 +163,8 @@ impl Conn {
         self.permit(head, bytes)?;
         let path = head.path.of(bytes);
         if path.is_empty() || path == b"/" {
-            return Err(Denied::new(Status::MethodNotAllowed, "the root is not an object"));
+            let denied = Denied::new(Status::MethodNotAllowed, "the root is not an object");
+            return Err(Denied { lines: ALLOW_ROOT, ..denied });
         }
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key = key::parse(path, &mut scratch)

@@ -34,6 +34,8 @@ struct Folder {
     state: State,
     children: BTreeMap<Box<[u8]>, Child>,
     waiting: VecDeque<Waiting>,
+    /// When a version was last published in it.
+    published_ms: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,12 @@ impl Folders {
         self.map.get_mut(folder)?.children.get_mut(name)
     }
 
+    /// Notes that a version of `key` was published; how long its folder had been quiet.
+    pub fn note_publication(&mut self, key: &[u8], now_ms: Millis) -> Option<Millis> {
+        let folder = self.map.get_mut(path::split(key).0)?;
+        folder.published_ms.replace(now_ms).map(|before_ms| now_ms.saturating_sub(before_ms))
+    }
+
     /// The place of `key` in its folder, which is linked.
     pub fn make_child(&mut self, key: &[u8]) -> &mut Child {
         let (folder, name) = path::split(key);
@@ -108,7 +116,7 @@ impl Folders {
 
 impl Folder {
     fn new(state: State) -> Self {
-        Self { state, children: BTreeMap::new(), waiting: VecDeque::new() }
+        Self { state, children: BTreeMap::new(), waiting: VecDeque::new(), published_ms: None }
     }
 }
 

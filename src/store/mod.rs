@@ -15,7 +15,7 @@ mod slab;
 pub mod space;
 pub mod statistics;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 mod version;
 

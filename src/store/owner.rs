@@ -53,6 +53,8 @@ pub struct Store {
     pub(super) statistics: Statistics,
     /// Messages to other shards and to this one, in order.
     pub outbox: Outbox,
+    /// How long folders had been quiet before each publication, for the shard to count.
+    pub gaps_ms: Vec<Millis>,
 }
 
 /// Who asked, and where the answer goes.
@@ -86,6 +88,7 @@ impl Store {
             releasing: Vec::new(),
             statistics: Statistics::default(),
             outbox: Outbox::new(),
+            gaps_ms: Vec::new(),
         }
     }
 

@@ -168,6 +168,8 @@ impl Space {
         let place = self.places[number as usize] as usize;
         let slot = &mut self.slots[place];
         slot.mark(start, count, false);
+        let (offset, len) = (start * GRANULE_BYTES, count * GRANULE_BYTES);
+        self.source.freed(Extent { slot: number, offset, len });
         slot.used_count -= count;
         slot.longest_max = slot.longest_max.max(slot.run_around(start, count));
         self.used_granules -= u64::from(count);

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use crate::limits;
 use crate::sys::extent::{Extent, GRANULE_BYTES, ShardId};
 use crate::sys::wheel::TimerId;
 
@@ -88,6 +89,11 @@ impl Store {
         if expires_ms != NEVER {
             let timer = self.wheel.insert(expires_ms, place);
             self.versions.at_mut(place).expect("just let in").timer = Some(timer);
+        }
+        if let Some(gap_ms) = self.folders.note_publication(&record.key, record.stored_ms)
+            && self.gaps_ms.len() < limits::GAPS_MAX
+        {
+            self.gaps_ms.push(gap_ms);
         }
         let child = self.folders.child_mut(&record.key).expect("a change keeps its place");
         debug_assert!(child.object.is_none() && !child.folder);

@@ -74,11 +74,17 @@ impl Buffers {
 
     /// Hands more buffers to the kernel; `false` when the bound is reached.
     pub fn grow(&self) -> bool {
+        let (step, count_max) = bounds();
         let from = self.in_use.get();
-        let to = from.saturating_add(RECV_BUFFERS_START).min(RECV_BUFFERS_MAX);
+        let to = from.saturating_add(step).min(count_max);
         self.in_use.set(to);
         (from..to).for_each(|id| self.provide(id));
         to > from
+    }
+
+    /// Buffers that are in use: with the kernel or in tokens.
+    pub fn in_use(&self) -> u16 {
+        self.in_use.get()
     }
 
     /// Buffers that the kernel can still fill.
@@ -132,4 +138,13 @@ impl Buffers {
         shared.store(next, Ordering::Release);
         self.with_kernel.set(self.with_kernel.get() + 1);
     }
+}
+
+/// Buffers handed out at a time, and in all.
+fn bounds() -> (u16, u16) {
+    #[cfg(test)]
+    if let Some(bounds) = super::sim::recv_buffers() {
+        return bounds;
+    }
+    (RECV_BUFFERS_START, RECV_BUFFERS_MAX)
 }

@@ -57,12 +57,20 @@ impl Clock {
 
     /// Unix time in milliseconds, read now.
     pub fn wall_ms() -> u64 {
+        #[cfg(test)]
+        if let Some(now_us) = super::sim::now_us() {
+            return 1_700_000_000_000 + now_us / 1000;
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Microseconds since the process began, read now.
     pub fn monotonic_us() -> u64 {
+        #[cfg(test)]
+        if let Some(now_us) = super::sim::now_us() {
+            return now_us;
+        }
         u64::try_from(epoch().elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 

@@ -26,6 +26,8 @@ pub trait SlotSource {
     fn slot_bytes(&self) -> u32;
     /// Takes one free slot, or `None` when the arena is exhausted.
     fn draw(&self) -> Option<u32>;
+    /// Notes that nobody uses an extent's bytes any more.
+    fn freed(&self, _extent: Extent) {}
     /// Returns a slot in which no extent is in use any more.
     fn give_back(&self, slot: u32);
 }

@@ -16,6 +16,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::extent::ShardId;
 use super::reactor::Reactor;
+#[cfg(test)]
+use super::sim;
 
 /// What one shard shows to the others.
 #[repr(align(64))]
@@ -95,6 +97,9 @@ pub struct Mailbox<T> {
     senders: Vec<Sender<T>>,
     receiver: Receiver<T>,
     bells: Bells,
+    /// In a simulation that delays messages they travel here.
+    #[cfg(test)]
+    lanes: Option<sim::Lanes<T>>,
 }
 
 /// The end of a thread without a ring.
@@ -110,11 +115,15 @@ pub struct Remote<T> {
 pub fn mailboxes<T>(shards: usize) -> io::Result<(Vec<Mailbox<T>>, Remote<T>)> {
     let bells = Bells::new(shards)?;
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| channel()).unzip();
+    #[cfg(test)]
+    let lanes = sim::Lanes::new(shards);
     let boxes = (0..).zip(receivers).map(|(id, receiver)| Mailbox {
         id,
         senders: senders.clone(),
         receiver,
         bells: bells.clone(),
+        #[cfg(test)]
+        lanes: lanes.clone(),
     });
     Ok((boxes.collect(), Remote { senders, bells }))
 }
@@ -144,6 +153,10 @@ impl<T> Mailbox<T> {
 
     /// Sends a message; the receiver is woken with this shard's next `enter` if it waits.
     pub fn send(&self, to: ShardId, message: T, reactor: &Reactor) {
+        #[cfg(test)]
+        if let Some(lanes) = &self.lanes {
+            return lanes.send(self.id, to, message);
+        }
         // A shard that has ended takes no messages; what it owned ended with it.
         let _ = self.senders[usize::from(to)].send(message);
         let bell = &self.bells.0[usize::from(to)];
@@ -160,6 +173,10 @@ impl<T> Mailbox<T> {
     /// The next message.
     #[inline]
     pub fn receive(&self) -> Option<T> {
+        #[cfg(test)]
+        if let Some(message) = self.lanes.as_ref().and_then(|lanes| lanes.receive(self.id)) {
+            return Some(message);
+        }
         self.receiver.try_recv().ok()
     }
 
@@ -183,11 +200,24 @@ impl<T> Mailbox<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Mailbox<T> {
+    /// When a delayed message arrives that the shard would sleep through.
+    pub fn next_us(&self) -> Option<u64> {
+        let next_us = self.lanes.as_ref().and_then(|lanes| lanes.next_us(self.id));
+        next_us.filter(|_| self.bells.0[usize::from(self.id)].waiting.load(Ordering::SeqCst))
+    }
+}
+
 impl<T> Remote<T> {
     /// Sends a message to `shard` and wakes it.
     pub fn send(&self, shard: ShardId, message: T) {
         let _ = self.senders[usize::from(shard)].send(message);
         let fd = self.bells.event_fd(shard);
+        #[cfg(test)]
+        if sim::signal_event(fd).is_some() {
+            return;
+        }
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight valid bytes to an event descriptor that lives as long as `self`.
         unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };

@@ -14,6 +14,19 @@ pub(super) const HUGE_PAGE: usize = 2 << 20;
 pub(super) struct Mapping {
     pub(super) start: NonNull<u8>,
     pub(super) len: usize,
+    /// Unmapped at its end: no kernel looks at it.
+    #[cfg(test)]
+    simulated: bool,
+}
+
+#[cfg(test)]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.simulated {
+            // SAFETY: the range was mapped by `new`, and the simulation that used it is over.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        }
+    }
 }
 
 impl Mapping {
@@ -38,11 +51,20 @@ impl Mapping {
         // SAFETY: skip < align, and the mapping is `align` bytes longer than what is used of it.
         let start = unsafe { raw.cast::<u8>().add(skip) };
         let start = NonNull::new(start).expect("mmap never answers a null mapping");
-        Ok(Self { start, len })
+        Ok(Self {
+            start,
+            len,
+            #[cfg(test)]
+            simulated: super::sim::is_installed(),
+        })
     }
 
     /// Asks for huge pages; a host without them serves small ones.
     pub(super) fn prefer_huge_pages(&self) {
+        #[cfg(test)]
+        if self.simulated {
+            return;
+        }
         // SAFETY: the range is ours; the advice changes no contents.
         unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_HUGEPAGE) };
     }

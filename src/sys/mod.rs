@@ -15,6 +15,8 @@ pub mod random;
 pub mod reactor;
 pub mod ring;
 pub mod send;
+#[cfg(test)]
+pub mod sim;
 pub mod socket;
 pub mod task;
 pub mod wheel;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::arena::Arena;
 use super::ring::Ring;
+#[cfg(test)]
+use super::sim;
 
 /// Connections the kernel queues for a listener.
 const BACKLOG: i32 = 4096;
@@ -58,8 +60,14 @@ fn probe(address: SocketAddr) -> io::Result<()> {
 fn group_member(address: SocketAddr) -> io::Result<Socket> {
     let socket = stream_socket(address)?;
     socket.set_reuse_port(true)?;
-    // Accepted connections inherit this.
+    // Accepted connections inherit both.
     socket.set_tcp_nodelay(true)?;
+    set_option(
+        socket.as_raw_fd(),
+        libc::IPPROTO_TCP,
+        libc::TCP_USER_TIMEOUT,
+        &crate::limits::USER_TIMEOUT_MS,
+    );
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -82,26 +90,37 @@ fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {
 
 /// Acknowledges what has been received at once (TCP_QUICKACK).
 pub(super) fn quick_ack(fd: RawFd) {
+    #[cfg(test)]
+    if sim::quick_ack(fd).is_some() {
+        return;
+    }
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &1i32);
-}
-
-/// Gives up a peer that acknowledges nothing for this long (TCP_USER_TIMEOUT).
-pub fn user_timeout(fd: RawFd, timeout_ms: u32) {
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &timeout_ms);
 }
 
 /// Makes the coming close throw away what is unsent (SO_LINGER with zero).
 pub(super) fn reset_on_close(fd: RawFd) {
+    #[cfg(test)]
+    if sim::reset_on_close(fd).is_some() {
+        return;
+    }
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
 pub(super) fn shutdown_write(fd: RawFd) {
+    #[cfg(test)]
+    if sim::shutdown_write(fd).is_some() {
+        return;
+    }
     // SAFETY: plain call on a descriptor of ours; an error means the peer is gone already.
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
 pub(super) fn close(fd: RawFd) {
+    #[cfg(test)]
+    if sim::close(fd).is_some() {
+        return;
+    }
     // SAFETY: the reactor owns the descriptor and forgets it with this call.
     unsafe { libc::close(fd) };
 }
@@ -114,6 +133,10 @@ pub fn own(fd: RawFd) -> OwnedFd {
 
 /// Answers `bytes` as far as they go at once and closes: for connections that are turned away.
 pub fn turn_away(fd: RawFd, bytes: &[u8]) {
+    #[cfg(test)]
+    if sim::turn_away(fd, bytes).is_some() {
+        return;
+    }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // A close with unread bytes is a reset, which can take the answer away: read the request.
     let mut request = [0u8; 16 * 1024];
@@ -127,6 +150,10 @@ pub fn turn_away(fd: RawFd, bytes: &[u8]) {
 
 /// The peer's address.
 pub fn peer(fd: RawFd) -> Option<SocketAddr> {
+    #[cfg(test)]
+    if let Some(address) = sim::peer(fd) {
+        return Some(address);
+    }
     // SAFETY: the descriptor is open; `into_raw_fd` below takes it out again unclosed.
     let socket = unsafe { Socket::from_raw_fd(fd) };
     let address = socket.peer_addr().ok().and_then(|address| address.as_socket());
@@ -136,6 +163,10 @@ pub fn peer(fd: RawFd) -> Option<SocketAddr> {
 
 /// Bytes the peer has acknowledged since the connection began (TCP_INFO).
 pub fn bytes_acknowledged(fd: RawFd) -> Option<u64> {
+    #[cfg(test)]
+    if let Some(bytes) = sim::bytes_acknowledged(fd) {
+        return Some(bytes);
+    }
     // struct tcp_info: tcpi_bytes_acked lies at byte 120 since kernel 4.1.
     const OFFSET: usize = 120;
     let mut info = [0u8; 256];

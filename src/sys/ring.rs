@@ -1,19 +1,25 @@
 //! The seam to the kernel: operations go in, completions come out, one `enter` a turn.
 //!
 //! [`Ring`] turns an [`Operation`] into a submission and hands completions back as plain numbers.
-//! Nothing above this file names an io_uring type, so that a seeded double can take its place.
+//! Nothing above this file names an io_uring type, so that in tests a seeded double
+//! (`super::sim`) takes the kernel's place; the product has one variant and pays for no choice.
 //!
 //! Invariants: only the thread that made a ring uses it (SINGLE_ISSUER, DEFER_TASKRUN); an
 //! operation that has been pushed counts as seen by the kernel, whatever `enter` says; a full
 //! submission queue is submitted, never dropped.
 #![allow(unsafe_code)]
 
+mod kernel;
+
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::cqueue;
+pub use kernel::KernelRing;
+
+#[cfg(test)]
+use super::sim;
 
 /// Buffer group of the ring's provided buffers.
 pub const RECV_GROUP: u16 = 0;
@@ -133,13 +139,24 @@ pub struct RingSize {
 }
 
 /// One shard's ring.
-pub struct Ring {
-    inner: IoUring,
-    usage_reported: bool,
-    /// Calls to `enter` so far.
-    pub enters: u64,
-    /// Times the submission queue was full.
-    pub full: u64,
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "one ring a shard"))]
+pub enum Ring {
+    /// The kernel's.
+    Kernel(KernelRing),
+    /// The seeded double of a simulation.
+    #[cfg(test)]
+    Double(sim::Ring),
+}
+
+/// Passes a call on to whichever ring there is.
+macro_rules! pass {
+    ($ring:expr, $to:ident => $call:expr) => {
+        match $ring {
+            Ring::Kernel($to) => $call,
+            #[cfg(test)]
+            Ring::Double($to) => $call,
+        }
+    };
 }
 
 impl Ring {
@@ -148,45 +165,37 @@ impl Ring {
     /// # Errors
     /// As `io_uring_setup`: EPERM (forbidden), ENOSYS (no io_uring), ENOMEM (memory or memlock).
     pub fn new(size: RingSize) -> io::Result<Self> {
-        let build = |without_array: bool| {
-            let mut builder = IoUring::builder();
-            builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
-            builder.setup_cqsize(size.completions);
-            if without_array {
-                builder.setup_no_sqarray();
-            }
-            builder.build(size.submissions)
-        };
-        // NO_SQARRAY came with 6.6; without it the ring works the same.
-        let inner = match build(true) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(false)?,
-            other => other?,
-        };
-        Ok(Self { inner, usage_reported: true, enters: 0, full: 0 })
+        #[cfg(test)]
+        if let Some(double) = sim::ring(size) {
+            return Ok(Self::Double(double));
+        }
+        KernelRing::new(size).map(Self::Kernel)
     }
 
     /// The ring's descriptor, to which other rings post wake-ups.
     pub fn fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
+        pass!(self, ring => ring.fd())
     }
 
-    /// Asks for no usage reports on SEND_ZC (kernels before 6.2 do not know them).
-    pub fn without_usage_reports(&mut self) {
-        self.usage_reported = false;
+    /// Calls to `enter` so far.
+    pub fn enters(&self) -> u64 {
+        pass!(self, ring => ring.enters)
+    }
+
+    /// Times the submission queue was full.
+    pub fn full(&self) -> u64 {
+        pass!(self, ring => ring.full)
+    }
+
+    /// Completions the kernel had no room for; they are kept and flushed by `enter`.
+    pub fn overflows(&mut self) -> u32 {
+        pass!(self, ring => ring.overflows())
     }
 
     /// Queues an operation; it reaches the kernel at the next [`Ring::enter`] at the latest.
     #[inline]
     pub fn push(&mut self, operation: Operation, user_data: u64) {
-        let entry = self.entry(operation).user_data(user_data);
-        // SAFETY: the caller keeps every pointer in the operation valid until its terminal
-        // completion (the op slab owns buffers and holds).
-        while unsafe { self.inner.submission().push(&entry) }.is_err() {
-            self.full += 1;
-            self.enters += 1;
-            // An error here is either EAGAIN/EBUSY, cured by reaping, or repeats at `enter`.
-            let _ = self.inner.submit();
-        }
+        pass!(self, ring => ring.push(operation, user_data));
     }
 
     /// Submits what is queued and waits for a completion: at most `timeout`, for ever when none.
@@ -195,62 +204,29 @@ impl Ring {
     /// # Errors
     /// EINTR, EBUSY, EAGAIN and ETIME are part of the day and not reported; others are bugs or
     /// an exhausted kernel.
-    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.enters += 1;
-        let entered = match timeout {
-            None => self.inner.submit_and_wait(1),
-            Some(timeout) => {
-                let time = Timespec::from(timeout);
-                let args = SubmitArgs::new().timespec(&time);
-                self.inner.submitter().submit_with_args(1, &args)
-            }
-        };
-        match entered {
-            Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
-                _ => Err(error),
-            },
-        }
-    }
-
-    /// Takes the next completion.
     #[inline]
-    pub fn pop(&mut self) -> Option<Completion> {
-        let cqe = self.inner.completion().next()?;
-        Some(Completion { user_data: cqe.user_data(), result: cqe.result(), flags: cqe.flags() })
+    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        pass!(self, ring => ring.enter(timeout))
     }
 
     /// Takes up to `into`'s spare capacity of completions at once.
     #[inline]
     pub fn reap(&mut self, into: &mut Vec<Completion>) {
-        let room = into.capacity() - into.len();
-        for cqe in self.inner.completion().take(room) {
-            into.push(Completion {
-                user_data: cqe.user_data(),
-                result: cqe.result(),
-                flags: cqe.flags(),
-            });
-        }
-    }
-
-    /// Completions the kernel had no room for; they are kept and flushed by `enter`.
-    pub fn overflows(&mut self) -> u32 {
-        self.inner.completion().overflow()
+        pass!(self, ring => ring.reap(into));
     }
 
     /// Registers the memory of provided buffers.
     ///
     /// # Safety
-    /// `ring` points to `entries` page-aligned buffer entries that outlive the ring.
-    pub(super) unsafe fn register_buffer_ring(&self, ring: u64, entries: u16) -> io::Result<()> {
+    /// `entries` points to `count` page-aligned buffer entries that outlive the ring.
+    pub(super) unsafe fn register_buffer_ring(&self, entries: u64, count: u16) -> io::Result<()> {
         // SAFETY: promised by the caller.
-        unsafe { self.inner.submitter().register_buf_ring_with_flags(ring, entries, RECV_GROUP, 0) }
+        pass!(self, ring => unsafe { ring.register_buffer_ring(entries, count) })
     }
 
     /// Makes an empty table of `slots` registered buffers.
     pub(super) fn register_table(&self, slots: u32) -> io::Result<()> {
-        self.inner.submitter().register_buffers_sparse(slots)
+        pass!(self, ring => ring.register_table(slots))
     }
 
     /// Puts one slot's memory into the table of registered buffers.
@@ -259,35 +235,6 @@ impl Ring {
     /// The memory stays mapped until the ring is gone.
     pub(super) unsafe fn register_slot(&self, slot: u32, memory: libc::iovec) -> io::Result<()> {
         // SAFETY: promised by the caller.
-        unsafe { self.inner.submitter().register_buffers_update(slot, &[memory], None) }?;
-        Ok(())
-    }
-
-    fn entry(&self, operation: Operation) -> squeue::Entry {
-        const WHOLE: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        match operation {
-            Operation::AcceptMulti { fd } => {
-                opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
-            }
-            Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
-            Operation::Send { fd, start, len } => {
-                opcode::Send::new(Fd(fd), start, len).flags(WHOLE).build()
-            }
-            Operation::SendMsg { fd, message } => {
-                opcode::SendMsg::new(Fd(fd), message).flags(WHOLE as u32).build()
-            }
-            Operation::SendZc { fd, start, len, slot } => opcode::SendZc::new(Fd(fd), start, len)
-                .buf_index(Some(slot))
-                .flags(WHOLE)
-                .zc_flags(if self.usage_reported { ZC_REPORT_USAGE } else { 0 })
-                .build(),
-            Operation::Cancel { target } => opcode::AsyncCancel::new(target).build(),
-            Operation::Wake { ring_fd, user_data } => {
-                opcode::MsgRingData::new(Fd(ring_fd), 0, user_data, None).build()
-            }
-            Operation::PollEvent { fd } => {
-                opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
-            }
-        }
+        pass!(self, ring => unsafe { ring.register_slot(slot, memory) })
     }
 }

@@ -8,6 +8,7 @@
 pub mod recorder;
 pub mod wire;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -41,7 +42,8 @@ impl Origin {
     #[track_caller]
     pub fn start_under(wrapper: &[&str], flags: &[&str]) -> Self {
         let (http, admin) = (free_address(), free_address());
-        let words = [wrapper, &[env!("CARGO_BIN_EXE_headwater")]].concat();
+        let binary = binary();
+        let words: Vec<_> = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         command.args(["serve", "--listen", &http.to_string(), "--admin", &admin.to_string()]);
@@ -174,6 +176,14 @@ impl Drop for Origin {
                 eprintln!("log of the origin:\n{}", self.log());
             }
         }
+    }
+}
+
+/// The program under test: Cargo names it to tests; an example finds it beside its own folder.
+fn binary() -> std::path::PathBuf {
+    match option_env!("CARGO_BIN_EXE_headwater") {
+        Some(path) => path.into(),
+        None => std::env::current_exe().unwrap().with_file_name("../headwater"),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Operation {
     Delete,
     /// The version, if it is there, goes: its upload broke off.
     Clear(Value),
+    /// Whatever is there goes: a delete of which nobody knows what it found.
+    Vanish,
     /// The clock was set.
     Clock(u64),
 }
@@ -94,6 +96,7 @@ impl History {
             Operation::SawSomething if value != 0 => state,
             Operation::Delete if value != 0 => (0, now_ms),
             Operation::Clear(old) => (if value == old { 0 } else { value }, now_ms),
+            Operation::Vanish => (0, now_ms),
             Operation::Clock(now_ms) => (value, now_ms),
             _ => return None,
         };

@@ -1,7 +1,7 @@
 //! The store as a whole: one story for each rule, and the simulation.
 
 mod client;
-mod history;
+pub(crate) mod history;
 mod simulation;
 mod stories;
 mod world;

@@ -1,0 +1,10 @@
+//! The shard on the double of the ring: the same code as in the product, with a network, a kernel
+//! and a clock that follow from a seed.
+
+mod book;
+mod client;
+mod content;
+mod request;
+mod response;
+mod seeds;
+mod world;

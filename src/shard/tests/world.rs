@@ -1,0 +1,296 @@
+//! Shards, their network and their time in one thread, a step at a time.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::book::{Book, KEYS};
+use super::client::Client;
+use super::request::{Request, What};
+use crate::access::AccessSink;
+use crate::limits;
+use crate::meters::ShardMeters;
+use crate::origin::auth::Writers;
+use crate::origin::write::PathDefaults;
+use crate::shard::{Accounts, Ending, Envelope, Settings, Shard, Tx};
+use crate::store::Store;
+use crate::sys::arena::Arena;
+use crate::sys::clock::Clock;
+use crate::sys::mailbox::{Remote, mailboxes};
+use crate::sys::net;
+use crate::sys::random::Random;
+use crate::sys::reactor::Reactor;
+use crate::sys::sim::{Faults, PoisonedSlots, Sim};
+
+/// What a world is made of.
+#[derive(Clone)]
+pub struct Plan {
+    pub seed: u64,
+    pub shards: usize,
+    pub memory_bytes: u64,
+    pub faults: Faults,
+    pub settings: Settings,
+}
+
+impl Plan {
+    /// A kind world.
+    pub fn new(seed: u64, shards: usize) -> Self {
+        let settings = Settings {
+            tx: Tx::Auto,
+            zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
+            object_bytes_max: 1 << 20,
+            writers: Writers::Loopback,
+            cors: false,
+            head_ms: 5_000,
+            idle_ms: 20_000,
+            body_idle_ms: 5_000,
+            rate_min_bytes_per_s: 500,
+            rate_window_ms: 10_000,
+            linger_ms: 2_000,
+            drain_ms: 30_000,
+            connections_max: 64,
+            defaults_of: Arc::new(|_| PathDefaults::default()),
+        };
+        Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }
+    }
+}
+
+pub struct World {
+    pub shards: Vec<Rc<Shard>>,
+    pub endings: Vec<Option<Ending>>,
+    pub clients: Vec<Client>,
+    pub book: Book,
+    pub random: Random,
+    pub remote: Remote<Envelope>,
+    pub arena: Arc<Arena>,
+    idle: u32,
+    pub steps: u64,
+    // Last: everything above ends within the simulation.
+    pub sim: Sim,
+}
+
+impl World {
+    pub fn new(plan: &Plan) -> Self {
+        let sim = Sim::install(plan.seed, plan.faults.clone());
+        let arena = Arena::new(plan.memory_bytes).unwrap();
+        let (boxes, remote) = mailboxes::<Envelope>(plan.shards).unwrap();
+        let shards = boxes.into_iter().map(|mailbox| {
+            let reactor = Reactor::new(arena.clone()).unwrap();
+            if plan.settings.tx != Tx::Copy {
+                reactor.prepare_zero_copy().unwrap();
+            }
+            let slots = Rc::new(PoisonedSlots(arena.clone()));
+            let now_ms = Clock::monotonic_us() / 1000;
+            let store = Store::new(mailbox.id(), plan.shards, plan.seed, slots, now_ms);
+            let meters = Arc::new(ShardMeters::new());
+            let accounts = Accounts::new(meters.clone(), AccessSink::off(meters));
+            let listeners = vec![net::own(sim.listen())];
+            let settings = plan.settings.clone();
+            Shard::new(reactor, store, mailbox, settings, 7, listeners, accounts)
+        });
+        Self {
+            shards: shards.collect(),
+            endings: vec![None; plan.shards],
+            clients: Vec::new(),
+            book: Book::default(),
+            random: Random::new(plan.seed),
+            remote,
+            arena,
+            idle: 0,
+            steps: 0,
+            sim,
+        }
+    }
+
+    /// A client of a shard, which connects as soon as it has a plan.
+    pub fn client(&mut self, shard: usize) -> &mut Client {
+        let address = match self.random.once_in(2) {
+            true => SocketAddr::from(([127, 0, 0, 1], 4000)),
+            false => SocketAddr::from(([192, 0, 2, 1], 4000)),
+        };
+        self.clients.push(Client::new(shard, address));
+        self.clients.last_mut().unwrap()
+    }
+
+    fn can_run(&self, shard: usize) -> bool {
+        let now_us = self.sim.now_us();
+        let message = self.shards[shard].mailbox.next_us().is_some_and(|at_us| at_us <= now_us);
+        self.endings[shard].is_none() && (message || self.sim.can_run(shard))
+    }
+
+    /// One turn of a shard.
+    pub fn turn(&mut self, number: usize) {
+        let shard = &self.shards[number];
+        self.sim.resume(number);
+        shard.turn();
+        match shard.ending() {
+            Some(ending) => self.endings[number] = Some(ending),
+            None => shard.wait().unwrap(),
+        }
+        self.check_limits(number);
+    }
+
+    /// What holds after every turn.
+    fn check_limits(&self, number: usize) {
+        let shard = &self.shards[number];
+        let buffers = &shard.reactor.buffers;
+        assert!(buffers.available() <= buffers.in_use());
+    }
+
+    /// Something happens; whether anything did.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        let us = self.random.below(40);
+        self.sim.pass(us);
+        match self.random.below(4) {
+            0..=1 => {
+                let shard = self.random.index(self.shards.len());
+                let spurious = self.random.once_in(200) && self.endings[shard].is_none();
+                let runs = self.can_run(shard) || spurious;
+                if runs {
+                    self.turn(shard);
+                }
+                runs && !spurious
+            }
+            2 if !self.clients.is_empty() => {
+                let client = self.random.index(self.clients.len());
+                self.clients[client].act(&self.sim, &mut self.book, &mut self.random)
+            }
+            _ => self.sim.move_bytes(false),
+        }
+    }
+
+    /// Everybody who can do anything does it; whether anybody could.
+    fn all(&mut self) -> bool {
+        let mut moved = self.sim.move_bytes(true);
+        for shard in 0..self.shards.len() {
+            if self.can_run(shard) {
+                self.turn(shard);
+                moved = true;
+            }
+        }
+        for client in &mut self.clients {
+            moved |= client.act(&self.sim, &mut self.book, &mut self.random);
+        }
+        moved
+    }
+
+    /// Sets the clock to when something happens by itself; whether anything will.
+    fn skip(&mut self) -> bool {
+        let now_us = self.sim.now_us();
+        let messages = self.shards.iter().map(|shard| shard.mailbox.next_us());
+        let clients = self.clients.iter().map(|client| client.next_us(&self.sim));
+        let next_us = messages.chain(clients).chain([self.sim.next_us()]).flatten().min();
+        let Some(next_us) = next_us else { return false };
+        self.sim.pass(next_us.saturating_sub(now_us).max(1));
+        self.clients.iter().for_each(|client| client.check_patience(&self.sim));
+        true
+    }
+
+    /// One step, or a longer one when nobody has anything to do; whether anything can happen.
+    pub fn advance(&mut self) -> bool {
+        if self.step() {
+            self.idle = 0;
+            return true;
+        }
+        self.idle += 1;
+        if self.idle < 12 {
+            return true;
+        }
+        self.idle = 0;
+        self.all() || self.skip()
+    }
+
+    /// Runs until `until` holds.
+    pub fn run_until(&mut self, what: &str, until: impl Fn(&Self) -> bool) {
+        let steps_max = self.steps + 2_000_000;
+        while !until(self) {
+            let goes_on = self.advance();
+            let stuck = !goes_on && !until(self);
+            if stuck || self.steps > steps_max {
+                let waiting: Vec<_> = self.clients.iter().filter(|client| !client.done).collect();
+                println!("{}{waiting:?}", self.sim.describe());
+                panic!("not {what}, and {}", if stuck { "nothing happens" } else { "for long" });
+            }
+        }
+    }
+
+    /// Runs until every client has what it wanted.
+    pub fn run_clients(&mut self) {
+        self.run_until("all clients are done", |world| {
+            world.clients.iter().all(|client| client.done)
+        });
+        self.clients.clear();
+    }
+
+    /// Lets virtual time pass.
+    pub fn run_ms(&mut self, ms: u64) {
+        let until_us = self.sim.now_us() + ms * 1000;
+        while self.sim.now_us() < until_us {
+            if !self.advance() {
+                self.sim.pass(until_us - self.sim.now_us());
+            }
+        }
+    }
+
+    /// Every shard is asked for every key: what it answers is part of the histories.
+    pub fn audit(&mut self) {
+        for shard in 0..self.shards.len() {
+            let client = self.client(shard);
+            for key in 0..KEYS.len() {
+                client.plan(Request::new(What::Get, key));
+            }
+        }
+        self.run_clients();
+    }
+
+    /// Deletes everything, until nothing is left.
+    pub fn take_all_away(&mut self) {
+        let client = self.client(0);
+        (0..KEYS.len()).for_each(|key| client.plan(Request::new(What::Delete, key)));
+        self.run_clients();
+    }
+
+    /// All clients have left: nothing of theirs may be left in the shards.
+    pub fn check_quiet(&mut self) {
+        self.run_until("every connection is closed", |world| {
+            world.shards.iter().all(|shard| shard.reactor.connections() == 0)
+                && world.sim.held() == 0
+                && world.sim.pinned() == 0
+        });
+        self.run_ms(1000);
+        for shard in &self.shards {
+            let reactor = &shard.reactor;
+            assert_eq!(reactor.tasks.live(), 0, "tasks are left");
+            assert_eq!(reactor.sends_live(), 0, "sends are left");
+            let buffers = &reactor.buffers;
+            assert_eq!(buffers.available(), buffers.in_use(), "receive buffers are left");
+            let growing = shard.growing_waiters.borrow().len();
+            assert_eq!((growing, shard.fetching.borrow().len()), (0, 0), "waiters are left");
+        }
+    }
+
+    /// Everything was deleted: no memory may be left in use.
+    pub fn check_empty(&mut self) {
+        for shard in &self.shards {
+            let statistics = shard.store.borrow().statistics();
+            assert_eq!(statistics.used_bytes, 0, "{statistics:?}");
+            assert_eq!((statistics.objects, statistics.uploads), (0, 0), "{statistics:?}");
+            assert_eq!((statistics.holds, statistics.folders), (0, 0), "{statistics:?}");
+        }
+        assert_eq!(self.arena.slots_free(), self.arena.slots() as usize, "slots are left");
+    }
+
+    /// Asks every shard to end.
+    pub fn drain(&mut self) {
+        for shard in 0..self.shards.len() {
+            self.remote.send(u16::try_from(shard).unwrap(), Envelope::Drain);
+        }
+    }
+
+    /// Waits until every shard has ended.
+    pub fn run_drain(&mut self) {
+        self.drain();
+        self.run_until("every shard has ended", |world| world.endings.iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,175 @@
+//! The kernel's ring.
+//!
+//! Invariants: as [`super`] says them; this is the only file that names io_uring's types besides
+//! the layout of provided buffers.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode, squeue};
+
+use super::{Completion, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
+
+/// A ring of the kernel's.
+pub struct KernelRing {
+    inner: IoUring,
+    usage_reported: bool,
+    /// Calls to `enter` so far.
+    pub enters: u64,
+    /// Times the submission queue was full.
+    pub full: u64,
+}
+
+impl KernelRing {
+    /// Makes a ring for the calling thread.
+    ///
+    /// # Errors
+    /// As `io_uring_setup`: EPERM (forbidden), ENOSYS (no io_uring), ENOMEM (memory or memlock).
+    pub fn new(size: RingSize) -> io::Result<Self> {
+        let build = |without_array: bool| {
+            let mut builder = IoUring::builder();
+            builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+            builder.setup_cqsize(size.completions);
+            if without_array {
+                builder.setup_no_sqarray();
+            }
+            builder.build(size.submissions)
+        };
+        // NO_SQARRAY came with 6.6; without it the ring works the same.
+        let inner = match build(true) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(false)?,
+            other => other?,
+        };
+        Ok(Self { inner, usage_reported: true, enters: 0, full: 0 })
+    }
+
+    /// The ring's descriptor, to which other rings post wake-ups.
+    pub fn fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+
+    /// Asks for no usage reports on SEND_ZC (kernels before 6.2 do not know them).
+    pub fn without_usage_reports(&mut self) {
+        self.usage_reported = false;
+    }
+
+    /// Queues an operation; it reaches the kernel at the next [`KernelRing::enter`] at the latest.
+    #[inline]
+    pub fn push(&mut self, operation: Operation, user_data: u64) {
+        let entry = self.entry(operation).user_data(user_data);
+        // SAFETY: the caller keeps every pointer in the operation valid until its terminal
+        // completion (the op slab owns buffers and holds).
+        while unsafe { self.inner.submission().push(&entry) }.is_err() {
+            self.full += 1;
+            self.enters += 1;
+            // An error here is either EAGAIN/EBUSY, cured by reaping, or repeats at `enter`.
+            let _ = self.inner.submit();
+        }
+    }
+
+    /// Submits what is queued and waits for a completion: at most `timeout`, for ever when none.
+    /// A zero timeout only lets the kernel run what is ready.
+    ///
+    /// # Errors
+    /// EINTR, EBUSY, EAGAIN and ETIME are part of the day and not reported; others are bugs or
+    /// an exhausted kernel.
+    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.enters += 1;
+        let entered = match timeout {
+            None => self.inner.submit_and_wait(1),
+            Some(timeout) => {
+                let time = Timespec::from(timeout);
+                let args = SubmitArgs::new().timespec(&time);
+                self.inner.submitter().submit_with_args(1, &args)
+            }
+        };
+        match entered {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Takes up to `into`'s spare capacity of completions at once.
+    #[inline]
+    pub fn reap(&mut self, into: &mut Vec<Completion>) {
+        let room = into.capacity() - into.len();
+        for cqe in self.inner.completion().take(room) {
+            into.push(Completion {
+                user_data: cqe.user_data(),
+                result: cqe.result(),
+                flags: cqe.flags(),
+            });
+        }
+    }
+
+    /// Completions the kernel had no room for; they are kept and flushed by `enter`.
+    pub fn overflows(&mut self) -> u32 {
+        self.inner.completion().overflow()
+    }
+
+    /// Registers the memory of provided buffers.
+    ///
+    /// # Safety
+    /// `ring` points to `entries` page-aligned buffer entries that outlive the ring.
+    pub(in crate::sys) unsafe fn register_buffer_ring(
+        &self,
+        ring: u64,
+        entries: u16,
+    ) -> io::Result<()> {
+        // SAFETY: promised by the caller.
+        unsafe { self.inner.submitter().register_buf_ring_with_flags(ring, entries, RECV_GROUP, 0) }
+    }
+
+    /// Makes an empty table of `slots` registered buffers.
+    pub(in crate::sys) fn register_table(&self, slots: u32) -> io::Result<()> {
+        self.inner.submitter().register_buffers_sparse(slots)
+    }
+
+    /// Puts one slot's memory into the table of registered buffers.
+    ///
+    /// # Safety
+    /// The memory stays mapped until the ring is gone.
+    pub(in crate::sys) unsafe fn register_slot(
+        &self,
+        slot: u32,
+        memory: libc::iovec,
+    ) -> io::Result<()> {
+        // SAFETY: promised by the caller.
+        unsafe { self.inner.submitter().register_buffers_update(slot, &[memory], None) }?;
+        Ok(())
+    }
+
+    fn entry(&self, operation: Operation) -> squeue::Entry {
+        const WHOLE: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        match operation {
+            Operation::AcceptMulti { fd } => {
+                opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+            }
+            Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
+            Operation::Send { fd, start, len } => {
+                opcode::Send::new(Fd(fd), start, len).flags(WHOLE).build()
+            }
+            Operation::SendMsg { fd, message } => {
+                opcode::SendMsg::new(Fd(fd), message).flags(WHOLE as u32).build()
+            }
+            Operation::SendZc { fd, start, len, slot } => opcode::SendZc::new(Fd(fd), start, len)
+                .buf_index(Some(slot))
+                .flags(WHOLE)
+                .zc_flags(if self.usage_reported { ZC_REPORT_USAGE } else { 0 })
+                .build(),
+            Operation::Cancel { target } => opcode::AsyncCancel::new(target).build(),
+            Operation::Wake { ring_fd, user_data } => {
+                opcode::MsgRingData::new(Fd(ring_fd), 0, user_data, None).build()
+            }
+            Operation::PollEvent { fd } => {
+                opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Memory as the double sees it: read late, poisoned when it is free.
+
+use std::sync::Arc;
+
+use crate::sys::arena::Arena;
+use crate::sys::extent::{Extent, SlotSource};
+
+/// What freed memory holds.
+const POISON: u8 = 0xDB;
+
+/// A run of memory that an operation names.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub start: *const u8,
+    pub len: usize,
+}
+
+impl Run {
+    /// The bytes, read now.
+    pub fn read(self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        // SAFETY: whoever submitted the operation promised that the memory stays valid until the
+        // terminal completion, and the double reads it before that.
+        unsafe { std::ptr::copy_nonoverlapping(self.start, bytes.as_mut_ptr(), self.len) };
+        bytes
+    }
+
+    /// A part of the run.
+    pub fn part(self, at: usize, len: usize) -> Self {
+        assert!(at + len <= self.len);
+        Self { start: self.start.wrapping_add(at), len }
+    }
+}
+
+/// The runs of a message. The kernel copies the list early; the double reads it again each time,
+/// since the list is to live as long as the bytes.
+pub(super) fn runs_of(message: *const libc::msghdr) -> Vec<Run> {
+    // SAFETY: as for `Run::read`: the message is valid until the terminal completion.
+    let message = unsafe { message.read() };
+    (0..message.msg_iovlen)
+        .map(|at| {
+            // SAFETY: `at` is below the number of runs, which lie one behind the other.
+            let run = unsafe { message.msg_iov.add(at) };
+            // SAFETY: the send's slab keeps the runs until the terminal completion.
+            let run = unsafe { run.read() };
+            Run { start: run.iov_base.cast(), len: run.iov_len }
+        })
+        .collect()
+}
+
+/// Fills memory that the kernel owns.
+pub(super) fn write(to: *mut u8, bytes: &[u8]) {
+    // SAFETY: `to` is a provided buffer that is large enough, and the ring of buffers says that it
+    // is the kernel's.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+}
+
+/// Makes a buffer that was given back unlike anything that was received.
+pub(super) fn poison(to: *mut u8, len: usize) {
+    // SAFETY: as for `write`.
+    unsafe { to.write_bytes(POISON, len) };
+}
+
+/// An arena's slots, whose freed memory is poisoned at once.
+pub struct PoisonedSlots(pub Arc<Arena>);
+
+impl SlotSource for PoisonedSlots {
+    fn slot_bytes(&self) -> u32 {
+        self.0.slot_bytes()
+    }
+
+    fn draw(&self) -> Option<u32> {
+        self.0.draw()
+    }
+
+    fn give_back(&self, slot: u32) {
+        self.0.give_back(slot);
+    }
+
+    fn freed(&self, extent: Extent) {
+        let poison = [POISON; 1024];
+        for at in (0..extent.len).step_by(poison.len()) {
+            let len = poison.len().min((extent.len - at) as usize);
+            self.0.write(extent, at, &poison[..len]);
+        }
+    }
+}

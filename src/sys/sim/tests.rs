@@ -1,0 +1,1 @@
+//! The double itself: what it must allow, and what it must catch.
