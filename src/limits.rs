@@ -220,3 +220,13 @@ pub const METERS_PERIOD_US: u64 = 10_000;
 
 // The first extents of an upload fit the table of a growing object.
 const _: () = assert!(EXTENTS_MAX <= GROWING_EXTENTS_MAX);
+
+// Heads that are spread over several receive buffers.
+
+/// Rooms for such heads that a shard keeps for the next ones.
+pub const ROOMS_SPARE_MAX: usize = 64;
+/// Larger rooms are not kept, in bytes.
+pub const ROOM_BYTES_KEPT_MAX: usize = 32 * 1024;
+
+// A head of the largest size fits a room that is kept, with the buffer that ends it.
+const _: () = assert!(ROOM_BYTES_KEPT_MAX >= HEAD_BYTES_MAX + RECV_BUFFER_BYTES);

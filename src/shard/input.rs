@@ -1,9 +1,10 @@
 //! What a connection has received and not yet used.
 //!
-//! Normally the bytes stay in the buffer the kernel put them in; only a head that is spread over
-//! several buffers is gathered on the heap.
+//! Normally the bytes stay in the buffer the kernel put them in; only a head that does not arrive
+//! at once is gathered on the heap, in room that the shard lends it.
+//!
+//! Invariants: nobody waits for the rest of a head with a buffer in hand.
 
-use crate::limits;
 use crate::sys::buffers::{Buffers, Received};
 
 /// A connection's unused bytes.
@@ -47,21 +48,30 @@ impl Input {
             self.current = Some(received);
             return;
         }
-        if let Some(current) = self.current.take() {
-            self.gathered.reserve(limits::RECV_BUFFER_BYTES);
-            self.gathered.extend_from_slice(&buffers.bytes(&current)[self.at..]);
-            self.at = 0;
-            buffers.give_back(current);
-        }
+        self.set_aside(buffers);
         self.gathered.extend_from_slice(buffers.bytes(&received));
         buffers.give_back(received);
+    }
+
+    /// Gives the kernel its buffer back, and keeps the unused bytes on the heap: whoever waits for
+    /// a slow peer must not hold what others receive into.
+    pub(super) fn set_aside(&mut self, buffers: &Buffers) {
+        if let Some(current) = self.current.take() {
+            self.gathered = buffers.room();
+            self.gathered.extend_from_slice(&buffers.bytes(&current)[self.at..]);
+            buffers.give_back(current);
+        } else {
+            // Used bytes must not pile up under a client that never stops pipelining.
+            self.gathered.drain(..self.at);
+        }
+        self.at = 0;
     }
 
     /// Drops everything.
     pub(super) fn clear(&mut self, buffers: &Buffers) {
         self.at = 0;
         if !self.gathered.is_empty() {
-            self.gathered = Vec::new();
+            buffers.keep_room(std::mem::take(&mut self.gathered));
         }
         if let Some(current) = self.current.take() {
             buffers.give_back(current);

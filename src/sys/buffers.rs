@@ -8,7 +8,7 @@
 //! back is the only way to the kernel.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -16,7 +16,9 @@ use io_uring::types::BufRingEntry;
 
 use super::memory::Mapping;
 use super::ring::Ring;
-use crate::limits::{RECV_BUFFER_BYTES, RECV_BUFFERS_MAX, RECV_BUFFERS_START};
+use crate::limits::{
+    RECV_BUFFER_BYTES, RECV_BUFFERS_MAX, RECV_BUFFERS_START, ROOM_BYTES_KEPT_MAX, ROOMS_SPARE_MAX,
+};
 
 /// Bytes of a buffer as the kernel counts them.
 const BUFFER_LEN: u32 = 4096;
@@ -48,6 +50,8 @@ pub struct Buffers {
     tail: Cell<u16>,
     in_use: Cell<u16>,
     with_kernel: Cell<u16>,
+    /// Room for what is spread over several buffers, used before and empty now.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -67,6 +71,7 @@ impl Buffers {
             tail: Cell::new(0),
             in_use: Cell::new(0),
             with_kernel: Cell::new(0),
+            spare: RefCell::default(),
         };
         buffers.grow();
         Ok(buffers)
@@ -111,6 +116,21 @@ impl Buffers {
     #[inline]
     pub fn give_back(&self, received: Received) {
         self.provide(received.id);
+    }
+
+    /// Room on the heap in which bytes of several buffers are put together.
+    pub fn room(&self) -> Vec<u8> {
+        let spare = self.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(2 * RECV_BUFFER_BYTES))
+    }
+
+    /// Takes room back, for the next one that needs it.
+    pub fn keep_room(&self, mut room: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < ROOMS_SPARE_MAX && room.capacity() <= ROOM_BYTES_KEPT_MAX {
+            room.clear();
+            spare.push(room);
+        }
     }
 
     fn address(&self, id: u16) -> *mut u8 {

@@ -8,7 +8,6 @@
 pub mod recorder;
 pub mod wire;
 
-use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -43,7 +42,7 @@ impl Origin {
     pub fn start_under(wrapper: &[&str], flags: &[&str]) -> Self {
         let (http, admin) = (free_address(), free_address());
         let binary = binary();
-        let words: Vec<_> = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]).collect();
+        let words = [wrapper, &[binary.to_str().expect("a plain path")]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         command.args(["serve", "--listen", &http.to_string(), "--admin", &admin.to_string()]);

@@ -29,6 +29,8 @@ pub struct Book {
     /// Lengths of the versions of each key.
     lengths: BTreeMap<(usize, u64), u64>,
     histories: BTreeMap<usize, History>,
+    /// By when versions must have expired.
+    expiries_us: BTreeMap<(usize, u64), u64>,
     instant: u64,
     last_version: u64,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -79,24 +81,36 @@ impl Book {
     }
 
     /// Checks a whole body.
-    pub fn whole(&mut self, key: usize, called: u64, response: &Response) {
+    pub fn whole(&mut self, key: usize, called: (u64, u64), response: &Response) {
         let length = response.body.len() as u64;
         let versions = self.versions_with(key, 0, &response.body, Some(length));
         assert!(!versions.is_empty(), "{}: a body nobody uploaded, {length} bytes", KEYS[key]);
         // What grows is outside of the claim; the empty body says little.
         match versions[..] {
-            [version] if !response.chunked => self.note(key, called, Operation::Read(version)),
+            [version] if !response.chunked => self.read(key, called, version),
             _ => {}
         }
     }
 
     /// Checks a part of a body.
-    pub fn part(&mut self, key: usize, called: u64, from: u64, length: u64, found: &[u8]) {
+    pub fn part(&mut self, key: usize, called: (u64, u64), from: u64, length: u64, found: &[u8]) {
         let versions = self.versions_with(key, from, found, Some(length));
         assert!(!versions.is_empty(), "{}: a part that nobody uploaded", KEYS[key]);
         if let [version] = versions[..] {
-            self.note(key, called, Operation::Read(version));
+            self.read(key, called, version);
         }
+    }
+
+    fn read(&mut self, key: usize, (called, called_us): (u64, u64), version: u64) {
+        let expired = self.expiries_us.get(&(key, version)).is_some_and(|&at| at < called_us);
+        assert!(!expired, "{}: version {version} was served after its time", KEYS[key]);
+        self.note(key, called, Operation::Read(version));
+    }
+
+    /// A version that was stored goes by itself at some instant, and has gone at `by_us`.
+    pub fn expires(&mut self, key: usize, version: u64, called: u64, by_us: u64) {
+        self.note_open(key, called, Operation::Clear(version));
+        self.expiries_us.insert((key, version), by_us);
     }
 
     /// Checks the beginning of a body that broke off.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::book::Book;
-use super::request::{Request, What};
+use super::request::{Manners, Request, What};
 use super::response::Reader;
 use crate::sys::random::Random;
 use crate::sys::sim::{Peer, Sim};
@@ -138,7 +138,7 @@ impl Client {
         let acted = match self.peer {
             None => self.connect(sim),
             Some(peer) => {
-                self.ask(book, random);
+                self.ask(sim.now_us(), book, random);
                 let sent = self.send(sim, peer, random);
                 let read = self.read(sim, peer, book, random);
                 sent | read | self.end(sim, peer, book)
@@ -164,10 +164,10 @@ impl Client {
     }
 
     /// Puts further requests on their way.
-    fn ask(&mut self, book: &mut Book, random: &mut Random) {
+    fn ask(&mut self, now_us: u64, book: &mut Book, random: &mut Random) {
         while self.awaiting.len() < self.pace.depth && !self.ending && !self.finished {
             let Some(mut request) = self.plan.pop_front() else { return };
-            request.called = book.instant();
+            (request.called, request.called_us) = (book.instant(), now_us);
             self.ending = request.ends();
             self.out.extend(request.bytes(random));
             self.awaiting.push_back(request);
@@ -210,7 +210,8 @@ impl Client {
             && let Some(response) = self.reader.next(request.is_head())
         {
             let request = self.awaiting.pop_front().expect("there is a front");
-            request.check(&response, matches!(self.fate, Fate::Breaks(_)), book);
+
+            request.check(&response, self.manners(), sim.now_us(), book);
             self.answers += 1;
             self.ending |= response.closes();
         }
@@ -240,11 +241,12 @@ impl Client {
             return true;
         }
         if sim.has_ended(peer) {
-            if let Some(response) = self.reader.end()
-                && !sim.was_reset(peer)
+            if !sim.was_reset(peer)
+                && let Some(response) = self.reader.end()
             {
                 let request = self.awaiting.pop_front().expect("an answer has a request");
-                request.check(&response, matches!(self.fate, Fate::Breaks(_)), book);
+
+                request.check(&response, self.manners(), sim.now_us(), book);
                 self.answers += 1;
             }
             self.end_expected(sim, peer);
@@ -260,6 +262,10 @@ impl Client {
             return true;
         }
         false
+    }
+
+    fn manners(&self) -> Manners {
+        Manners { lenient: self.lenient, breaks: matches!(self.fate, Fate::Breaks(_)) }
     }
 
     /// A client that behaves loses no answer, except by what cannot be answered otherwise.

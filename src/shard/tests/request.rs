@@ -6,12 +6,22 @@ use super::response::Response;
 use crate::store::tests::history::Operation;
 use crate::sys::random::Random;
 
+/// What kind of client asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// It may be turned away.
+    pub lenient: bool,
+    /// It ends its sending side early.
+    pub breaks: bool,
+}
+
 /// One request, and when it was called.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub what: What,
     pub key: usize,
     pub called: u64,
+    pub called_us: u64,
     /// The client asks the server to close after the answer.
     pub last: bool,
     /// HTTP/1.0.
@@ -25,7 +35,7 @@ pub enum What {
     Range { first: u64, last: u64 },
     Ranges,
     Conditional,
-    Put { version: u64, length: u64, chunked: bool, if_absent: bool, patient: bool },
+    Put { version: u64, length: u64, chunked: bool, if_absent: bool, patient: bool, ttl_s: u64 },
     Delete,
     List,
     Options,
@@ -33,7 +43,7 @@ pub enum What {
 
 impl Request {
     pub fn new(what: What, key: usize) -> Self {
-        Self { what, key, called: 0, last: false, old: false }
+        Self { what, key, called: 0, called_us: 0, last: false, old: false }
     }
 
     /// A request of the kinds that a packager or a player sends.
@@ -67,7 +77,8 @@ impl Request {
         let length = length.min(length_max);
         let version = book.version(key, length);
         let (chunked, if_absent) = (random.once_in(2), random.once_in(10));
-        What::Put { version, length, chunked, if_absent, patient: random.once_in(6) }
+        let ttl_s = if random.once_in(10) { 1 + random.below(3) } else { 0 };
+        What::Put { version, length, chunked, if_absent, patient: random.once_in(6), ttl_s }
     }
 
     /// The request's bytes.
@@ -84,14 +95,18 @@ impl Request {
             What::Delete => (format!("DELETE {path}"), String::new()),
             What::List => ("GET /".to_owned(), String::new()),
             What::Options => (format!("OPTIONS {path}"), String::new()),
-            What::Put { length, chunked, if_absent, patient, .. } => {
+            What::Put { length, chunked, if_absent, patient, ttl_s, .. } => {
                 let framing = match self.is_chunked(*chunked) {
                     true => "Transfer-Encoding: chunked\r\n".to_owned(),
                     false => format!("Content-Length: {length}\r\n"),
                 };
                 let guard = if *if_absent { "If-None-Match: *\r\n" } else { "" };
                 let expect = if *patient { "Expect: 100-continue\r\n" } else { "" };
-                (format!("PUT {path}"), format!("{framing}{guard}{expect}"))
+                let query = match ttl_s {
+                    0 => String::new(),
+                    ttl_s => format!("?ttl_seconds={ttl_s}"),
+                };
+                (format!("PUT {path}{query}"), format!("{framing}{guard}{expect}"))
             }
         };
         let connection = if self.last { "Connection: close\r\n" } else { "" };
@@ -113,6 +128,10 @@ impl Request {
         chunked && !self.old
     }
 
+    fn called_at(&self) -> (u64, u64) {
+        (self.called, self.called_us)
+    }
+
     pub fn is_head(&self) -> bool {
         matches!(self.what, What::Head)
     }
@@ -122,21 +141,22 @@ impl Request {
         self.last || self.old
     }
 
-    /// Checks an answer and notes what it says about the key; `broken` when
-    /// the client ended its sending side early.
-    pub fn check(&self, response: &Response, broken: bool, book: &mut Book) {
+    /// Checks an answer and notes what it says about the key.
+    pub fn check(&self, response: &Response, client: Manners, now_us: u64, book: &mut Book) {
         let key = self.key;
         match (&self.what, response.status) {
             (_, 503) => book.count("busy"),
+            // Whoever has sent half a request gives way when the server drains or is full.
+            (_, 408) if client.lenient => book.count("gave way"),
             (What::Get | What::Range { .. } | What::Ranges, 200) => {
                 book.count(if response.chunked { "read growing" } else { "read" });
-                book.whole(key, self.called, response);
+                book.whole(key, self.called_at(), response);
             }
             (What::Range { .. }, 206) => {
                 book.count("read a part");
                 let range = response.field("content-range").expect("a part says where it stands");
                 let (from, length) = place(range);
-                book.part(key, self.called, from, length, &response.body);
+                book.part(key, self.called_at(), from, length, &response.body);
             }
             (What::Ranges, 206) => self.check_parts(response, book),
             (What::Range { .. } | What::Ranges, 416) => book.count("unsatisfiable"),
@@ -152,13 +172,16 @@ impl Request {
                 book.count("absent");
                 book.note(key, self.called, Operation::Read(0));
             }
-            (What::Put { version, if_absent, .. }, 200) => {
+            (What::Put { version, if_absent, ttl_s, .. }, 200) => {
                 book.count("stored");
                 let operation = match if_absent {
                     true => Operation::WriteIfAbsent(*version),
                     false => Operation::Write(*version),
                 };
                 book.note(key, self.called, operation);
+                if *ttl_s > 0 {
+                    book.expires(key, *version, self.called, now_us + ttl_s * 1_000_000);
+                }
             }
             (What::Put { if_absent: true, .. }, 412) => {
                 book.count("precondition");
@@ -168,7 +191,7 @@ impl Request {
                 }
             }
             (What::Put { .. }, 409) if can_grow(key) => book.count("superseded"),
-            (What::Put { .. }, 400) if broken => book.count("broken off"),
+            (What::Put { .. }, 400) if client.breaks => book.count("broken off"),
             (What::Put { .. }, 507) => book.count("full"),
             // The client left in the middle of its body and still listened.
             (What::Put { .. }, 400) if response.body.windows(8).any(|at| at == b"declared") => {
@@ -193,7 +216,7 @@ impl Request {
         let field = response.field("content-type").expect("a multipart answer has a type");
         if !field.starts_with("multipart/byteranges") {
             let (from, length) = place(response.field("content-range").expect("one part"));
-            return book.part(self.key, self.called, from, length, &response.body);
+            return book.part(self.key, self.called_at(), from, length, &response.body);
         }
         let boundary = field.split_once("boundary=").expect("a boundary").1.trim_matches('"');
         let mark = format!("--{boundary}").into_bytes();
@@ -206,7 +229,7 @@ impl Request {
             let (from, to) = span(range);
             let length = place(range).1;
             let body = &rest[end + 4..][..usize::try_from(to - from).unwrap()];
-            book.part(self.key, self.called, from, length, body);
+            book.part(self.key, self.called_at(), from, length, body);
             rest = &rest[end + 4 + body.len()..];
         }
     }
@@ -214,7 +237,10 @@ impl Request {
     /// The connection ended before the answer. `whole` when all of the request was sent.
     pub fn give_up(&self, whole: bool, book: &mut Book) {
         match self.what {
-            What::Put { version, .. } if whole => {
+            What::Put { version, ttl_s, .. } if whole => {
+                if ttl_s > 0 {
+                    book.note_open(self.key, self.called, Operation::Clear(version));
+                }
                 book.note_open(self.key, self.called, Operation::Write(version));
             }
             What::Delete if whole => book.note_open(self.key, self.called, Operation::Vanish),

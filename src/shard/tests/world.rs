@@ -53,6 +53,15 @@ impl Plan {
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }
     }
+
+    /// A world of any size.
+    pub fn some(seed: u64, random: &mut Random) -> Self {
+        let mut plan = Self::new(seed, 1 + random.index(4));
+        plan.settings.tx = [Tx::Auto, Tx::ZeroCopy, Tx::Copy][random.index(3)];
+        plan.settings.zero_copy_bytes_min = 1 << (8 + random.below(8));
+        plan.memory_bytes = 4 << (20 + random.below(3));
+        plan
+    }
 }
 
 pub struct World {
@@ -65,6 +74,8 @@ pub struct World {
     pub arena: Arc<Arena>,
     idle: u32,
     pub steps: u64,
+    /// Whether new clients may be turned away.
+    pub lenient: bool,
     // Last: everything above ends within the simulation.
     pub sim: Sim,
 }
@@ -98,6 +109,7 @@ impl World {
             arena,
             idle: 0,
             steps: 0,
+            lenient: false,
             sim,
         }
     }
@@ -108,7 +120,9 @@ impl World {
             true => SocketAddr::from(([127, 0, 0, 1], 4000)),
             false => SocketAddr::from(([192, 0, 2, 1], 4000)),
         };
-        self.clients.push(Client::new(shard, address));
+        let mut client = Client::new(shard, address);
+        client.lenient = self.lenient;
+        self.clients.push(client);
         self.clients.last_mut().unwrap()
     }
 
@@ -240,8 +254,9 @@ impl World {
             for key in 0..KEYS.len() {
                 client.plan(Request::new(What::Get, key));
             }
+            self.run_clients();
+            self.run_quiet();
         }
-        self.run_clients();
     }
 
     /// Deletes everything, until nothing is left.
@@ -251,13 +266,18 @@ impl World {
         self.run_clients();
     }
 
-    /// All clients have left: nothing of theirs may be left in the shards.
-    pub fn check_quiet(&mut self) {
+    /// Runs until every connection is closed.
+    pub fn run_quiet(&mut self) {
         self.run_until("every connection is closed", |world| {
             world.shards.iter().all(|shard| shard.reactor.connections() == 0)
                 && world.sim.held() == 0
                 && world.sim.pinned() == 0
         });
+    }
+
+    /// All clients have left: nothing of theirs may be left in the shards.
+    pub fn check_quiet(&mut self) {
+        self.run_quiet();
         self.run_ms(1000);
         for shard in &self.shards {
             let reactor = &shard.reactor;

@@ -167,11 +167,14 @@ impl Socket {
     }
 
     pub fn queue(&mut self, segment: Segment) {
-        self.out_bytes += match &segment {
+        let bytes = match &segment {
             Segment::Bytes(bytes) => bytes.len(),
             Segment::ZeroCopy { run, .. } => run.len,
         };
-        self.out.push_back(segment);
+        if bytes > 0 {
+            self.out_bytes += bytes;
+            self.out.push_back(segment);
+        }
     }
 
     /// Sends what fits at once.

@@ -1,0 +1,303 @@
+//! No allocation per request after warm-up: an origin inside this process, under an allocator that
+//! counts, answers thousands of reads of each kind while its shards allocate nothing.
+//!
+//! What may allocate is not asked here: uploads and deletes, the first read of another shard's
+//! object, listings, several ranges in one request, a new connection.
+#![allow(clippy::unwrap_used)]
+
+#[path = "allocation/counting.rs"]
+mod counting;
+mod support;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headwater::config::{AccessFormat, AccessLogConfig, Config, Host, Overrides};
+use headwater::exit::Exit;
+use headwater::server;
+use support::wire::Client;
+use support::{PATIENCE, Scratch, pattern};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+const SHARDS: usize = 2;
+/// Packets of each kind before those that count.
+const WARM_UP_ROUNDS: usize = 100;
+/// So many that each shard owns some of them.
+const FOLDERS: usize = 16;
+
+const _: () = assert!(WARM_UP_ROUNDS > 2 * FOLDERS);
+
+#[test]
+fn reads_allocate_nothing() {
+    // One after the other: threads are told apart by their names.
+    prove(None, 10_000);
+    let scratch = Scratch::new("allocation");
+    prove(Some(scratch.path("access.log").into()), 2_000);
+}
+
+/// A kind of request: its bytes for a folder, the status it is answered with, and how many of them
+/// go in one packet.
+struct Kind {
+    name: &'static str,
+    request: fn(&str) -> String,
+    status: &'static str,
+    is_head: bool,
+    pipelined: usize,
+    /// Only one in so many requests is made.
+    share: usize,
+}
+
+const KINDS: &[Kind] = &[
+    Kind { name: "small", request: |folder| get(folder, "small.ts", ""), ..Kind::OK },
+    Kind { name: "inlined", request: |folder| get(folder, "inlined.ts", ""), ..Kind::OK },
+    Kind { name: "medium", request: |folder| get(folder, "medium.ts", ""), ..Kind::OK },
+    Kind { name: "large", request: |folder| get(folder, "large.ts", ""), ..Kind::OK },
+    // More than one send each.
+    Kind { name: "huge", request: |folder| get(folder, "huge.ts", ""), share: 20, ..Kind::OK },
+    Kind { name: "manifest", request: |folder| get(folder, "index.m3u8?a=b", ""), ..Kind::OK },
+    Kind { name: "escaped", request: |folder| get(folder, "sm%61ll.ts", ""), ..Kind::OK },
+    // Longer than a receive buffer.
+    Kind {
+        name: "long head",
+        request: |folder| get(folder, "small.ts", &format!("Cookie: {}\r\n", "x".repeat(5_000))),
+        ..Kind::OK
+    },
+    Kind {
+        name: "head",
+        request: |folder| get(folder, "large.ts", "").replacen("GET", "HEAD", 1),
+        is_head: true,
+        ..Kind::OK
+    },
+    Kind {
+        name: "not modified",
+        request: |folder| get(folder, "medium.ts", "If-None-Match: \"x\", W/\"y\", TAG\r\n"),
+        status: "304",
+        is_head: true,
+        ..Kind::OK
+    },
+    Kind {
+        name: "precondition",
+        request: |folder| get(folder, "medium.ts", "If-Match: \"x\"\r\n"),
+        status: "412",
+        ..Kind::OK
+    },
+    Kind {
+        name: "range",
+        request: |folder| get(folder, "large.ts", "Range: bytes=7000-79000\r\n"),
+        status: "206",
+        ..Kind::OK
+    },
+    Kind {
+        name: "small range",
+        request: |folder| get(folder, "large.ts", "Range: bytes=-500\r\n"),
+        status: "206",
+        ..Kind::OK
+    },
+    Kind {
+        name: "unsatisfiable",
+        request: |folder| get(folder, "small.ts", "Range: bytes=5000-\r\n"),
+        status: "416",
+        ..Kind::OK
+    },
+    Kind {
+        name: "pipelined",
+        request: |folder| get(folder, "inlined.ts", ""),
+        pipelined: 16,
+        ..Kind::OK
+    },
+];
+
+/// What only the shard that owns the folder answers without asking.
+const OWN_KINDS: &[Kind] = &[Kind {
+    name: "absent",
+    request: |folder| get(folder, "absent.ts", ""),
+    status: "404",
+    ..Kind::OK
+}];
+
+impl Kind {
+    const OK: Self = Self {
+        name: "",
+        request: |_| String::new(),
+        status: "200",
+        is_head: false,
+        pipelined: 1,
+        share: 1,
+    };
+}
+
+fn get(folder: &str, name: &str, lines: &str) -> String {
+    format!("GET /{folder}/{name} HTTP/1.1\r\nHost: origin\r\nUser-Agent: test\r\n{lines}\r\n")
+}
+
+/// Makes `count` requests of each kind, half of them to each shard.
+fn prove(access_log: Option<PathBuf>, count: usize) {
+    let origin = Origin::start(access_log);
+    let folders: Vec<String> = (0..FOLDERS).map(|folder| format!("live/{folder}")).collect();
+    folders.iter().for_each(|folder| origin.fill(folder));
+    let owners: Vec<usize> = folders.iter().map(|folder| origin.owner(folder)).collect();
+    let mut connections: Vec<_> = (0..SHARDS).map(|shard| origin.connection_on(shard)).collect();
+    // The same bytes have the same tag in every folder.
+    let medium = connections[0].request("GET", "/live/0/medium.ts", &[], b"").unwrap();
+    let tag = medium.header("ETag").unwrap().to_owned();
+    let shards = counting::threads("shard-");
+    assert_eq!(shards.len(), SHARDS);
+    for kind in KINDS {
+        for connection in &mut connections {
+            let request = |folder: &String| (kind.request)(folder).replace("TAG", &tag);
+            let requests: Vec<_> = folders.iter().map(request).collect();
+            hold(&shards, kind, connection, &requests, count);
+        }
+    }
+    for kind in OWN_KINDS {
+        for (shard, connection) in connections.iter_mut().enumerate() {
+            let own = folders.iter().zip(&owners).filter(|&(_, owner)| *owner == shard);
+            let requests: Vec<_> = own.map(|(folder, _)| (kind.request)(folder)).collect();
+            assert!(!requests.is_empty(), "no folder of shard {shard}");
+            hold(&shards, kind, connection, &requests, count);
+        }
+    }
+    let before = counting::allocations(&shards);
+    origin.fill("another/folder");
+    assert!(counting::allocations(&shards) > before, "uploads do allocate: nothing was counted");
+    drop(connections);
+    origin.stop();
+}
+
+/// Sends warm-up and then the requests that count.
+fn hold(shards: &[usize], kind: &Kind, connection: &mut Client, requests: &[String], count: usize) {
+    let mut batches: Vec<_> = requests.iter().map(|text| text.repeat(kind.pipelined)).collect();
+    // Different keys in one packet, too.
+    batches
+        .extend((kind.pipelined > 1).then(|| requests.concat().repeat(kind.pipelined / FOLDERS)));
+    let rounds = count.div_ceil(SHARDS * kind.pipelined * kind.share);
+    let mut run = |rounds: usize| {
+        for number in 0..rounds {
+            connection.send(batches[number % batches.len()].as_bytes()).unwrap();
+            for _ in 0..kind.pipelined {
+                let answer = connection.answer(kind.is_head).unwrap();
+                assert_eq!(answer.status.to_string(), kind.status, "{}: {answer:?}", kind.name);
+            }
+        }
+    };
+    // Every key at least once: the first read of another shard's object asks for its lease.
+    run(WARM_UP_ROUNDS);
+    let before = counting::allocations(shards);
+    counting::watch(shards, true);
+    run(rounds);
+    counting::watch(shards, false);
+    let allocated = counting::allocations(shards) - before;
+    assert_eq!(allocated, 0, "{}: {allocated} allocations:\n{}", kind.name, counting::stacks());
+}
+
+/// An origin inside this process.
+struct Origin {
+    http: SocketAddr,
+    admin: SocketAddr,
+    thread: thread::JoinHandle<Exit>,
+}
+
+impl Origin {
+    fn start(access_log: Option<PathBuf>) -> Self {
+        let (http, admin) = (free_address(), free_address());
+        let overrides = Overrides {
+            listen: vec![http],
+            admin: Some(admin),
+            shards: Some(SHARDS),
+            memory_bytes: Some(128 << 20),
+            tx: std::env::var("HEADWATER_TX").ok().map(|way| way.parse().unwrap()),
+            ..Overrides::default()
+        };
+        let mut config = Config::load(None, &overrides, &Host::SMALL).unwrap();
+        config.access_log = access_log.map(|path| AccessLogConfig {
+            path: Some(path),
+            format: AccessFormat::Json,
+            sample: 1,
+        });
+        let thread = thread::spawn(move || server::serve(config));
+        let origin = Self { http, admin, thread };
+        let deadline = Instant::now() + PATIENCE;
+        while origin.ask_admin("GET", "/readyz").is_none_or(|(status, _)| status != 200) {
+            assert!(Instant::now() < deadline, "the origin is not ready");
+            thread::sleep(Duration::from_millis(20));
+        }
+        origin
+    }
+
+    fn ask_admin(&self, method: &str, path: &str) -> Option<(u16, String)> {
+        let answer = Client::connect(self.admin).ok()?.request(method, path, &[], b"").ok()?;
+        Some((answer.status, answer.text().into_owned()))
+    }
+
+    /// A counter of one shard.
+    fn count(&self, name: &str, shard: usize) -> f64 {
+        let (_, text) = self.ask_admin("GET", "/metrics").unwrap();
+        let series = format!("{name}{{shard=\"{shard}\"");
+        let lines = text.lines().filter(|line| line.starts_with(&series));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    }
+
+    /// The shard at which `name` grows by what `act` does.
+    fn grows<T>(&self, name: &str, act: impl FnOnce() -> T) -> (usize, T) {
+        thread::sleep(Duration::from_millis(50));
+        let before: Vec<f64> = (0..SHARDS).map(|shard| self.count(name, shard)).collect();
+        let outcome = act();
+        // Shards publish their counts before they go to sleep.
+        thread::sleep(Duration::from_millis(50));
+        let grown: Vec<usize> =
+            (0..SHARDS).filter(|&shard| self.count(name, shard) > before[shard]).collect();
+        assert_eq!(grown.len(), 1, "{name} grew on {grown:?}");
+        (grown[0], outcome)
+    }
+
+    fn fill(&self, folder: &str) {
+        let mut client = Client::connect(self.http).unwrap();
+        let sizes = [("small.ts", 100), ("inlined.ts", 3_000), ("medium.ts", 12_000)];
+        let manifest = ("index.m3u8", 2_000);
+        for (name, len) in
+            sizes.into_iter().chain([manifest, ("large.ts", 100_000), ("huge.ts", 700_000)])
+        {
+            let target = format!("/{folder}/{name}");
+            let answer = client.request("PUT", &target, &[], &pattern(len as u64, len)).unwrap();
+            assert_eq!(answer.status, 200);
+        }
+    }
+
+    /// The shard that owns what lies in `folder`.
+    fn owner(&self, folder: &str) -> usize {
+        let target = format!("/{folder}/more.ts");
+        let put = || Client::connect(self.http).unwrap().request("PUT", &target, &[], b"more");
+        let (owner, answer) = self.grows("headwater_objects", put);
+        assert_eq!(answer.unwrap().status, 200);
+        owner
+    }
+
+    /// A connection that `shard` serves: the kernel chooses, so others are dropped.
+    fn connection_on(&self, shard: usize) -> Client {
+        for _ in 0..100 {
+            let mut client = Client::connect(self.http).unwrap();
+            let (served_by, answer) = self.grows("headwater_requests_total", || {
+                client.request("GET", "/live/0/small.ts", &[], b"")
+            });
+            assert_eq!(answer.unwrap().status, 200);
+            if served_by == shard {
+                return client;
+            }
+        }
+        panic!("no connection came to shard {shard}");
+    }
+
+    fn stop(self) {
+        assert_eq!(self.ask_admin("POST", "/drain").unwrap().0, 202);
+        assert_eq!(self.thread.join().unwrap(), Exit::Clean);
+    }
+}
+
+/// An address on which nobody listens.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
