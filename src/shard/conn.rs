@@ -113,6 +113,7 @@ impl Conn {
                 reactor.set_deadline(self.socket, reactor.clock.now_ms() + patience_ms);
             }
             reactor.set_idle(self.socket, true);
+            self.input.set_aside(&reactor.buffers);
             match reactor.receive(self.socket).await {
                 Ok(received) => self.input.add(received, &reactor.buffers),
                 Err(Interrupt::Late) if !self.input.is_empty() => {

@@ -1,7 +1,9 @@
 //! What a connection has received and not yet used.
 //!
-//! Normally the bytes stay in the buffer the kernel put them in; only a head that is spread over
-//! several buffers is gathered on the heap, in room that the shard lends it.
+//! Normally the bytes stay in the buffer the kernel put them in; only a head that does not arrive
+//! at once is gathered on the heap, in room that the shard lends it.
+//!
+//! Invariants: nobody waits for the rest of a head with a buffer in hand.
 
 use crate::sys::buffers::{Buffers, Received};
 
@@ -46,6 +48,14 @@ impl Input {
             self.current = Some(received);
             return;
         }
+        self.set_aside(buffers);
+        self.gathered.extend_from_slice(buffers.bytes(&received));
+        buffers.give_back(received);
+    }
+
+    /// Gives the kernel its buffer back, and keeps the unused bytes on the heap: whoever waits for
+    /// a slow peer must not hold what others receive into.
+    pub(super) fn set_aside(&mut self, buffers: &Buffers) {
         if let Some(current) = self.current.take() {
             self.gathered = buffers.room();
             self.gathered.extend_from_slice(&buffers.bytes(&current)[self.at..]);
@@ -55,8 +65,6 @@ impl Input {
             self.gathered.drain(..self.at);
         }
         self.at = 0;
-        self.gathered.extend_from_slice(buffers.bytes(&received));
-        buffers.give_back(received);
     }
 
     /// Drops everything.

@@ -187,7 +187,7 @@ impl Ring {
         pass!(self, ring => ring.full)
     }
 
-    /// Completions the kernel had no room for; they are kept and flushed by `enter`.
+    /// Times that completions had no room; they are kept and flushed by `enter`.
     pub fn overflows(&mut self) -> u32 {
         pass!(self, ring => ring.overflows())
     }

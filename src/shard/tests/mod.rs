@@ -4,6 +4,8 @@
 mod book;
 mod client;
 mod content;
+mod laws;
+mod nth;
 mod request;
 mod response;
 mod seeds;

@@ -152,7 +152,7 @@ fn receive_buffers_run_out() {
     let starving = |plan: &mut Plan, random: &mut Random| {
         some_faults(plan, random);
         let start = 1 + u16::try_from(random.below(4)).unwrap();
-        plan.faults.recv_buffers = (start, start + 12 + u16::try_from(random.below(8)).unwrap());
+        plan.faults.recv_buffers = (start, start + u16::try_from(random.below(8)).unwrap());
     };
     for_each_seed(30, starving, |plan, random| traffic(plan, random, Kind::Few));
 }

@@ -74,6 +74,8 @@ pub struct World {
     pub arena: Arc<Arena>,
     idle: u32,
     pub steps: u64,
+    /// Whether new clients may be turned away.
+    pub lenient: bool,
     // Last: everything above ends within the simulation.
     pub sim: Sim,
 }
@@ -107,6 +109,7 @@ impl World {
             arena,
             idle: 0,
             steps: 0,
+            lenient: false,
             sim,
         }
     }
@@ -117,7 +120,9 @@ impl World {
             true => SocketAddr::from(([127, 0, 0, 1], 4000)),
             false => SocketAddr::from(([192, 0, 2, 1], 4000)),
         };
-        self.clients.push(Client::new(shard, address));
+        let mut client = Client::new(shard, address);
+        client.lenient = self.lenient;
+        self.clients.push(client);
         self.clients.last_mut().unwrap()
     }
 

@@ -177,6 +177,11 @@ impl Sim {
         (faults.error_once_in, faults.fail_nth, faults.descriptors_max) = (0, None, 10_000);
     }
 
+    /// Keeps notifications back, or lets them come again.
+    pub fn withhold_notifications(&self, withhold: bool) {
+        self.0.borrow_mut().withhold = withhold;
+    }
+
     /// What there is, for the reader of a failed test.
     pub fn describe(&self) -> String {
         let state = self.0.borrow();

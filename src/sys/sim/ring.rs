@@ -309,12 +309,15 @@ impl State {
     /// When a shard's wait ends next.
     pub fn next_of_ring_us(&mut self, ring: usize) -> Option<u64> {
         self.scan(ring);
+        let withhold = self.withhold;
         let ring = &self.rings[ring];
         if ring.has_completions() || ring.waits_until_us.is_none() {
             return Some(self.now_us);
         }
         let operations = ring.in_flight.iter().filter_map(|operation| operation.due_us);
-        let pending = ring.pending.iter().map(|pending| pending.due_us);
+        let can_come =
+            |pending: &&Pending| !(withhold && matches!(pending.what, Due::Notification(_)));
+        let pending = ring.pending.iter().filter(can_come).map(|pending| pending.due_us);
         operations.chain(pending).chain(ring.waits_until_us).min().filter(|&next| next < u64::MAX)
     }
 
@@ -330,7 +333,7 @@ impl State {
             return;
         }
         ring.flush_overflow();
-        let late = self.faults.late;
+        let (late, withhold) = (self.faults.late, self.withhold);
         let mut due: Vec<Step> = Vec::new();
         for operation in &mut ring.in_flight {
             let is_due = operation.due_us.is_some_and(|due_us| due_us <= now_us);
@@ -340,7 +343,8 @@ impl State {
         }
         let pending = std::mem::take(&mut ring.pending);
         for mut pending in pending {
-            let is_due = pending.due_us <= now_us;
+            let withheld = withhold && matches!(pending.what, Due::Notification(_));
+            let is_due = pending.due_us <= now_us && !withheld;
             match is_due && (std::mem::replace(&mut pending.seen, is_due) || !late) {
                 true => due.push(Step::Pending(pending.what)),
                 false => ring.pending.push(pending),

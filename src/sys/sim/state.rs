@@ -49,6 +49,8 @@ pub(super) struct State {
     pub events: BTreeMap<RawFd, u64>,
     pub zero_copies: BTreeMap<ZeroCopyId, ZeroCopy>,
     next_zero_copy: ZeroCopyId,
+    /// Notifications are kept back.
+    pub withhold: bool,
     /// Operations begun so far.
     pub begun: u64,
     /// Completions made so far.
@@ -72,6 +74,7 @@ impl State {
             events: BTreeMap::new(),
             zero_copies: BTreeMap::new(),
             next_zero_copy: 0,
+            withhold: false,
             begun: 0,
             completions: 0,
             failed: None,
