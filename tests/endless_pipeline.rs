@@ -25,7 +25,7 @@ fn requests_that_were_answered_leave_nothing_behind() {
     let line = "HEAD /absent HTTP/1.1\r\nHost: origin\r\nCookie: ";
     let request = format!("{line}{}\r\n\r\n", "x".repeat(REQUEST_BYTES - line.len() - 4));
     assert_eq!(request.len(), REQUEST_BYTES);
-    let before = anonymous_bytes(origin.pid());
+    let before = origin.anonymous_bytes();
     let answers = thread::spawn(move || {
         let mut bytes = vec![0; 1 << 20];
         // An answer without a body ends in an empty line, which may be cut anywhere.
@@ -47,17 +47,9 @@ fn requests_that_were_answered_leave_nothing_behind() {
     (1..REQUESTS / 100).for_each(|_| writer.write_all(piece.as_bytes()).unwrap());
     writer.write_all(format!("{rest}{}", request.repeat(99)).as_bytes()).unwrap();
     answers.join().unwrap();
-    let grown = anonymous_bytes(origin.pid()).saturating_sub(before);
+    let grown = origin.anonymous_bytes().saturating_sub(before);
     println!("{} bytes sent, {grown} bytes of memory", REQUESTS * REQUEST_BYTES);
     assert!(grown < 4 << 20, "{grown} bytes stayed behind");
     drop((client, writer));
     origin.stop();
-}
-
-/// Memory of the process that no file backs.
-fn anonymous_bytes(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib * 1024
 }

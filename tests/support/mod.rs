@@ -133,6 +133,14 @@ impl Origin {
             .sum()
     }
 
+    /// Memory of the process that no file backs, in bytes.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         signal(self.pid(), "TERM");
