@@ -104,6 +104,10 @@ pub const DEADLINE_SCAN_MS: u64 = 250;
 pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 /// Connections among which the longest idle one is sought when room is needed.
 pub const EVICT_SAMPLE: usize = 256;
+/// After this time one completion ends a wait for several, in microseconds.
+pub const GATHER_US: u32 = 50;
+/// A send of at most this many bytes is expected to complete as it is submitted.
+pub const PROMPT_BYTES_MAX: usize = 128 * 1024;
 /// Submission entries of a shard's ring.
 pub const RING_SUBMISSIONS: u32 = 1024;
 /// Completion entries of a shard's ring.

@@ -114,6 +114,8 @@ pub struct Reactor {
     registered: RefCell<Vec<bool>>,
     scan: Cell<Scan>,
     evict_from: Cell<usize>,
+    /// Small sends of this turn.
+    prompt: Cell<usize>,
 }
 
 impl Reactor {
@@ -147,6 +149,7 @@ impl Reactor {
             registered: RefCell::default(),
             scan: Cell::default(),
             evict_from: Cell::new(0),
+            prompt: Cell::new(0),
         })
     }
 
@@ -214,7 +217,11 @@ impl Reactor {
         let busy =
             self.tasks.has_ready() || !self.deferred.borrow().is_empty() || self.scan.get().running;
         let wait = if busy { Some(Duration::ZERO) } else { wait };
-        self.ring.borrow_mut().enter(wait)
+        let mut ring = self.ring.borrow_mut();
+        // Sends that complete as they are submitted are no reason to come back: their tasks have
+        // nothing to do before the client's next request.
+        ring.gather(self.prompt.replace(0) + 1);
+        ring.enter(wait)
     }
 
     /// How long the reactor's own timers allow to wait.

@@ -198,6 +198,16 @@ impl Ring {
         pass!(self, ring => ring.push(operation, user_data));
     }
 
+    /// Lets the next `enter` wait for several completions at once, for a moment at most.
+    #[inline]
+    pub fn gather(&mut self, count: usize) {
+        match self {
+            Self::Kernel(ring) => ring.gather(count),
+            #[cfg(test)]
+            Self::Double(_) => {}
+        }
+    }
+
     /// Submits what is queued and waits for a completion: at most `timeout`, for ever when none.
     /// A zero timeout only lets the kernel run what is ready.
     ///

@@ -1,5 +1,7 @@
 //! Reads the vectors of `tests/vectors`; their form is explained there.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::fs;
 
 /// One vector.

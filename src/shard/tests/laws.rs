@@ -168,7 +168,9 @@ fn law_5_a_reception_without_a_buffer_waits_for_one_and_not_in_a_loop() {
 #[test]
 fn law_6_a_stalled_reader_is_cut_off_and_its_memory_comes_back() {
     for cancel_loses_once_in in [0, 1] {
-        let mut world = zero_copy(Faults { cancel_loses_once_in, ..Faults::default() });
+        let user_timeout_us = 1_000_000_000;
+        let faults = Faults { cancel_loses_once_in, user_timeout_us, ..Faults::default() };
+        let mut world = zero_copy(faults);
         put(&mut world, LARGE);
         get(&mut world, 1, LARGE.0, Fate::Stalls(5_000));
         world.run_ms(2_000);

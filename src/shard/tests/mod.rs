@@ -9,4 +9,5 @@ mod nth;
 mod request;
 mod response;
 mod seeds;
+mod stories;
 mod world;

@@ -7,6 +7,7 @@ use std::io;
 use std::task::Poll;
 
 use super::{Interrupt, KIND_IGNORE, KIND_SEND, Reactor, count, user_data};
+use crate::limits;
 use crate::sys::extent::Extent;
 use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
@@ -45,6 +46,9 @@ impl Reactor {
         count(&self.counts.sends, 1);
         count(&self.counts.bytes, buffer.len() as u64);
         self.spend(buffer.len());
+        if buffer.len() <= limits::PROMPT_BYTES_MAX {
+            self.prompt.set(self.prompt.get() + 1);
+        }
         let (fd, generation) = self.with(id, |socket| {
             socket.reading = false;
             (socket.fd, socket.generation)

@@ -11,6 +11,8 @@ use std::time::Duration;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 
+use crate::limits;
+
 use super::{Completion, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
 
 /// A ring of the kernel's.
@@ -18,6 +20,9 @@ pub struct KernelRing {
     inner: IoUring,
     usage_reported: bool,
     overflows: u32,
+    can_gather: bool,
+    /// Completions the next `enter` waits for.
+    want: usize,
     /// Calls to `enter` so far.
     pub enters: u64,
     /// Times the submission queue was full.
@@ -44,7 +49,16 @@ impl KernelRing {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(false)?,
             other => other?,
         };
-        Ok(Self { inner, usage_reported: true, overflows: 0, enters: 0, full: 0 })
+        let can_gather = inner.params().is_feature_min_timeout();
+        Ok(Self {
+            inner,
+            usage_reported: true,
+            overflows: 0,
+            can_gather,
+            want: 1,
+            enters: 0,
+            full: 0,
+        })
     }
 
     /// The ring's descriptor, to which other rings post wake-ups.
@@ -71,6 +85,14 @@ impl KernelRing {
         }
     }
 
+    /// Lets the next [`KernelRing::enter`] with a timeout wait for `count` completions, though not
+    /// for long: after [`limits::GATHER_US`] one is enough. Kernels before 6.12 cannot.
+    pub fn gather(&mut self, count: usize) {
+        if self.can_gather {
+            self.want = count.max(1);
+        }
+    }
+
     /// Submits what is queued and waits for a completion: at most `timeout`, for ever when none.
     /// A zero timeout only lets the kernel run what is ready.
     ///
@@ -80,7 +102,13 @@ impl KernelRing {
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         self.overflows += u32::from(self.inner.submission().cq_overflow());
+        let want = std::mem::replace(&mut self.want, 1);
         let entered = match timeout {
+            Some(timeout) if want > 1 && !timeout.is_zero() => {
+                let time = Timespec::from(timeout);
+                let args = SubmitArgs::new().timespec(&time).min_wait_usec(limits::GATHER_US);
+                self.inner.submitter().submit_with_args(want, &args)
+            }
             None => self.inner.submit_and_wait(1),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
