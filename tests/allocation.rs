@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use headwater::config::{AccessFormat, AccessLogConfig, Config, Host, Overrides};
 use headwater::exit::Exit;
 use headwater::server;
+use support::shards::Shards;
 use support::wire::Client;
 use support::{PATIENCE, Scratch, pattern};
 
@@ -139,8 +140,10 @@ fn prove(access_log: Option<PathBuf>, count: usize) {
     let origin = Origin::start(access_log);
     let folders: Vec<String> = (0..FOLDERS).map(|folder| format!("live/{folder}")).collect();
     folders.iter().for_each(|folder| origin.fill(folder));
-    let owners: Vec<usize> = folders.iter().map(|folder| origin.owner(folder)).collect();
-    let mut connections: Vec<_> = (0..SHARDS).map(|shard| origin.connection_on(shard)).collect();
+    let Origin { http, admin, .. } = origin;
+    let known = Shards { http, admin, count: SHARDS };
+    let owners: Vec<usize> = folders.iter().map(|folder| known.owner(folder)).collect();
+    let mut connections: Vec<_> = (0..SHARDS).map(|shard| known.connection(shard)).collect();
     // The same bytes have the same tag in every folder.
     let medium = connections[0].request("GET", "/live/0/medium.ts", &[], b"").unwrap();
     let tag = medium.header("ETag").unwrap().to_owned();
@@ -233,27 +236,6 @@ impl Origin {
         Some((answer.status, answer.text().into_owned()))
     }
 
-    /// A counter of one shard.
-    fn count(&self, name: &str, shard: usize) -> f64 {
-        let (_, text) = self.ask_admin("GET", "/metrics").unwrap();
-        let series = format!("{name}{{shard=\"{shard}\"");
-        let lines = text.lines().filter(|line| line.starts_with(&series));
-        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
-    }
-
-    /// The shard at which `name` grows by what `act` does.
-    fn grows<T>(&self, name: &str, act: impl FnOnce() -> T) -> (usize, T) {
-        thread::sleep(Duration::from_millis(50));
-        let before: Vec<f64> = (0..SHARDS).map(|shard| self.count(name, shard)).collect();
-        let outcome = act();
-        // Shards publish their counts before they go to sleep.
-        thread::sleep(Duration::from_millis(50));
-        let grown: Vec<usize> =
-            (0..SHARDS).filter(|&shard| self.count(name, shard) > before[shard]).collect();
-        assert_eq!(grown.len(), 1, "{name} grew on {grown:?}");
-        (grown[0], outcome)
-    }
-
     fn fill(&self, folder: &str) {
         let mut client = Client::connect(self.http).unwrap();
         let sizes = [("small.ts", 100), ("inlined.ts", 3_000), ("medium.ts", 12_000)];
@@ -265,30 +247,6 @@ impl Origin {
             let answer = client.request("PUT", &target, &[], &pattern(len as u64, len)).unwrap();
             assert_eq!(answer.status, 200);
         }
-    }
-
-    /// The shard that owns what lies in `folder`.
-    fn owner(&self, folder: &str) -> usize {
-        let target = format!("/{folder}/more.ts");
-        let put = || Client::connect(self.http).unwrap().request("PUT", &target, &[], b"more");
-        let (owner, answer) = self.grows("headwater_objects", put);
-        assert_eq!(answer.unwrap().status, 200);
-        owner
-    }
-
-    /// A connection that `shard` serves: the kernel chooses, so others are dropped.
-    fn connection_on(&self, shard: usize) -> Client {
-        for _ in 0..100 {
-            let mut client = Client::connect(self.http).unwrap();
-            let (served_by, answer) = self.grows("headwater_requests_total", || {
-                client.request("GET", "/live/0/small.ts", &[], b"")
-            });
-            assert_eq!(answer.unwrap().status, 200);
-            if served_by == shard {
-                return client;
-            }
-        }
-        panic!("no connection came to shard {shard}");
     }
 
     fn stop(self) {

@@ -6,6 +6,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 pub mod recorder;
+pub mod shards;
 pub mod wire;
 
 use std::io::{Read, Write};
@@ -123,14 +124,7 @@ impl Origin {
     /// The value of one metric: the sum over its series whose labels contain `labels`.
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
-        let mut client = Client::connect(self.admin).unwrap();
-        let answer = client.request("GET", "/metrics", &[], b"").unwrap();
-        let text = answer.text().into_owned();
-        text.lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .filter(|line| line.contains(labels))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+        metric_of(self.admin, name, labels)
     }
 
     /// Memory of the process that no file backs, in bytes.
@@ -196,6 +190,19 @@ fn binary() -> std::path::PathBuf {
 
 fn is_error_line(line: &str) -> bool {
     line.contains("\"ERROR\"") || line.contains(" ERROR ") || line.contains("panicked")
+}
+
+/// A metric of the origin whose admin listener has this address.
+#[track_caller]
+fn metric_of(admin: SocketAddr, name: &str, labels: &str) -> f64 {
+    let mut client = Client::connect(admin).unwrap();
+    let answer = client.request("GET", "/metrics", &[], b"").unwrap();
+    let text = answer.text().into_owned();
+    text.lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter(|line| line.contains(labels))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
 }
 
 /// Sends a signal by name to a process that the test started.
