@@ -86,6 +86,7 @@ impl Reactor {
         inbox.into_iter().for_each(|received| self.buffers.give_back(received));
         self.starved.borrow_mut().retain(|starved| *starved != id);
         self.sockets_free.borrow_mut().push(id.0);
+        self.rearm_listeners();
     }
 
     fn poll_quiet(&self, id: SocketId) -> Poll<()> {
