@@ -86,7 +86,6 @@ impl Reactor {
         inbox.into_iter().for_each(|received| self.buffers.give_back(received));
         self.starved.borrow_mut().retain(|starved| *starved != id);
         self.sockets_free.borrow_mut().push(id.0);
-        self.rearm_listeners();
     }
 
     fn poll_quiet(&self, id: SocketId) -> Poll<()> {
