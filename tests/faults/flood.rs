@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::scaled;
 use crate::stage::{Stage, wait_for};
@@ -97,6 +97,28 @@ fn busy_connections_are_bounded_and_the_rest_is_told_503() {
         let status = client.answer(false).map(|answer| answer.status);
         assert!(matches!(status, Ok(408 | 503)) || status.is_err(), "{status:?}");
     }
+    stage.end();
+}
+
+/// Descriptors that others took: idle connections give way to new ones without delay.
+///
+/// An accept without a descriptor used to wait for the next scan, a quarter of a second, for each
+/// connection that it could take; nobody gave way.
+#[test]
+fn idle_connections_give_their_descriptors() {
+    let mut stage = Stage::with("flood-taken", "", 64, &["prlimit", "--nofile=64:64"]);
+    stage.end_watch();
+    let taken: Vec<Client> =
+        (0..30).filter_map(|_| Client::connect(stage.origin.admin).ok()).collect();
+    let idle: Vec<Client> = (0..24).map(|_| stage.origin.client()).collect();
+    wait_for("exhaustion", || stage.descriptors() >= 64, || stage.descriptors().to_string());
+    for _ in 0..10 {
+        let begun = Instant::now();
+        assert_eq!(stage.origin.get("/probe/object").status, 200);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(1000), "a new connection waited for {took:?}");
+    }
+    drop((taken, idle));
     stage.end();
 }
 

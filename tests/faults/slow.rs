@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cut::is_readable;
 use crate::scaled;
 use crate::stage::{Stage, wait_for};
 use crate::support::pattern;
@@ -105,7 +106,7 @@ fn readers_of_a_dripping_segment_are_cut() {
     let mut writer = stage.origin.client();
     writer.begin_chunked("/live/slow.m4s", &[]).unwrap();
     writer.chunk(&pattern(4, 3000)).unwrap();
-    wait_for("growing", || stage.origin.metric("headwater_objects_growing", "") > 0.0, String::new);
+    wait_for("growing", || is_readable(&stage, "/live/slow.m4s"), String::new);
     let mut readers: Vec<Client> = (0..4).map(|_| stage.origin.client()).collect();
     for reader in &mut readers {
         reader.send(b"GET /live/slow.m4s HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

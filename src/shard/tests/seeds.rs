@@ -256,6 +256,7 @@ fn a_seed_says_everything() {
             let mut world = World::new(&plan);
             populate(&mut world, &mut random, Kind::Strict);
             world.run_clients();
+            world.run_quiet();
             (world.sim.trace(), world.sim.now_us(), world.steps)
         };
         assert_eq!(run(), run(), "seed {seed}");

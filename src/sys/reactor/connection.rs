@@ -69,6 +69,8 @@ impl Reactor {
 
     /// Ends the connection: cancels what is under way, waits for it, closes.
     pub async fn close(&self, id: SocketId, how: Close) {
+        // It gives way already: whoever needs a place must look for another.
+        self.set_idle(id, false);
         std::future::poll_fn(|_| self.poll_quiet(id)).await;
         let fd = self.fd(id);
         if how == Close::Reset {
@@ -84,6 +86,7 @@ impl Reactor {
         inbox.into_iter().for_each(|received| self.buffers.give_back(received));
         self.starved.borrow_mut().retain(|starved| *starved != id);
         self.sockets_free.borrow_mut().push(id.0);
+        self.rearm_listeners();
     }
 
     fn poll_quiet(&self, id: SocketId) -> Poll<()> {

@@ -1,7 +1,8 @@
 //! Listening sockets: multishot accepts, armed again when they end.
 //!
-//! Invariants: an accept that failed is armed again by the periodic scan, never in a loop, and the
-//! shard does not sleep for longer before it is.
+//! Invariants: an accept that found no descriptor makes an idle connection give way and is armed
+//! again when a connection closes, else by the periodic scan, never in a loop; the shard does not
+//! sleep for longer before it is.
 
 use std::os::fd::RawFd;
 
@@ -94,6 +95,8 @@ impl Reactor {
                 self.close_listener(listener);
             } else if completion.result >= 0 {
                 self.arm_listener(number, listener);
+            } else if matches!(-completion.result, libc::EMFILE | libc::ENFILE) {
+                self.evict_idle();
             }
         }
     }
