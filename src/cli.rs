@@ -49,7 +49,7 @@ struct Serve {
     /// Pinned memory for objects, such as 2GiB [default: a quarter of what is available]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// How large bodies leave: auto, zc (zero-copy) or copy [default: auto]
+    /// How large bodies leave: auto, zc (zero-copy), splice (by reference) or copy [default: auto]
     #[arg(long, value_name = "WAY")]
     tx: Option<Tx>,
     /// File with the bearer tokens that may write, one a line
@@ -162,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn splice_is_refused_with_a_reason() {
-        let error = Cli::try_parse_from(["headwater", "serve", "--tx", "splice"]).unwrap_err();
-        assert!(error.to_string().contains("not in this version"), "{error}");
+    fn an_unknown_way_is_refused_with_those_that_there_are() {
+        let error = Cli::try_parse_from(["headwater", "serve", "--tx", "sendfile"]).unwrap_err();
+        assert!(error.to_string().contains("auto, zc, splice or copy"), "{error}");
     }
 
     #[test]

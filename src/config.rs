@@ -69,6 +69,8 @@ pub enum Tx {
     Auto,
     /// Always zero-copy sends.
     Zc,
+    /// By reference (vmsplice and splice) always.
+    Splice,
     /// Always copying sends.
     Copy,
 }
@@ -81,8 +83,8 @@ impl std::str::FromStr for Tx {
             "auto" => Ok(Self::Auto),
             "zc" => Ok(Self::Zc),
             "copy" => Ok(Self::Copy),
-            "splice" => Err("splice is not in this version; use auto, zc or copy"),
-            _ => Err("expected auto, zc or copy"),
+            "splice" => Ok(Self::Splice),
+            _ => Err("expected auto, zc, splice or copy"),
         }
     }
 }

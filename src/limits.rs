@@ -90,6 +90,17 @@ pub const SEND_BUFFERS_SPARE_MAX: usize = 4096;
 pub const SEND_RUNS_MAX: usize = 16;
 /// Bytes in one send operation.
 pub const SEND_BYTES_MAX: u32 = 512 * 1024;
+/// Bytes that a shard's pipe holds: the largest piece that is spliced at once.
+pub const PIPE_BYTES: i32 = 512 * 1024;
+/// Bodies from this size on are spliced where zero-copy sends are copied, by default.
+pub const SPLICE_BYTES_MIN: u64 = 32 * 1024;
+/// Bytes that count as one against a turn's bound when they are spliced rather than copied.
+pub const SPLICE_DISCOUNT: usize = 3;
+/// Bytes that readers of one shard may have been handed by reference without having come back for
+/// more: memory of theirs that cannot be used again yet. Beyond it, bodies are copied.
+pub const SPLICED_UNREAD_MAX: u64 = 256 * 1024 * 1024;
+/// Retired memory that is renewed at once when room is needed, in bytes.
+pub const RENEW_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes that a shard starts to send in one turn: about a millisecond of copying.
 pub const TURN_BYTES_MAX: i64 = 6 * 1024 * 1024;
 /// Tasks that run in one turn.

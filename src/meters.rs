@@ -84,10 +84,12 @@ crate::meters! {
     "Bytes handed to the kernel for clients, heads included, by way.", per 1.0 {
         sent_bytes_copy: Counter ["way=\"copy\""],
         sent_bytes_zc: Counter ["way=\"zc\""],
+        sent_bytes_splice: Counter ["way=\"splice\""],
     }
     "headwater_sends_total", "Send operations completed, by way.", per 1.0 {
         sends_copy: Counter ["way=\"copy\""],
         sends_zc: Counter ["way=\"zc\""],
+        sends_splice: Counter ["way=\"splice\""],
     }
     "headwater_sends_zc_copied_total",
     "Zero-copy sends of which the kernel reported that it copied after all.", per 1.0 {
@@ -133,6 +135,15 @@ crate::meters! {
     "headwater_arena_drawn_bytes",
     "Arena bytes in slots that the shard has drawn from the pool, used or not.", per 1.0 {
         arena_drawn_bytes: Gauge,
+    }
+    "headwater_arena_retired_bytes",
+    "Arena bytes of bodies that are gone and were spliced: of use again after a renewal.",
+    per 1.0 {
+        arena_retired_bytes: Gauge,
+    }
+    "headwater_spliced_unread_bytes",
+    "Bytes shared by reference with peers that have not come back since.", per 1.0 {
+        spliced_unread_bytes: Gauge,
     }
     "headwater_arena_pinned_bytes",
     "Arena bytes of replaced or deleted objects that answers under way still hold.", per 1.0 {

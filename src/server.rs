@@ -172,6 +172,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
     Ok(Settings {
         tx: tx(config)?,
         zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
+        splice_bytes_min: limits::SPLICE_BYTES_MIN,
         object_bytes_max: config.object_bytes_max,
         writers,
         cors: config.cors,
@@ -198,15 +199,16 @@ fn tx(config: &Config) -> Result<Tx, Refusal> {
     let pinned = probe::may_pin(config.memory_bytes);
     match (config.tx, pinned) {
         (TxWish::Copy, _) => Ok(Tx::Copy),
+        (TxWish::Splice, _) => Ok(Tx::Splice),
         (TxWish::Auto, Ok(())) => Ok(Tx::Auto),
         (TxWish::Zc, Ok(())) => Ok(Tx::ZeroCopy),
         (TxWish::Auto, Err(limit_bytes)) => {
             tracing::warn!(
                 limit_bytes,
-                "the memlock limit is below --memory: bodies leave by copy and may be swapped; \
+                "the memlock limit is below --memory: bodies leave by splice and may be swapped; \
                  raise 'ulimit -l' (LimitMEMLOCK) or grant CAP_IPC_LOCK for zero-copy"
             );
-            Ok(Tx::Copy)
+            Ok(Tx::Splice)
         }
         (TxWish::Zc, Err(limit_bytes)) => Err(format!(
             "--tx zc needs {} bytes of pinned memory, and the memlock limit is {limit_bytes}; \
@@ -256,7 +258,7 @@ fn make_shard(
     common: Common,
 ) -> io::Result<Rc<Shard>> {
     let reactor = Reactor::new(common.arena.clone())?;
-    if common.settings.tx != Tx::Copy {
+    if matches!(common.settings.tx, Tx::Auto | Tx::ZeroCopy) {
         reactor.prepare_zero_copy()?;
     }
     let slots: Rc<dyn SlotSource> = Rc::new(common.arena.clone());

@@ -161,6 +161,9 @@ impl Shard {
         meters.received_bytes.raise_to(counts.received.get());
         meters.sent_bytes_copy.raise_to(counts.bytes.get());
         meters.sent_bytes_zc.raise_to(counts.bytes_zc.get());
+        meters.sent_bytes_splice.raise_to(counts.bytes_shared.get());
+        meters.sends_splice.raise_to(counts.shares.get());
+        meters.spliced_unread_bytes.set(self.reactor.unread_bytes());
         meters.sends_copy.raise_to(counts.sends.get());
         meters.sends_zc.raise_to(counts.sends_zc.get());
         meters.zc_copied.raise_to(counts.copied.get());
@@ -185,6 +188,7 @@ impl Shard {
         meters.arena_used_bytes.set(store.used_bytes);
         let slot_bytes = crate::sys::extent::SlotSource::slot_bytes(self.reactor.arena());
         meters.arena_drawn_bytes.set(store.slots_held * u64::from(slot_bytes));
+        meters.arena_retired_bytes.set(store.retired_bytes);
         meters.arena_pinned_bytes.set(store.pinned_bytes);
         meters.leases_held.set(store.leases_held);
         meters.leases_granted.raise_to(store.grants_total);

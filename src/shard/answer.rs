@@ -26,20 +26,31 @@ pub(super) struct Cursor {
 }
 
 /// What is left of an answer.
-struct Rest {
-    buffer: Option<Box<SendBuffer>>,
-    body: Option<Cursor>,
-    zero_copy: bool,
+pub(super) struct Rest {
+    pub(super) buffer: Option<Box<SendBuffer>>,
+    pub(super) body: Option<Cursor>,
+    way: Way,
+}
+
+/// How a body leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By copy, together with the head.
+    Copy,
+    /// By zero-copy, behind the head.
+    ZeroCopy,
+    /// By reference, behind the head.
+    Share,
 }
 
 impl Cursor {
     /// The next contiguous run: extent, offset in it, bytes (at most `bytes_max`).
-    fn run(&self, bytes_max: u64) -> Option<(Extent, u32, u32)> {
+    pub(super) fn run(&self, bytes_max: u64) -> Option<(Extent, u32, u32)> {
         let whole = self.held.record.whole()?;
         run_of(whole, self.at, self.end, bytes_max)
     }
 
-    fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.end - self.at
     }
 }
@@ -86,8 +97,11 @@ impl Conn {
             self.shard.reactor.recycle(buffer);
             return Ok(());
         }
-        let zero_copy = body.as_ref().is_some_and(|cursor| self.by_zero_copy(cursor));
-        let mut rest = Rest { buffer: Some(buffer), body, zero_copy };
+        let way = body.as_ref().map_or(Way::Copy, |cursor| self.way(cursor));
+        let mut rest = Rest { buffer: Some(buffer), body, way };
+        if way == Way::Share {
+            self.share(&mut rest).await?;
+        }
         loop {
             self.shard.reactor.turn_budget().await;
             let Some((send, len)) = self.begin_send(&mut rest) else { return Ok(()) };
@@ -103,7 +117,7 @@ impl Conn {
         let mut buffer = match (rest.buffer.take(), body.is_some()) {
             (Some(head), _) => head,
             (None, false) => return None,
-            (None, true) if rest.zero_copy => {
+            (None, true) if rest.way == Way::ZeroCopy => {
                 if let Some(begun) = self.begin_zero_copy(rest, keep.clone()) {
                     return Some(begun);
                 }
@@ -111,7 +125,7 @@ impl Conn {
             }
             (None, true) => self.shard.reactor.send_buffer(),
         };
-        if let Some(cursor) = rest.body.as_mut().filter(|_| !rest.zero_copy) {
+        if let Some(cursor) = rest.body.as_mut().filter(|_| rest.way != Way::ZeroCopy) {
             self.fill(&mut buffer, cursor);
         }
         Some(self.submit(buffer, keep))
@@ -129,7 +143,7 @@ impl Conn {
             }
             // No room to register the slot: the rest goes by copy.
             Err(_) => {
-                rest.zero_copy = false;
+                rest.way = Way::Copy;
                 None
             }
         }
@@ -154,13 +168,25 @@ impl Conn {
         }
     }
 
-    fn by_zero_copy(&mut self, cursor: &Cursor) -> bool {
+    /// How a body leaves on this connection's route.
+    fn way(&mut self, cursor: &Cursor) -> Way {
         let settings = &self.shard.settings;
-        let large = cursor.left() >= settings.zero_copy_bytes_min;
-        match settings.tx {
-            Tx::Copy => false,
-            Tx::ZeroCopy => large,
-            Tx::Auto => large && !self.is_local() && !self.shard.reactor.was_copied(self.socket),
+        let (tx, bytes) = (settings.tx, cursor.left());
+        let large = bytes >= settings.zero_copy_bytes_min;
+        let shareable = bytes >= settings.splice_bytes_min;
+        let by_reference = match tx {
+            Tx::Copy => return Way::Copy,
+            Tx::ZeroCopy => false,
+            Tx::Splice => true,
+            Tx::Auto => {
+                (large || shareable)
+                    && (self.is_local() || self.shard.reactor.was_copied(self.socket))
+            }
+        };
+        match by_reference {
+            true if shareable && self.shard.reactor.may_share(bytes) => Way::Share,
+            false if large => Way::ZeroCopy,
+            _ => Way::Copy,
         }
     }
 

@@ -38,6 +38,7 @@ mod growing;
 mod input;
 mod peer;
 mod read;
+mod share;
 mod special;
 mod upload;
 
@@ -49,10 +50,12 @@ pub type DefaultsOf = Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>;
 /// How large bodies leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tx {
-    /// By zero-copy where the route allows it, learnt per connection.
+    /// By zero-copy where the route allows it, learnt per connection; by reference elsewhere.
     Auto,
     /// By zero-copy always.
     ZeroCopy,
+    /// By reference always.
+    Splice,
     /// By copy always.
     Copy,
 }
@@ -64,6 +67,8 @@ pub struct Settings {
     pub tx: Tx,
     /// Bodies from this size on leave by zero-copy where it is used, in bytes.
     pub zero_copy_bytes_min: u64,
+    /// Bodies from this size on leave by reference where zero-copy sends are copied, in bytes.
+    pub splice_bytes_min: u64,
     /// Largest object, in bytes.
     pub object_bytes_max: u64,
     /// Who may write.

@@ -180,6 +180,7 @@ impl Store {
         Statistics {
             folders: self.folders.len() as u64,
             used_bytes: self.space.used_bytes(),
+            retired_bytes: self.space.retired_bytes(),
             slots_held: self.space.slots_held() as u64,
             leases_held: self.index.leased() as u64,
             holds: self.holdings.len() as u64,

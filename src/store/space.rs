@@ -5,13 +5,20 @@
 //! wherever a run is found; only when none is found, and no slot is left in the pool, is it
 //! scattered over the longest runs there are.
 //!
+//! Runs freed in a slot from which bodies were spliced are retired: readers may still look at their
+//! pages. They are of use again when the slot's pages are renewed, all at once when nothing in it
+//! is in use any more, or page by page when room is needed.
+//!
 //! Invariants: no granule belongs to two extents; a request fails whole or succeeds whole; a wholly
 //! free slot goes back to the pool, all but one, and that one too when nothing is in use.
+
+mod bits;
 
 use std::rc::Rc;
 
 use crate::limits;
 use crate::sys::extent::{Extent, GRANULE_BYTES, SlotSource};
+use bits::{Run, flip};
 
 /// The memory that one shard has drawn and what of it is in use.
 pub struct Space {
@@ -23,23 +30,20 @@ pub struct Space {
     /// Bitmaps of slots given back, for the next ones drawn.
     spare: Vec<Box<[u64]>>,
     used_granules: u64,
+    retired_granules: u64,
     slots_free: usize,
 }
 
 struct Slot {
     number: u32,
-    /// A set bit is a granule in use.
+    /// A set bit is a granule in use, or retired.
     used: Box<[u64]>,
+    /// A set bit is a granule that is retired; empty while none is.
+    retired: Box<[u64]>,
+    retired_count: u32,
     used_count: u32,
     /// No free run is longer than this.
     longest_max: u32,
-}
-
-/// A free run within a slot, in granules.
-#[derive(Clone, Copy)]
-struct Run {
-    start: u32,
-    len: u32,
 }
 
 impl Space {
@@ -54,6 +58,7 @@ impl Space {
             places: Vec::new(),
             spare: Vec::new(),
             used_granules: 0,
+            retired_granules: 0,
             slots_free: 0,
         }
     }
@@ -66,6 +71,11 @@ impl Space {
     /// Bytes in use, in whole granules.
     pub fn used_bytes(&self) -> u64 {
         self.used_granules * u64::from(GRANULE_BYTES)
+    }
+
+    /// Bytes that nobody uses and that cannot be used again yet, in whole granules.
+    pub fn retired_bytes(&self) -> u64 {
+        self.retired_granules * u64::from(GRANULE_BYTES)
     }
 
     /// Slots drawn from the pool.
@@ -81,7 +91,8 @@ impl Space {
         let mut left = bytes;
         while left > 0 {
             let piece = u32::try_from(left.min(u64::from(self.slot_bytes))).ok()?;
-            let found = self.one(piece).or_else(|| self.scrap(piece));
+            let found = self.one(piece).or_else(|| self.renewed(piece));
+            let found = found.or_else(|| self.scrap(piece));
             let fits = extents.len() < limits::EXTENTS_MAX;
             let Some(extent) = found.filter(|_| fits) else {
                 found.into_iter().chain(extents).for_each(|extent| self.free(extent));
@@ -95,7 +106,7 @@ impl Space {
 
     /// Takes an extent's granules back.
     pub fn free(&mut self, extent: Extent) {
-        self.clear(extent.slot, extent.offset / GRANULE_BYTES, granules(extent.len));
+        self.clear(extent.slot, extent.offset / GRANULE_BYTES, granules(extent.len), true);
     }
 
     /// Takes back what lies behind the extent's first `len` bytes; returns the shorter extent.
@@ -103,7 +114,8 @@ impl Space {
         debug_assert!(len <= extent.len);
         let keep = granules(len);
         let first = extent.offset / GRANULE_BYTES;
-        self.clear(extent.slot, first + keep, granules(extent.len) - keep);
+        // Nobody has read what was never written.
+        self.clear(extent.slot, first + keep, granules(extent.len) - keep, false);
         Extent { len, ..extent }
     }
 
@@ -117,6 +129,29 @@ impl Space {
             None => self.find(need, 1)?,
         };
         Some(self.take(place, start, bytes))
+    }
+
+    /// One run of `bytes` where retired pages were renewed.
+    fn renewed(&mut self, bytes: u32) -> Option<Extent> {
+        while self.renew_some() {
+            if let Some(found) = self.one(bytes) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Renews pages that are wholly retired, as many as a turn has time for; whether any were.
+    fn renew_some(&mut self) -> bool {
+        let mut renewed = 0;
+        for slot in self.slots.iter_mut().filter(|slot| slot.retired_count > 0) {
+            renewed += slot.renew_pages(&*self.source);
+            if u64::from(renewed) * u64::from(GRANULE_BYTES) >= limits::RENEW_BYTES_MAX {
+                break;
+            }
+        }
+        self.retired_granules -= u64::from(renewed);
+        renewed > 0
     }
 
     /// The longest run there is, for a part of `bytes`.
@@ -161,21 +196,37 @@ impl Space {
         Extent { slot: slot.number, offset: start * GRANULE_BYTES, len: bytes }
     }
 
-    fn clear(&mut self, number: u32, start: u32, count: u32) {
+    fn clear(&mut self, number: u32, start: u32, count: u32, was_readable: bool) {
         if count == 0 {
             return;
         }
         let place = self.places[number as usize] as usize;
         let slot = &mut self.slots[place];
-        slot.mark(start, count, false);
         let (offset, len) = (start * GRANULE_BYTES, count * GRANULE_BYTES);
-        self.source.freed(Extent { slot: number, offset, len });
         slot.used_count -= count;
-        slot.longest_max = slot.longest_max.max(slot.run_around(start, count));
         self.used_granules -= u64::from(count);
+        if was_readable && self.source.is_spliced(number) {
+            slot.retire(start, count);
+            self.retired_granules += u64::from(count);
+        } else {
+            slot.mark(start, count, false);
+            self.source.freed(Extent { slot: number, offset, len });
+            slot.longest_max = slot.longest_max.max(slot.run_around(start, count));
+        }
         if slot.used_count == 0 {
+            self.renew(place);
             self.slots_free += 1;
             self.give_back(place);
+        }
+    }
+
+    /// Makes a slot in which nothing is in use like new, if it has been spliced from.
+    fn renew(&mut self, place: usize) {
+        let slot = &mut self.slots[place];
+        if self.source.is_spliced(slot.number) {
+            self.retired_granules -= u64::from(slot.retired_count);
+            slot.reset();
+            self.source.renew(Extent { slot: slot.number, offset: 0, len: self.slot_bytes });
         }
     }
 
@@ -190,7 +241,10 @@ impl Space {
         }
         debug_assert_eq!(self.places[index], ABSENT, "the pool hands a slot to one shard");
         self.places[index] = u32::try_from(self.slots.len()).expect("slots are numbered in u32");
-        self.slots.push(Slot { number, used, used_count: 0, longest_max: granules });
+        let retired = Box::default();
+        let slot =
+            Slot { number, used, retired, retired_count: 0, used_count: 0, longest_max: granules };
+        self.slots.push(slot);
         self.slots_free += 1;
         Some(self.slots.len() - 1)
     }
@@ -226,16 +280,47 @@ impl Space {
 impl Slot {
     /// Sets or clears `count` bits, each of which must change.
     fn mark(&mut self, start: u32, count: u32, used: bool) {
-        let (mut bit, end) = (start, start + count);
-        while bit < end {
-            let word = &mut self.used[bit as usize / 64];
-            let within = bit % 64;
-            let len = (64 - within).min(end - bit);
-            let mask = (u64::MAX >> (64 - len)) << within;
-            assert!(*word & mask == if used { 0 } else { mask }, "an extent is used once");
-            *word ^= mask;
-            bit += len;
+        flip(&mut self.used, start, count, used);
+    }
+
+    /// Keeps a run that nobody uses any more from being used again.
+    fn retire(&mut self, start: u32, count: u32) {
+        if self.retired.is_empty() {
+            self.retired = vec![0; self.used.len()].into_boxed_slice();
         }
+        flip(&mut self.retired, start, count, true);
+        self.retired_count += count;
+    }
+
+    /// Nothing is in use or retired any more.
+    fn reset(&mut self) {
+        self.used.fill(0);
+        self.retired.fill(0);
+        self.retired_count = 0;
+        self.longest_max = self.granules();
+    }
+
+    /// Renews the pages in which every granule is retired; returns the granules that it freed.
+    fn renew_pages(&mut self, source: &dyn SlotSource) -> u32 {
+        let mut freed = 0;
+        let mut from = 0;
+        while let Some(run) = bits::run(&self.retired, from) {
+            from = run.start + run.len;
+            let start = run.start.next_multiple_of(PAGE_GRANULES);
+            let end = from / PAGE_GRANULES * PAGE_GRANULES;
+            if start >= end {
+                continue;
+            }
+            let count = end - start;
+            flip(&mut self.retired, start, count, false);
+            flip(&mut self.used, start, count, false);
+            let (offset, len) = (start * GRANULE_BYTES, count * GRANULE_BYTES);
+            source.renew(Extent { slot: self.number, offset, len });
+            self.longest_max = self.longest_max.max(self.run_around(start, count));
+            freed += count;
+        }
+        self.retired_count -= freed;
+        freed
     }
 
     /// The free runs in order.
@@ -275,20 +360,11 @@ impl Slot {
 
     /// The first granule from `from` that is used, or that is free.
     fn next(&self, from: u32, used: bool) -> Option<u32> {
-        let mut bit = from;
-        while bit < self.granules() {
-            let word = self.used[bit as usize / 64];
-            let word = if used { word } else { !word } >> (bit % 64);
-            if word != 0 {
-                return Some(bit + word.trailing_zeros());
-            }
-            bit = (bit / 64 + 1) * 64;
-        }
-        None
+        bits::next(&self.used, from, used)
     }
 
     fn granules(&self) -> u32 {
-        u32::try_from(self.used.len() * 64).expect("a slot has fewer than 2^32 granules")
+        bits::count(&self.used)
     }
 }
 
@@ -298,7 +374,8 @@ fn granules(bytes: u32) -> u32 {
 
 /// Extents of at least this many bytes start on a page where possible.
 pub const ALIGNED_BYTES_MIN: u32 = 64 * 1024;
-const ALIGNED_GRANULES: u32 = 4096 / GRANULE_BYTES;
+const ALIGNED_GRANULES: u32 = PAGE_GRANULES;
+const PAGE_GRANULES: u32 = 4096 / GRANULE_BYTES;
 const SPARE_BITMAPS_MAX: usize = 16;
 const ABSENT: u32 = u32::MAX;
 

@@ -11,6 +11,8 @@ pub struct Statistics {
     pub object_bytes: u64,
     /// Bytes of the arena in use, in whole granules.
     pub used_bytes: u64,
+    /// Bytes that nobody uses and that cannot be used again before their pages are renewed.
+    pub retired_bytes: u64,
     /// Slots of the arena drawn from the pool.
     pub slots_held: u64,
     /// Superseded versions that somebody still holds.

@@ -7,10 +7,12 @@
 //! and read by nobody before the store has published it (or its writer has published progress).
 //!
 //! Who upholds what: the store's protocol (`store::owner`) hands an extent to one upload at a time
-//! and takes it back only when no hold names it; `store::space` never hands out overlapping runs.
+//! and takes it back only when no hold names it; `store::space` never hands out overlapping runs,
+//! and none that was spliced before its pages are renewed: sockets may still refer to the old ones.
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::extent::{Extent, SlotSource};
@@ -25,7 +27,19 @@ pub struct Arena {
     memory: Mapping,
     slot_bytes: u32,
     slots: u32,
+    states: Box<[SlotState]>,
+    /// Counts renewals in all slots.
+    renewals: AtomicU32,
     free: Mutex<Vec<u32>>,
+}
+
+/// What all shards have to know of a slot.
+#[derive(Default)]
+struct SlotState {
+    /// Sockets may refer to its pages.
+    spliced: AtomicBool,
+    /// Counts renewals: a registration of an earlier generation names pages that are gone.
+    generation: AtomicU32,
 }
 
 // SAFETY: the mapping is plain memory; who may write which part is decided by the store (above).
@@ -50,7 +64,9 @@ impl Arena {
         let memory = Mapping::new(len, HUGE_PAGE)?;
         memory.prefer_huge_pages();
         let free = Mutex::new((0..slots).rev().collect());
-        Ok(Arc::new(Self { memory, slot_bytes, slots, free }))
+        let states = (0..slots).map(|_| SlotState::default()).collect();
+        let renewals = AtomicU32::new(0);
+        Ok(Arc::new(Self { memory, slot_bytes, slots, states, renewals, free }))
     }
 
     /// How many slots there are.
@@ -104,6 +120,44 @@ impl Arena {
         libc::iovec { iov_base: self.place(whole, 0, len).cast(), iov_len: len }
     }
 
+    /// A part of an extent, for the kernel to read.
+    pub(super) fn run(&self, extent: Extent, at: u32, len: u32) -> libc::iovec {
+        let iov_len = len as usize;
+        libc::iovec { iov_base: self.place(extent, at, iov_len).cast(), iov_len }
+    }
+
+    /// Notes, before it happens, that sockets will refer to pages of the slot.
+    #[inline]
+    pub(super) fn mark_spliced(&self, slot: u32) {
+        let spliced = &self.states[slot as usize].spliced;
+        if !spliced.load(Ordering::Relaxed) {
+            // The owner learns of it with the release of the extent, by message.
+            spliced.store(true, Ordering::Release);
+        }
+    }
+
+    /// How often pages of the slot were renewed.
+    #[inline]
+    pub(super) fn generation(&self, slot: u32) -> u32 {
+        self.states[slot as usize].generation.load(Ordering::Acquire)
+    }
+
+    /// How often pages of any slot were renewed.
+    #[inline]
+    pub(super) fn renewals(&self) -> u32 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    /// Notes that the run's pages are others from now on; a whole slot is like new.
+    pub(super) fn note_renewed(&self, extent: Extent) {
+        let state = &self.states[extent.slot as usize];
+        if extent.len == self.slot_bytes {
+            state.spliced.store(false, Ordering::Release);
+        }
+        state.generation.fetch_add(1, Ordering::AcqRel);
+        self.renewals.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +181,15 @@ impl SlotSource for Arc<Arena> {
         let mut free = self.free();
         debug_assert!(!free.contains(&slot), "slot returned twice");
         free.push(slot);
+    }
+
+    fn is_spliced(&self, slot: u32) -> bool {
+        self.states[slot as usize].spliced.load(Ordering::Acquire)
+    }
+
+    fn renew(&self, extent: Extent) {
+        self.memory.renew(self.run(extent, 0, extent.len));
+        self.note_renewed(extent);
     }
 }
 

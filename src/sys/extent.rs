@@ -28,6 +28,13 @@ pub trait SlotSource {
     fn draw(&self) -> Option<u32>;
     /// Notes that nobody uses an extent's bytes any more.
     fn freed(&self, _extent: Extent) {}
+    /// Whether sockets may still refer to pages of the slot, which must not be written then.
+    fn is_spliced(&self, _slot: u32) -> bool {
+        false
+    }
+    /// Exchanges the pages of a run that nobody uses, whole pages, for fresh ones. A whole slot is
+    /// no longer spliced then.
+    fn renew(&self, _extent: Extent) {}
     /// Returns a slot in which no extent is in use any more.
     fn give_back(&self, slot: u32);
 }

@@ -59,6 +59,15 @@ impl Mapping {
         })
     }
 
+    /// Gives whole pages back to the host; they are zero when they are touched again. Whoever else
+    /// refers to the old pages, such as a socket, keeps them as they are.
+    pub(super) fn renew(&self, pages: libc::iovec) {
+        // SAFETY: the range is ours (the caller asked the arena for it), and nothing in it is in
+        // use; on a failure (there is none for private memory) nothing would have changed.
+        let failed = unsafe { libc::madvise(pages.iov_base, pages.iov_len, libc::MADV_DONTNEED) };
+        assert_eq!(failed, 0, "renewing pages: {}", io::Error::last_os_error());
+    }
+
     /// Asks for huge pages; a host without them serves small ones.
     pub(super) fn prefer_huge_pages(&self) {
         #[cfg(test)]

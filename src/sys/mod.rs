@@ -18,5 +18,6 @@ pub mod send;
 #[cfg(test)]
 pub mod sim;
 pub mod socket;
+mod splice;
 pub mod task;
 pub mod wheel;

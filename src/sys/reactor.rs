@@ -12,9 +12,10 @@ mod connection;
 mod deadline;
 mod listen;
 mod receive;
+mod share;
 mod transmit;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::clock::Clock;
 use super::ring::{Completion, Operation, Ring, RingSize};
 use super::send::{SendId, Sends};
 use super::socket::{End, Socket, SocketId};
+use super::splice::Pipe;
 use super::task::Tasks;
 use crate::limits;
 
@@ -44,6 +46,7 @@ const KIND_EVENT: u64 = 5;
 /// Completions that other shards post here to wake this one.
 pub const KIND_WAKE: u64 = 6;
 const KIND_IGNORE: u64 = 7;
+const KIND_POLL: u64 = 8;
 
 fn user_data(kind: u64, generation: u32, place: u32) -> u64 {
     kind << 56 | u64::from(generation & GENERATION_MASK) << 32 | u64::from(place)
@@ -67,6 +70,10 @@ pub struct Counts {
     pub bytes: Cell<u64>,
     /// Bytes sent by SEND_ZC.
     pub bytes_zc: Cell<u64>,
+    /// Pieces shared with sockets by reference.
+    pub shares: Cell<u64>,
+    /// Bytes shared with sockets by reference.
+    pub bytes_shared: Cell<u64>,
     /// Notifications of SEND_ZC.
     pub notifications: Cell<u64>,
     /// Notifications that say the kernel copied after all.
@@ -111,7 +118,13 @@ pub struct Reactor {
     starved: RefCell<Vec<SocketId>>,
     deferred: RefCell<Vec<u32>>,
     budget: Cell<i64>,
-    registered: RefCell<Vec<bool>>,
+    /// Registered slots, by the generation of their pages.
+    registered: RefCell<Vec<Option<u32>>>,
+    /// Renewals in the arena when registrations were last looked at.
+    withdrawn: Cell<u32>,
+    pipe: OnceCell<Pipe>,
+    /// Bytes shared with peers that have not come back since.
+    unread: Cell<u64>,
     scan: Cell<Scan>,
     evict_from: Cell<usize>,
     /// Small sends of this turn.
@@ -147,6 +160,9 @@ impl Reactor {
             deferred: RefCell::default(),
             budget: Cell::new(limits::TURN_BYTES_MAX),
             registered: RefCell::default(),
+            withdrawn: Cell::default(),
+            pipe: OnceCell::new(),
+            unread: Cell::default(),
             scan: Cell::default(),
             evict_from: Cell::new(0),
             prompt: Cell::new(0),
@@ -175,7 +191,7 @@ impl Reactor {
     /// As `io_uring_register`.
     pub fn prepare_zero_copy(&self) -> io::Result<()> {
         self.ring.borrow().register_table(self.arena.slots())?;
-        self.registered.replace(vec![false; self.arena.slots() as usize]);
+        self.registered.replace(vec![None; self.arena.slots() as usize]);
         Ok(())
     }
 
@@ -238,6 +254,7 @@ impl Reactor {
             KIND_RECV => self.note_recv(completion, generation, place),
             KIND_SEND => self.note_send(completion, SendId { slot: place, generation }),
             KIND_CANCEL => self.note_cancel(completion, generation, place),
+            KIND_POLL => self.note_poll(completion, generation, place),
             KIND_ACCEPT => self.note_accept(completion, place as usize),
             KIND_EVENT if !completion.more() => {
                 self.watch_event(RawFd::try_from(place).expect("it was a descriptor"));

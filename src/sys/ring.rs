@@ -76,6 +76,11 @@ pub enum Operation {
         /// What its completion says.
         user_data: u64,
     },
+    /// Waits once until the connection has room for bytes to send, or has failed.
+    PollOut {
+        /// The connection.
+        fd: RawFd,
+    },
     /// Waits until the event descriptor becomes readable, again and again.
     PollEvent {
         /// The event descriptor.
@@ -246,5 +251,12 @@ impl Ring {
     pub(super) unsafe fn register_slot(&self, slot: u32, memory: libc::iovec) -> io::Result<()> {
         // SAFETY: promised by the caller.
         pass!(self, ring => unsafe { ring.register_slot(slot, memory) })
+    }
+
+    /// Takes a slot out of the table again; sends under way keep its memory.
+    pub(super) fn withdraw_slot(&self, slot: u32) -> io::Result<()> {
+        let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        // SAFETY: an empty place names no memory.
+        pass!(self, ring => unsafe { ring.register_slot(slot, nothing) })
     }
 }

@@ -56,6 +56,11 @@ impl SendBuffer {
         &mut self.data[self.used..]
     }
 
+    /// The bytes of the buffer's own, one behind the other.
+    pub(super) fn own(&self) -> &[u8] {
+        &self.data[..self.used]
+    }
+
     /// Runs that can still be added.
     pub fn runs_left(&self) -> usize {
         SEND_RUNS_MAX - self.count

@@ -10,7 +10,7 @@ use super::task::TaskId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketId(pub(super) u32);
 
-/// Where the multishot reception stands.
+/// Where the multishot reception, or a wait for room to send, stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
     Idle,
@@ -33,6 +33,8 @@ pub(super) struct Socket {
     pub(super) task: TaskId,
     pub(super) inbox: VecDeque<Received>,
     pub(super) reception: Reception,
+    /// The wait for room to send.
+    pub(super) poll: Reception,
     pub(super) end: Option<End>,
     /// The task waits for a request to begin or to become complete: it may be evicted.
     pub(super) idle: bool,
@@ -42,6 +44,8 @@ pub(super) struct Socket {
     pub(super) copied: bool,
     pub(super) deadline_ms: u64,
     pub(super) bytes_received: u64,
+    /// Bytes shared with the peer since it sent something last.
+    pub(super) unread: u64,
 }
 
 impl Socket {
@@ -52,6 +56,7 @@ impl Socket {
             task: 0,
             inbox: VecDeque::new(),
             reception: Reception::Idle,
+            poll: Reception::Idle,
             end: None,
             idle: false,
             reading: true,
@@ -59,6 +64,7 @@ impl Socket {
             copied: false,
             deadline_ms: u64::MAX,
             bytes_received: 0,
+            unread: 0,
         }
     }
 }

@@ -38,6 +38,7 @@ impl Plan {
         let settings = Settings {
             tx: Tx::Auto,
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
+            splice_bytes_min: limits::SPLICE_BYTES_MIN,
             object_bytes_max: 1 << 20,
             writers: Writers::Loopback,
             cors: false,
@@ -57,8 +58,9 @@ impl Plan {
     /// A world of any size.
     pub fn some(seed: u64, random: &mut Random) -> Self {
         let mut plan = Self::new(seed, 1 + random.index(4));
-        plan.settings.tx = [Tx::Auto, Tx::ZeroCopy, Tx::Copy][random.index(3)];
+        plan.settings.tx = [Tx::Auto, Tx::ZeroCopy, Tx::Splice, Tx::Copy][random.index(4)];
         plan.settings.zero_copy_bytes_min = 1 << (8 + random.below(8));
+        plan.settings.splice_bytes_min = 1 << (8 + random.below(8));
         plan.memory_bytes = 4 << (20 + random.below(3));
         plan
     }
@@ -87,7 +89,7 @@ impl World {
         let (boxes, remote) = mailboxes::<Envelope>(plan.shards).unwrap();
         let shards = boxes.into_iter().map(|mailbox| {
             let reactor = Reactor::new(arena.clone()).unwrap();
-            if plan.settings.tx != Tx::Copy {
+            if matches!(plan.settings.tx, Tx::Auto | Tx::ZeroCopy) {
                 reactor.prepare_zero_copy().unwrap();
             }
             let slots = Rc::new(PoisonedSlots(arena.clone()));

@@ -15,12 +15,21 @@ pub struct Pool {
     slot_bytes: u32,
     free: RefCell<Vec<u32>>,
     drawn: RefCell<BTreeSet<u32>>,
+    spliced: RefCell<BTreeSet<u32>>,
+    /// Granules that were in use while their slot was spliced from, and were not renewed since.
+    dirty: RefCell<BTreeSet<(u32, u32)>>,
 }
 
 impl Pool {
     pub fn new(slots: u32, slot_bytes: u32) -> Rc<Self> {
         let free = RefCell::new((0..slots).rev().collect());
-        Rc::new(Self { slot_bytes, free, drawn: RefCell::default() })
+        let (drawn, spliced, dirty) = Default::default();
+        Rc::new(Self { slot_bytes, free, drawn, spliced, dirty })
+    }
+
+    /// Sockets look at all that is in use in the slot from now on.
+    fn splice(&self, slot: u32) {
+        self.spliced.borrow_mut().insert(slot);
     }
 
     pub fn drawn(&self) -> usize {
@@ -39,10 +48,31 @@ impl SlotSource for Pool {
         Some(slot)
     }
 
+    fn is_spliced(&self, slot: u32) -> bool {
+        self.spliced.borrow().contains(&slot)
+    }
+
+    fn renew(&self, extent: Extent) {
+        let is_whole = |bytes: u32| bytes.is_multiple_of(4096);
+        assert!(extent.len > 0 && is_whole(extent.offset) && is_whole(extent.len));
+        for granule in granules_of(extent) {
+            self.dirty.borrow_mut().remove(&granule);
+        }
+        if extent.len == self.slot_bytes {
+            self.spliced.borrow_mut().remove(&extent.slot);
+        }
+    }
+
     fn give_back(&self, slot: u32) {
+        assert!(!self.is_spliced(slot), "the next owner would overwrite what a reader looks at");
         assert!(self.drawn.borrow_mut().remove(&slot));
         self.free.borrow_mut().push(slot);
     }
+}
+
+fn granules_of(extent: Extent) -> impl Iterator<Item = (u32, u32)> {
+    let first = extent.offset / GRANULE_BYTES;
+    (first..first + extent.len.div_ceil(GRANULE_BYTES)).map(move |granule| (extent.slot, granule))
 }
 
 /// Marks an extent's granules in `model`; each must be free.
@@ -107,6 +137,55 @@ fn extents_never_overlap_and_all_slots_return() {
         held.into_iter().for_each(|extent| space.free(extent));
         assert_eq!((space.used_bytes(), space.slots_held(), pool.drawn()), (0, 0, 0));
     }
+}
+
+/// Sockets go on looking at what was spliced when it is freed: it is handed out again only after
+/// its pages were renewed, and all of it can be handed out again.
+#[test]
+fn what_was_spliced_is_renewed_before_it_is_used_again() {
+    for seed in 0..30 {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let pool = Pool::new(3, SLOT_BYTES);
+        let mut space = Space::new(pool.clone());
+        let mut held: Vec<Extent> = Vec::new();
+        for _ in 0..600 {
+            match random.below(100) {
+                0..50 => {
+                    for extent in space.allot(size(&mut random)).into_iter().flatten() {
+                        let mut granules = granules_of(extent);
+                        assert!(granules.all(|granule| !pool.dirty.borrow().contains(&granule)));
+                        held.push(extent);
+                    }
+                }
+                50..60 if !held.is_empty() => {
+                    let slot = held[random.index(held.len())].slot;
+                    let inside = held.iter().filter(|extent| extent.slot == slot);
+                    pool.dirty.borrow_mut().extend(inside.flat_map(|&extent| granules_of(extent)));
+                    pool.splice(slot);
+                }
+                _ if !held.is_empty() => space.free(held.swap_remove(random.index(held.len()))),
+                _ => {}
+            }
+            assert_eq!(space.slots_held(), pool.drawn());
+        }
+        held.drain(..).for_each(|extent| space.free(extent));
+        assert_eq!((space.retired_bytes(), space.slots_held(), pool.drawn()), (0, 0, 0));
+    }
+}
+
+/// A body that stays does not keep the rest of its slot from being used again.
+#[test]
+fn retired_pages_beside_a_body_that_stays_are_renewed_when_room_is_needed() {
+    let pool = Pool::new(1, SLOT_BYTES);
+    let mut space = Space::new(pool.clone());
+    let _stays = space.allot(100_000).unwrap();
+    let goes = space.allot(3 << 20).unwrap()[0];
+    pool.splice(0);
+    space.free(goes);
+    assert_eq!(space.retired_bytes(), 3 << 20);
+    assert_eq!(space.allot(3 << 20).unwrap().len(), 1);
+    assert_eq!(space.retired_bytes(), 0);
 }
 
 #[test]

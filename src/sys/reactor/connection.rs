@@ -78,6 +78,7 @@ impl Reactor {
         }
         net::close(fd);
         let inbox = self.with(id, |socket| {
+            self.forget_unread(socket);
             let inbox = std::mem::take(&mut socket.inbox);
             let generation = (socket.generation + 1) & GENERATION_MASK;
             *socket = Socket { generation, ..Socket::vacant() };
@@ -94,10 +95,13 @@ impl Reactor {
             if starved {
                 socket.reception = Reception::Idle;
             }
-            match socket.reception {
-                Reception::Idle => return Poll::Ready(()),
-                Reception::Cancelling => {}
-                Reception::Armed => self.cancel_reception(socket, id.0),
+            if socket.poll == Reception::Armed {
+                self.cancel_poll(socket, id.0);
+            }
+            match (socket.reception, socket.poll) {
+                (Reception::Idle, Reception::Idle) => return Poll::Ready(()),
+                (Reception::Armed, _) => self.cancel_reception(socket, id.0),
+                _ => {}
             }
             Poll::Pending
         })

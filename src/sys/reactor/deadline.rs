@@ -32,6 +32,7 @@ impl Reactor {
             }
             scan = Scan { next: 0, begun_ms: now_ms, running: true };
             self.rearm_listeners();
+            self.withdraw_renewed();
         }
         let mut sockets = self.sockets.borrow_mut();
         let end = sockets.len().min(scan.next + limits::DEADLINE_SCAN_PER_TURN);

@@ -79,6 +79,7 @@ impl Reactor {
             Some(received) if len > 0 => {
                 count(&self.counts.received, len as u64);
                 socket.bytes_received += len as u64;
+                self.forget_unread(socket);
                 socket.inbox.push_back(received);
             }
             Some(received) => self.buffers.give_back(received),

@@ -36,7 +36,7 @@ impl Reactor {
         })
     }
 
-    fn spend(&self, bytes: usize) {
+    pub(super) fn spend(&self, bytes: usize) {
         self.budget.set(self.budget.get() - i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
@@ -106,9 +106,10 @@ impl Reactor {
         let Some(known) = registered.get_mut(slot as usize) else {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         };
-        if !*known {
+        let generation = self.arena.generation(slot);
+        if *known != Some(generation) {
             net::register_slot(&self.ring.borrow(), slot, &self.arena)?;
-            *known = true;
+            *known = Some(generation);
         }
         Ok(())
     }

@@ -180,7 +180,9 @@ impl KernelRing {
         const WHOLE: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         match operation {
             Operation::AcceptMulti { fd } => {
-                opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+                // Splices must not block; the ring's own operations wait all the same.
+                let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+                opcode::AcceptMulti::new(Fd(fd)).flags(flags).build()
             }
             Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
             Operation::Send { fd, start, len } => {
@@ -198,6 +200,7 @@ impl KernelRing {
             Operation::Wake { ring_fd, user_data } => {
                 opcode::MsgRingData::new(Fd(ring_fd), 0, user_data, None).build()
             }
+            Operation::PollOut { fd } => opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build(),
             Operation::PollEvent { fd } => {
                 opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
             }

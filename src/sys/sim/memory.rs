@@ -25,6 +25,12 @@ impl Run {
         bytes
     }
 
+    /// Whether any byte is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        let (from, other_from) = (self.start as usize, other.start as usize);
+        from < other_from + other.len && other_from < from + self.len
+    }
+
     /// A part of the run.
     pub fn part(self, at: usize, len: usize) -> Self {
         assert!(at + len <= self.len);
@@ -77,7 +83,25 @@ impl SlotSource for PoisonedSlots {
         self.0.give_back(slot);
     }
 
+    fn is_spliced(&self, slot: u32) -> bool {
+        self.0.is_spliced(slot)
+    }
+
+    fn renew(&self, extent: Extent) {
+        let pages = self.0.run(extent, 0, extent.len);
+        let pages = Run { start: pages.iov_base.cast(), len: pages.iov_len };
+        super::keep_pages(pages);
+        self.poison(extent);
+        self.0.note_renewed(extent);
+    }
+
     fn freed(&self, extent: Extent) {
+        self.poison(extent);
+    }
+}
+
+impl PoisonedSlots {
+    fn poison(&self, extent: Extent) {
         let poison = [POISON; 1024];
         for at in (0..extent.len).step_by(poison.len()) {
             let len = poison.len().min((extent.len - at) as usize);

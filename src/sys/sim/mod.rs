@@ -25,6 +25,7 @@ mod state;
 mod tests;
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ pub use faults::Faults;
 pub use lanes::Lanes;
 pub use memory::PoisonedSlots;
 pub use ring::Ring;
+use socket::Segment;
 use state::State;
 
 use super::ring::RingSize;
@@ -136,6 +138,30 @@ pub(super) fn turn_away(fd: RawFd, bytes: &[u8]) -> Option<()> {
         state.shutdown_write(fd);
         state.close(fd);
     })
+}
+
+/// send(2) of what there is room for.
+pub(super) fn send_some(fd: RawFd, bytes: &[u8]) -> Option<io::Result<usize>> {
+    on(fd, |state| {
+        let count = state.room_now(fd, bytes.len())?;
+        state.socket_mut(fd).send_now(&bytes[..count]);
+        Ok(count)
+    })
+}
+
+/// vmsplice(2) and splice(2) of what there is room for.
+pub(super) fn splice(fd: RawFd, run: libc::iovec) -> Option<io::Result<usize>> {
+    on(fd, |state| {
+        let count = state.room_now(fd, run.iov_len)?;
+        let run = memory::Run { start: run.iov_base.cast(), len: count };
+        state.socket_mut(fd).queue(Segment::Shared(run));
+        Ok(count)
+    })
+}
+
+/// The pages of a run are exchanged.
+fn keep_pages(pages: memory::Run) {
+    with(|state| state.sockets.iter_mut().for_each(|socket| socket.keep_pages(pages)));
 }
 
 /// getpeername(2).

@@ -31,9 +31,16 @@ enum Kind {
     Send { socket: usize, source: Source, len: usize, sent: usize },
     SendZeroCopy { socket: usize, id: ZeroCopyId, run: Run, sent: usize },
     Poll { fd: RawFd, seen: u64 },
+    Room { socket: usize },
 }
 
 impl InFlight {
+    /// Whether it sends on this connection.
+    pub fn sends_on(&self, socket: usize) -> bool {
+        let sends = matches!(self.kind, Kind::Send { .. } | Kind::SendZeroCopy { .. });
+        sends && self.kind.socket() == Some(socket)
+    }
+
     pub fn describe(&self) -> String {
         let what = match self.kind {
             Kind::Accept { listener } => format!("accept on {listener}"),
@@ -43,6 +50,7 @@ impl InFlight {
                 format!("zero-copy send on {socket}: {sent} of {}", run.len)
             }
             Kind::Poll { .. } => "poll".to_owned(),
+            Kind::Room { socket } => format!("wait for room on {socket}"),
         };
         format!("{what}{}", if self.cancelled { ", cancelled" } else { "" })
     }
@@ -80,13 +88,14 @@ impl Kind {
         match self {
             Self::Receive { socket }
             | Self::Send { socket, .. }
-            | Self::SendZeroCopy { socket, .. } => Some(socket),
+            | Self::SendZeroCopy { socket, .. }
+            | Self::Room { socket } => Some(socket),
             Self::Accept { .. } | Self::Poll { .. } => None,
         }
     }
 
-    fn is_send(self) -> bool {
-        matches!(self, Self::Send { .. } | Self::SendZeroCopy { .. })
+    fn is_reception(self) -> bool {
+        matches!(self, Self::Receive { .. })
     }
 }
 
@@ -97,7 +106,8 @@ pub(super) fn fd_of(operation: &Operation) -> Option<RawFd> {
         | Operation::RecvMulti { fd }
         | Operation::Send { fd, .. }
         | Operation::SendMsg { fd, .. }
-        | Operation::SendZc { fd, .. } => Some(fd),
+        | Operation::SendZc { fd, .. }
+        | Operation::PollOut { fd } => Some(fd),
         Operation::Cancel { .. } | Operation::Wake { .. } | Operation::PollEvent { .. } => None,
     }
 }
@@ -126,6 +136,7 @@ impl State {
                 let id = self.begin_zero_copy(ring, user_data, run, copied);
                 Kind::SendZeroCopy { socket, id, run, sent: 0 }
             }
+            (Operation::PollOut { .. }, Some(Object::Socket(socket))) => Kind::Room { socket },
             (Operation::PollEvent { fd }, _) => Kind::Poll { fd, seen: 0 },
             (Operation::Cancel { target }, _) => return self.cancel(ring, target, user_data),
             (Operation::Wake { ring_fd, user_data: says }, _) => {
@@ -142,7 +153,8 @@ impl State {
         assert!(!tenant, "law 2: two operations with one name");
         if let Some(socket) = kind.socket() {
             let other = |other: &InFlight| {
-                other.kind.socket() == Some(socket) && other.kind.is_send() == kind.is_send()
+                other.kind.socket() == Some(socket)
+                    && other.kind.is_reception() == kind.is_reception()
             };
             assert!(!others.iter().any(other), "law 7: two sends, or receptions, on one socket");
             self.sockets[socket].operations += 1;
@@ -228,7 +240,9 @@ impl State {
                 let socket = &self.sockets[socket];
                 !socket.receive.is_empty() || socket.finished || socket.reset
             }
-            Kind::Send { socket, .. } | Kind::SendZeroCopy { socket, .. } => {
+            Kind::Send { socket, .. }
+            | Kind::SendZeroCopy { socket, .. }
+            | Kind::Room { socket } => {
                 let socket = &self.sockets[socket];
                 socket.room() > 0 || socket.reset
             }
@@ -250,6 +264,7 @@ impl State {
                 Kind::Receive { socket } => self.receive(ring, id, socket),
                 Kind::Send { .. } | Kind::SendZeroCopy { .. } => self.send(ring, id, kind),
                 Kind::Poll { fd, .. } => self.poll(ring, id, fd),
+                Kind::Room { socket } => self.room(ring, id, socket),
             }
         }
     }
@@ -297,7 +312,7 @@ impl State {
     }
 
     /// Breaks a connection as a failing network does.
-    fn inject(&mut self, socket: usize) {
+    pub fn inject(&mut self, socket: usize) {
         self.sockets[socket].injected = true;
         self.break_off(socket);
     }
@@ -360,6 +375,17 @@ impl State {
         memory::write(memory, &bytes);
         let flags = BUFFER | u32::from(buffer) << 16;
         self.result(ring, id, i32::try_from(count).unwrap(), flags);
+    }
+
+    fn room(&mut self, ring: usize, id: u64, socket: usize) {
+        let cancelled = self.operation(ring, id).expect("the caller found it").cancelled;
+        let socket = &self.sockets[socket];
+        let result = match (socket.reset, socket.room() > 0 && !cancelled) {
+            (true, _) => i32::from(libc::POLLOUT | libc::POLLERR | libc::POLLHUP),
+            (false, true) => i32::from(libc::POLLOUT),
+            (false, false) => -libc::ECANCELED,
+        };
+        self.finish(ring, id, result, 0);
     }
 
     fn poll(&mut self, ring: usize, id: u64, fd: RawFd) {

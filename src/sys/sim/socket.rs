@@ -16,7 +16,12 @@ pub(super) type ZeroCopyId = u64;
 /// Bytes in the send buffer.
 pub(super) enum Segment {
     Bytes(VecDeque<u8>),
-    ZeroCopy { id: ZeroCopyId, run: Run },
+    ZeroCopy {
+        id: ZeroCopyId,
+        run: Run,
+    },
+    /// References to pages: read when they leave, whoever has written there meanwhile.
+    Shared(Run),
 }
 
 /// What bytes of a zero-copy send left the send buffer, by transmission or by the connection's end.
@@ -169,7 +174,7 @@ impl Socket {
     pub fn queue(&mut self, segment: Segment) {
         let bytes = match &segment {
             Segment::Bytes(bytes) => bytes.len(),
-            Segment::ZeroCopy { run, .. } => run.len,
+            Segment::ZeroCopy { run, .. } | Segment::Shared(run) => run.len,
         };
         if bytes > 0 {
             self.out_bytes += bytes;
@@ -181,6 +186,17 @@ impl Socket {
     pub fn send_now(&mut self, bytes: &[u8]) {
         let len = bytes.len().min(self.room());
         self.queue(Segment::Bytes(bytes[..len].iter().copied().collect()));
+    }
+
+    /// The pages of a run are exchanged: references to the old ones keep what is in them.
+    pub fn keep_pages(&mut self, pages: Run) {
+        for segment in &mut self.out {
+            if let Segment::Shared(run) = segment
+                && run.overlaps(pages)
+            {
+                *segment = Segment::Bytes(run.read().into());
+            }
+        }
     }
 
     /// Whether bytes, or the end, can move on to the client.
@@ -235,6 +251,12 @@ impl Socket {
                 gone.push((*id, count));
                 (count, run.len == 0)
             }
+            Segment::Shared(run) => {
+                let count = run.len.min(bytes_max);
+                self.inbox.extend(run.part(0, count).read());
+                *run = run.part(count, run.len - count);
+                (count, run.len == 0)
+            }
         };
         if empty {
             self.out.pop_front();
@@ -268,7 +290,7 @@ impl Socket {
         self.out_bytes = 0;
         let segments = self.out.drain(..);
         let zero_copy = segments.filter_map(|segment| match segment {
-            Segment::Bytes(_) => None,
+            Segment::Bytes(_) | Segment::Shared(_) => None,
             Segment::ZeroCopy { id, run } => Some((id, run.len)),
         });
         zero_copy.collect()

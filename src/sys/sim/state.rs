@@ -1,10 +1,11 @@
 //! Everything there is in a simulation.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::fd::RawFd;
 
 use super::DESCRIPTOR_BASE;
-use super::faults::{Faults, some_us};
+use super::faults::{Faults, happens, some_us};
 use super::memory::Run;
 use super::operations::fd_of;
 use super::ring::{Due, Pending, RingState};
@@ -105,6 +106,25 @@ impl State {
             panic!("descriptor {fd} is not a connection");
         };
         &mut self.sockets[socket]
+    }
+
+    /// How many of `len` bytes the connection has room for now.
+    pub fn room_now(&mut self, fd: RawFd, len: usize) -> io::Result<usize> {
+        let Some(Object::Socket(socket)) = self.object(fd) else {
+            panic!("descriptor {fd} is not a connection");
+        };
+        let mut operations = self.rings.iter().flat_map(|ring| &ring.in_flight);
+        assert!(!operations.any(|other| other.sends_on(socket)), "law 7: two sends on one socket");
+        let once_in = self.faults.error_once_in;
+        if happens(&mut self.random, once_in) {
+            self.inject(socket);
+        }
+        if self.sockets[socket].reset {
+            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+        }
+        let most = self.sockets[socket].room().min(len);
+        let some = most > 1 && self.random.once_in(4);
+        Ok(if some { 1 + self.random.index(most) } else { most })
     }
 
     pub fn shutdown_write(&mut self, fd: RawFd) {

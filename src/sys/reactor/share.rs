@@ -1,0 +1,132 @@
+//! What leaves without being copied on routes that copy: pages shared with the socket.
+//!
+//! The head goes by an immediate send, the body by splice, both directly; what the socket has no
+//! room for waits until the ring says that there is room again.
+//!
+//! Invariants: a slot is marked before its pages are shared; at most one poll per connection; what
+//! readers were handed and have not come back for is bounded for the shard.
+
+use std::io;
+use std::task::Poll;
+
+use super::{Interrupt, KIND_IGNORE, KIND_POLL, Reactor, count, user_data};
+use crate::limits;
+use crate::sys::extent::Extent;
+use crate::sys::ring::{Completion, Operation};
+use crate::sys::send::SendBuffer;
+use crate::sys::socket::{Reception, Socket, SocketId};
+use crate::sys::splice;
+
+impl Reactor {
+    /// Whether pages may be shared with one more connection for an answer of `bytes`.
+    pub fn may_share(&self, bytes: u64) -> bool {
+        self.unread.get() + bytes <= limits::SPLICED_UNREAD_MAX
+            && (self.pipe.get().is_some() || self.open_pipe())
+    }
+
+    fn open_pipe(&self) -> bool {
+        splice::Pipe::new().is_ok_and(|pipe| self.pipe.set(pipe).is_ok())
+    }
+
+    /// Sends the buffer's own bytes from `at` on as far as the socket has room; a body follows.
+    ///
+    /// # Errors
+    /// When the connection has failed.
+    pub fn send_head(&self, id: SocketId, buffer: &SendBuffer, at: usize) -> io::Result<usize> {
+        self.with(id, |socket| socket.reading = false);
+        let sent = splice::send_now(self.fd(id), &buffer.own()[at..])?;
+        count(&self.counts.bytes, sent as u64);
+        Ok(sent)
+    }
+
+    /// Shares a part of an extent with the socket, as far as that has room; returns the bytes.
+    ///
+    /// # Errors
+    /// When the connection has failed, or there is no memory for references.
+    pub fn share(
+        &self,
+        id: SocketId,
+        (extent, at, len): (Extent, u32, u32),
+        more: bool,
+    ) -> io::Result<usize> {
+        let pipe = self.pipe.get().expect("the caller asked whether it may");
+        self.arena.mark_spliced(extent.slot);
+        let shared = pipe.splice(self.fd(id), self.arena.run(extent, at, len), more)?;
+        count(&self.counts.shares, 1);
+        count(&self.counts.bytes_shared, shared as u64);
+        self.spend(shared / limits::SPLICE_DISCOUNT);
+        self.with(id, |socket| socket.unread += shared as u64);
+        count(&self.unread, shared as u64);
+        Ok(shared)
+    }
+
+    /// Bytes shared with peers that have not come back since.
+    pub fn unread_bytes(&self) -> u64 {
+        self.unread.get()
+    }
+
+    /// The peer has come back, or is gone: it no longer counts as holding what was shared.
+    #[inline]
+    pub(super) fn forget_unread(&self, socket: &mut Socket) {
+        if socket.unread > 0 {
+            self.unread.set(self.unread.get() - std::mem::take(&mut socket.unread));
+        }
+    }
+
+    /// Waits until the socket has room. [`Interrupt::Late`] leaves the wait under way; wait again
+    /// or close the connection.
+    pub fn writable(&self, id: SocketId) -> impl Future<Output = Result<(), Interrupt>> {
+        let mut asked = self.with(id, |socket| socket.poll != Reception::Idle);
+        std::future::poll_fn(move |_| {
+            let idle = self.with(id, |socket| socket.poll == Reception::Idle);
+            match (idle, asked) {
+                (true, true) => return Poll::Ready(Ok(())),
+                (true, false) => self.arm_poll(id),
+                (false, _) => {}
+            }
+            asked = true;
+            match self.with(id, |socket| std::mem::take(&mut socket.late)) {
+                true => Poll::Ready(Err(Interrupt::Late)),
+                false => Poll::Pending,
+            }
+        })
+    }
+
+    fn arm_poll(&self, id: SocketId) {
+        let (fd, data) = self.with(id, |socket| {
+            socket.poll = Reception::Armed;
+            (socket.fd, user_data(KIND_POLL, socket.generation, id.0))
+        });
+        self.ring.borrow_mut().push(Operation::PollOut { fd }, data);
+    }
+
+    pub(super) fn note_poll(&self, _: Completion, generation: u32, place: u32) {
+        let socket = &mut self.sockets.borrow_mut()[place as usize];
+        // A connection is closed only when its poll has ended.
+        debug_assert_eq!(socket.generation, generation);
+        socket.poll = Reception::Idle;
+        self.tasks.wake(socket.task);
+    }
+
+    pub(super) fn cancel_poll(&self, socket: &mut Socket, place: u32) {
+        socket.poll = Reception::Cancelling;
+        let target = user_data(KIND_POLL, socket.generation, place);
+        let cancel = Operation::Cancel { target };
+        self.ring.borrow_mut().push(cancel, user_data(KIND_IGNORE, 0, 0));
+    }
+
+    /// Withdraws registrations of slots whose pages were renewed: they keep the old ones.
+    pub(super) fn withdraw_renewed(&self) {
+        let renewals = self.arena.renewals();
+        if self.withdrawn.replace(renewals) == renewals {
+            return;
+        }
+        for (slot, known) in (0..).zip(self.registered.borrow_mut().iter_mut()) {
+            if known.is_some_and(|known| known != self.arena.generation(slot)) {
+                // A failure leaves the old registration, which is replaced before it is used.
+                let _ = self.ring.borrow().withdraw_slot(slot);
+                *known = None;
+            }
+        }
+    }
+}
