@@ -90,6 +90,12 @@ pub const SEND_BUFFERS_SPARE_MAX: usize = 4096;
 pub const SEND_RUNS_MAX: usize = 16;
 /// Bytes in one send operation.
 pub const SEND_BYTES_MAX: u32 = 512 * 1024;
+/// Largest body, in bytes, that is kept together with its head for the readers of one second.
+pub const RENDERED_BYTES_MAX: usize = 32 * 1024;
+/// Answers that a shard keeps in that way.
+pub const RENDERED_MAX: usize = 128;
+/// Bytes in the head of such an answer.
+pub const RENDERED_HEAD_BYTES_MAX: usize = 2 * 1024;
 /// Bytes that a shard's pipe holds: the largest piece that is spliced at once.
 pub const PIPE_BYTES: i32 = 512 * 1024;
 /// Bodies from this size on are spliced where zero-copy sends are copied, by default.

@@ -261,6 +261,9 @@ fn make_shard(
     if matches!(common.settings.tx, Tx::Auto | Tx::ZeroCopy) {
         reactor.prepare_zero_copy()?;
     }
+    if matches!(common.settings.tx, Tx::Auto | Tx::Splice) {
+        reactor.prepare_sharing()?;
+    }
     let slots: Rc<dyn SlotSource> = Rc::new(common.arena.clone());
     let now_ms = Clock::monotonic_us() / 1000;
     let store = Store::new(mailbox.id(), mailbox.shards(), common.hash_seed, slots, now_ms);

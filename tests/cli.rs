@@ -84,7 +84,7 @@ fn wrong_usage_is_2() {
         &["serve", "--unknown"],
         &["serve", "--shards", "many"],
         &["serve", "--memory", "lots"],
-        &["serve", "--tx", "splice"],
+        &["serve", "--tx", "sendfile"],
         &["serve", "--listen", "localhost"],
         &["check"],
     ] {
@@ -92,7 +92,7 @@ fn wrong_usage_is_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!err(&output).is_empty() && out(&output).is_empty(), "{arguments:?}");
     }
-    assert!(err(&headwater(&["serve", "--tx", "splice"])).contains("not in this version"));
+    assert!(err(&headwater(&["serve", "--tx", "sendfile"])).contains("auto, zc, splice or copy"));
     assert!(err(&headwater(&["serve", "--memory", "lots"])).contains("512MiB"));
 }
 

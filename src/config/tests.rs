@@ -156,7 +156,7 @@ fn all_mistakes_come_at_once_with_line_and_key() {
         "listen = [\"127.0.0.1\", \"127.0.0.1:80\"]\n\
          shard = 3\n\
          memory_bytes = \"lots\"\n\
-         tx = \"splice\"\n\
+         tx = \"mmap\"\n\
          \n\
          [timeouts]\n\
          idle_ms = \"long\"\n\
@@ -175,7 +175,7 @@ fn all_mistakes_come_at_once_with_line_and_key() {
         ("h.toml:1: listen[0]: ", "127.0.0.1:8080"),
         ("h.toml:2: shard: ", "did you mean \"shards\"?"),
         ("h.toml:3: memory_bytes: ", "512MiB"),
-        ("h.toml:4: tx: ", "not in this version"),
+        ("h.toml:4: tx: ", "auto, zc, splice or copy"),
         ("h.toml:7: timeouts.idle_ms: ", "found \"long\""),
         ("h.toml:8: timeouts.head_ms: ", "100 to 86400000, found 1"),
         ("h.toml:9: timeouts.idel_ms: ", "did you mean \"idle_ms\"?"),

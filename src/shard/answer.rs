@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Tx;
 use super::conn::{Conn, Gone, Then};
+use super::rendered::Answer;
 use crate::http::request::{Head, Method};
 use crate::http::response::Status;
 use crate::limits;
@@ -27,7 +28,7 @@ pub(super) struct Cursor {
 
 /// What is left of an answer.
 pub(super) struct Rest {
-    pub(super) buffer: Option<Box<SendBuffer>>,
+    pub(super) front: Option<Front>,
     pub(super) body: Option<Cursor>,
     way: Way,
 }
@@ -71,34 +72,50 @@ fn run_of(whole: &Whole, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u
     None
 }
 
-/// An answer that is ready to leave: its head, the body behind it, and what follows.
+/// An answer that is ready to leave: its beginning, the body behind it, and what follows.
 pub(super) struct Ready {
-    pub(super) buffer: Box<SendBuffer>,
+    pub(super) front: Front,
     pub(super) body: Option<Cursor>,
     pub(super) then: Then,
+}
+
+/// What leaves first.
+pub(super) enum Front {
+    /// A head.
+    Assembled(Box<SendBuffer>),
+    /// A whole answer that many readers get.
+    Rendered(Answer),
+}
+
+impl Ready {
+    pub(super) fn new(buffer: Box<SendBuffer>, body: Option<Cursor>, then: Then) -> Self {
+        Self { front: Front::Assembled(buffer), body, then }
+    }
 }
 
 impl Conn {
     /// Sends an answer.
     #[inline]
     pub(super) async fn deliver(&mut self, ready: Ready) -> Result<Then, Gone> {
-        let Ready { buffer, body, then } = ready;
-        self.transmit(buffer, body).await?;
+        let Ready { front, body, then } = ready;
+        self.transmit(front, body).await?;
         Ok(then)
     }
 
-    /// Sends an assembled buffer and the body behind it: one send after the other.
+    /// Sends what is ready and the body behind it: one send after the other.
     pub(super) async fn transmit(
         &mut self,
-        buffer: Box<SendBuffer>,
+        front: Front,
         body: Option<Cursor>,
     ) -> Result<(), Gone> {
         if self.mute {
-            self.shard.reactor.recycle(buffer);
+            if let Front::Assembled(buffer) = front {
+                self.shard.reactor.recycle(buffer);
+            }
             return Ok(());
         }
         let way = body.as_ref().map_or(Way::Copy, |cursor| self.way(cursor));
-        let mut rest = Rest { buffer: Some(buffer), body, way };
+        let mut rest = Rest { front: Some(front), body, way };
         if way == Way::Share {
             self.share(&mut rest).await?;
         }
@@ -114,8 +131,9 @@ impl Conn {
     fn begin_send(&mut self, rest: &mut Rest) -> Option<(SendId, usize)> {
         let keep: Keep = rest.body.as_ref().map(|cursor| cursor.held.clone() as Rc<_>);
         let body = rest.body.as_mut().filter(|cursor| cursor.left() > 0);
-        let mut buffer = match (rest.buffer.take(), body.is_some()) {
-            (Some(head), _) => head,
+        let mut buffer = match (rest.front.take(), body.is_some()) {
+            (Some(Front::Rendered(bytes)), _) => return Some(self.submit_rendered(bytes)),
+            (Some(Front::Assembled(head)), _) => head,
             (None, false) => return None,
             (None, true) if rest.way == Way::ZeroCopy => {
                 if let Some(begun) = self.begin_zero_copy(rest, keep.clone()) {
@@ -147,6 +165,12 @@ impl Conn {
                 None
             }
         }
+    }
+
+    fn submit_rendered(&mut self, bytes: Answer) -> (SendId, usize) {
+        let len = bytes.len();
+        self.note_send(len);
+        (self.shard.reactor.send_rendered(self.socket, bytes), len)
     }
 
     fn submit(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> (SendId, usize) {
@@ -255,7 +279,7 @@ impl Conn {
     pub(super) fn ready_bare(&mut self, head: &Head, bare: &Bare<'_>, then: Then) -> Ready {
         let manner = self.manner(head, then);
         self.input_past_head(head);
-        Ready { buffer: self.bare_buffer(bare, manner), body: None, then: manner.then() }
+        Ready::new(self.bare_buffer(bare, manner), None, manner.then())
     }
 
     /// Answers an error after the request's body has been read past, or ends the connection when
@@ -275,7 +299,7 @@ impl Conn {
 
     pub(super) async fn send_bare(&mut self, bare: &Bare<'_>, manner: Manner) -> Result<(), Gone> {
         let buffer = self.bare_buffer(bare, manner);
-        self.transmit(buffer, None).await
+        self.transmit(Front::Assembled(buffer), None).await
     }
 
     fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner) -> Box<SendBuffer> {

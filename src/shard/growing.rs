@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::Shard;
+use super::answer::Front;
 use super::conn::{Conn, Gone, Then};
 use super::read::HEAD_FITS;
 use crate::http::framing;
@@ -54,7 +55,7 @@ impl Conn {
         buffer.push_own(len);
         self.note_head(Status::Ok, len);
         self.input_past_head(head);
-        self.transmit(buffer, None).await?;
+        self.transmit(Front::Assembled(buffer), None).await?;
         if head.method == Method::Get {
             let keep: Keep = Some(held.clone() as Rc<_>);
             match self.follow(&growing, keep, chunked).await? {

@@ -38,6 +38,7 @@ mod growing;
 mod input;
 mod peer;
 mod read;
+mod rendered;
 mod share;
 mod special;
 mod upload;
@@ -139,6 +140,7 @@ pub struct Shard {
     growing_next: Cell<u64>,
     nonce: u64,
     preamble: RefCell<Preamble>,
+    rendered: rendered::Rendered,
     draining_since_ms: Cell<Option<u64>>,
     accounts: Accounts,
 }
@@ -194,6 +196,7 @@ impl Shard {
             growing_next: Cell::new(0),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
+            rendered: rendered::Rendered::default(),
             draining_since_ms: Cell::new(None),
             accounts,
         })
@@ -265,6 +268,7 @@ impl Shard {
         let mut preamble = self.preamble.borrow_mut();
         if preamble.wall_s != wall_s {
             *preamble = Preamble::of(wall_s);
+            self.forget_rendered();
         }
     }
 

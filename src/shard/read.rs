@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::answer::{Cursor, Ready, not_found};
+use super::answer::{Cursor, Front, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
 use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
@@ -194,6 +194,14 @@ impl Conn {
     fn ready_whole(&mut self, head: &Head, held: Rc<Held>, length: u64) -> Ready {
         let manner = self.manner(head, Then::Next);
         let whole = held.record.whole().expect("the caller saw its length");
+        let is_common = head.method == Method::Get && manner.connection_line().is_empty();
+        if is_common && let Some(bytes) = self.shard.rendered(&held, whole) {
+            let body_len = usize::try_from(length).expect("it lies in memory");
+            self.note_head(Status::Ok, bytes.len() - body_len);
+            self.input_past_head(head);
+            let front = Front::Rendered(bytes);
+            return Ready { front, body: None, then: manner.then() };
+        }
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         writer.raw(&self.shard.preamble.borrow().ok);
@@ -206,7 +214,7 @@ impl Conn {
         self.input_past_head(head);
         let has_body = head.method == Method::Get && length > 0;
         let body = has_body.then_some(Cursor { held, at: 0, end: length });
-        Ready { buffer, body, then: manner.then() }
+        Ready::new(buffer, body, manner.then())
     }
 
     fn ready_part(&mut self, head: &Head, held: Rc<Held>, part: ByteRange, length: u64) -> Ready {
@@ -227,7 +235,7 @@ impl Conn {
         self.note_head(Status::PartialContent, len);
         self.input_past_head(head);
         let body = Some(Cursor { held, at: part.first, end: part.last + 1 });
-        Ready { buffer, body, then: manner.then() }
+        Ready::new(buffer, body, manner.then())
     }
 
     /// Several ranges as multipart/byteranges (RFC 9110 section 14.6).
@@ -263,14 +271,14 @@ impl Conn {
             let len = writer.finish().expect(HEAD_FITS);
             buffer.push_own(len);
             let cursor = Cursor { held: held.clone(), at: part.first, end: part.last + 1 };
-            self.transmit(buffer, Some(cursor)).await?;
+            self.transmit(Front::Assembled(buffer), Some(cursor)).await?;
             buffer = self.shard.reactor.send_buffer();
         }
         let mut writer = Writer::new(buffer.space());
         multipart.end(&mut writer);
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
-        self.transmit(buffer, None).await?;
+        self.transmit(Front::Assembled(buffer), None).await?;
         Ok(manner.then())
     }
 
@@ -287,7 +295,7 @@ impl Conn {
         buffer.push_own(len);
         self.note_head(Status::NotModified, len);
         self.input_past_head(head);
-        Ready { buffer, body: None, then: manner.then() }
+        Ready::new(buffer, None, manner.then())
     }
 
     fn ready_unsatisfiable(&mut self, head: &Head, length: u64) -> Ready {

@@ -3,7 +3,7 @@
 //! Invariants: what was shared is never sent again, and what cannot be shared is left to copying;
 //! a peer that takes too little in a window is cut off like any other.
 
-use super::answer::Rest;
+use super::answer::{Front, Rest};
 use super::conn::{Conn, Gone};
 use crate::limits;
 use crate::sys::net;
@@ -11,7 +11,7 @@ use crate::sys::net;
 impl Conn {
     /// Sends the head and shares the body, as far as that goes; the rest stays in `rest`.
     pub(super) async fn share(&mut self, rest: &mut Rest) -> Result<(), Gone> {
-        if let Some(head) = rest.buffer.take() {
+        if let Some(Front::Assembled(head)) = rest.front.take() {
             let mut at = 0;
             while at < head.len() {
                 self.shard.reactor.turn_budget().await;

@@ -1,5 +1,6 @@
 //! Answers that are not objects: listings, `/time`, OPTIONS, and paths that name nothing.
 
+use super::answer::Front;
 use super::conn::{Conn, Gone, Then};
 use super::read::HEAD_FITS;
 use crate::http::known::Known;
@@ -81,7 +82,7 @@ impl Conn {
             buffer.push_owned(body);
         }
         self.input_past_head(head);
-        self.transmit(buffer, None).await?;
+        self.transmit(Front::Assembled(buffer), None).await?;
         Ok(manner.then())
     }
 

@@ -70,6 +70,17 @@ pub struct Held {
     /// Used since the eviction's hand last passed.
     touched: Cell<bool>,
     released: Rc<Released>,
+    /// An answer with it that many readers share.
+    pub rendered: Rendered,
+}
+
+/// A whole answer, and the second of the wall clock in which the version was asked for last.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// Seconds since 1970.
+    pub second: Cell<u64>,
+    /// Head and body, with the Date of that second.
+    pub bytes: RefCell<Option<Rc<Vec<u8>>>>,
 }
 
 impl Held {
@@ -151,7 +162,8 @@ impl Index {
     /// A hold that is not (yet) in the table.
     pub fn hold(&self, hash: u64, owner: ShardId, lease: LeaseId, record: Arc<Record>) -> Rc<Held> {
         let touched = Cell::new(true);
-        Rc::new(Held { record, hash, owner, lease, touched, released: Rc::clone(&self.released) })
+        let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
+        Rc::new(Held { record, hash, owner, lease, touched, released, rendered })
     }
 
     /// Makes `held` the entry of its key. A lease may find no place; it then serves as a pin only.

@@ -92,6 +92,9 @@ impl World {
             if matches!(plan.settings.tx, Tx::Auto | Tx::ZeroCopy) {
                 reactor.prepare_zero_copy().unwrap();
             }
+            if matches!(plan.settings.tx, Tx::Auto | Tx::Splice) {
+                reactor.prepare_sharing().unwrap();
+            }
             let slots = Rc::new(PoisonedSlots(arena.clone()));
             let now_ms = Clock::monotonic_us() / 1000;
             let store = Store::new(mailbox.id(), plan.shards, plan.seed, slots, now_ms);

@@ -18,14 +18,19 @@ use crate::sys::socket::{Reception, Socket, SocketId};
 use crate::sys::splice;
 
 impl Reactor {
-    /// Whether pages may be shared with one more connection for an answer of `bytes`.
-    pub fn may_share(&self, bytes: u64) -> bool {
-        self.unread.get() + bytes <= limits::SPLICED_UNREAD_MAX
-            && (self.pipe.get().is_some() || self.open_pipe())
+    /// Prepares sharing: opens the shard's pipe.
+    ///
+    /// # Errors
+    /// EMFILE or ENFILE without descriptors.
+    pub fn prepare_sharing(&self) -> io::Result<()> {
+        let pipe = splice::Pipe::new()?;
+        assert!(self.pipe.set(pipe).is_ok(), "a shard prepares once");
+        Ok(())
     }
 
-    fn open_pipe(&self) -> bool {
-        splice::Pipe::new().is_ok_and(|pipe| self.pipe.set(pipe).is_ok())
+    /// Whether pages may be shared with one more connection for an answer of `bytes`.
+    pub fn may_share(&self, bytes: u64) -> bool {
+        self.unread.get() + bytes <= limits::SPLICED_UNREAD_MAX && self.pipe.get().is_some()
     }
 
     /// Sends the buffer's own bytes from `at` on as far as the socket has room; a body follows.

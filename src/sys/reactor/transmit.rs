@@ -4,6 +4,8 @@
 //! until the notification, which comes if and only if the result said that more would follow.
 
 use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::task::Poll;
 
 use super::{Interrupt, KIND_IGNORE, KIND_SEND, Reactor, count, user_data};
@@ -43,28 +45,43 @@ impl Reactor {
     /// Submits a send by copy. The slab keeps `buffer` and `keep` until the kernel is done.
     pub fn send(&self, id: SocketId, mut buffer: Box<SendBuffer>, keep: Keep) -> SendId {
         debug_assert!(!buffer.is_empty());
-        count(&self.counts.sends, 1);
-        count(&self.counts.bytes, buffer.len() as u64);
-        self.spend(buffer.len());
-        if buffer.len() <= limits::PROMPT_BYTES_MAX {
-            self.prompt.set(self.prompt.get() + 1);
-        }
-        let (fd, generation) = self.with(id, |socket| {
-            socket.reading = false;
-            (socket.fd, socket.generation)
-        });
+        let fd = self.fd(id);
         let operation = match buffer.single() {
-            Some(run) => Operation::Send {
-                fd,
-                start: run.iov_base.cast(),
-                len: u32::try_from(run.iov_len).expect("a send is bounded"),
-            },
+            Some(run) => whole_run(fd, run),
             None => Operation::SendMsg { fd, message: buffer.message() },
         };
+        let len = buffer.len();
+        self.submit_send(id, operation, len, (Some(buffer), keep))
+    }
+
+    /// Submits a send by copy of bytes that many sends share.
+    pub fn send_rendered(&self, id: SocketId, bytes: Rc<Vec<u8>>) -> SendId {
+        let run = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        self.submit_send(id, whole_run(self.fd(id), run), bytes.len(), (None, Some(bytes)))
+    }
+
+    #[inline]
+    fn submit_send(
+        &self,
+        id: SocketId,
+        operation: Operation,
+        len: usize,
+        (buffer, keep): (Option<Box<SendBuffer>>, Keep),
+    ) -> SendId {
+        count(&self.counts.sends, 1);
+        count(&self.counts.bytes, len as u64);
+        self.spend(len);
+        if len <= limits::PROMPT_BYTES_MAX {
+            self.prompt.set(self.prompt.get() + 1);
+        }
+        let generation = self.with(id, |socket| {
+            socket.reading = false;
+            socket.generation
+        });
         let mut sends = self.sends.borrow_mut();
         let send = sends.insert(self.tasks.current(), id.0, generation);
         let sending = sends.at(send).expect("just inserted");
-        sending.buffer = Some(buffer);
+        sending.buffer = buffer;
         sending.keep = keep;
         drop(sends);
         let data = user_data(KIND_SEND, send.generation, send.slot);
@@ -184,4 +201,9 @@ impl Reactor {
             }
         }
     }
+}
+
+fn whole_run(fd: RawFd, run: libc::iovec) -> Operation {
+    let len = u32::try_from(run.iov_len).expect("a send is bounded");
+    Operation::Send { fd, start: run.iov_base.cast(), len }
 }
