@@ -129,6 +129,8 @@ pub struct Reactor {
     evict_from: Cell<usize>,
     /// Small sends of this turn.
     prompt: Cell<usize>,
+    /// Receptions of this turn.
+    heard: Cell<usize>,
 }
 
 impl Reactor {
@@ -166,6 +168,7 @@ impl Reactor {
             scan: Cell::default(),
             evict_from: Cell::new(0),
             prompt: Cell::new(0),
+            heard: Cell::new(0),
         })
     }
 
@@ -235,8 +238,9 @@ impl Reactor {
         let wait = if busy { Some(Duration::ZERO) } else { wait };
         let mut ring = self.ring.borrow_mut();
         // Sends that complete as they are submitted are no reason to come back: their tasks have
-        // nothing to do before the client's next request.
-        ring.gather(self.prompt.replace(0) + 1);
+        // nothing to do before the client's next request. Under load, as many requests as came in
+        // this turn are worth a moment's wait; a single one never waits for another.
+        ring.gather(self.prompt.replace(0) + self.heard.replace(0).max(1));
         ring.enter(wait)
     }
 

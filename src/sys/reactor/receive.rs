@@ -78,6 +78,7 @@ impl Reactor {
         match received {
             Some(received) if len > 0 => {
                 count(&self.counts.received, len as u64);
+                self.heard.set(self.heard.get() + 1);
                 socket.bytes_received += len as u64;
                 self.forget_unread(socket);
                 socket.inbox.push_back(received);
