@@ -1,0 +1,7 @@
+//! Reports: what a run found, as types, statistics and files.
+//!
+//! Everything here is a pure function of a [`model::Report`] or of numbers handed in: no clock, no
+//! socket, no file is opened. The commands fill the model; the writers turn it into text.
+
+pub mod latency;
+pub mod model;
