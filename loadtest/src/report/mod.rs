@@ -3,5 +3,11 @@
 //! Everything here is a pure function of a [`model::Report`] or of numbers handed in: no clock, no
 //! socket, no file is opened. The commands fill the model; the writers turn it into text.
 
+pub mod compare;
 pub mod latency;
 pub mod model;
+pub mod random;
+pub mod search;
+pub mod stats;
+pub mod units;
+pub mod verdict;

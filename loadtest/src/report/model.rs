@@ -78,6 +78,9 @@ pub struct Verdict {
     pub valid: bool,
     /// Why not, one sentence each, with the measured value and the bound.
     pub reasons: Vec<String>,
+    /// Remarks that do not make a run invalid, one sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// True when the run was stopped early (SIGINT): thresholds are then not evaluated.
     pub interrupted: bool,
 }
@@ -85,7 +88,7 @@ pub struct Verdict {
 impl Verdict {
     /// A verdict from its reasons.
     pub fn from_reasons(reasons: Vec<String>) -> Self {
-        Self { valid: reasons.is_empty(), reasons, interrupted: false }
+        Self { valid: reasons.is_empty(), reasons, notes: Vec::new(), interrupted: false }
     }
 }
 
@@ -371,7 +374,7 @@ pub struct Try {
     pub p50_ns: Option<u64>,
     /// See `p50_ns`.
     pub p99_ns: Option<u64>,
-    /// Share of one core that the server used (1.0 is one core), when known.
+    /// Share of its cores that the server used (1.0 is all of them), when known.
     pub server_cpu: Option<f64>,
     /// Share of its cores that the generator used (1.0 is all of them), when known.
     pub generator_cpu: Option<f64>,
