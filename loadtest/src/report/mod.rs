@@ -4,10 +4,19 @@
 //! socket, no file is opened. The commands fill the model; the writers turn it into text.
 
 pub mod compare;
+pub mod csv;
+#[cfg(test)]
+mod fixture;
+pub mod hdr;
+pub mod json;
 pub mod latency;
+pub mod merge;
 pub mod model;
 pub mod random;
 pub mod search;
+pub mod series;
 pub mod stats;
+pub mod summary;
+pub mod threshold;
 pub mod units;
 pub mod verdict;

@@ -41,8 +41,8 @@ pub struct TooFew {
 #[expect(clippy::cast_possible_truncation, reason = "q is at most a few nines")]
 pub fn samples_needed(q: f64) -> u64 {
     let side = q.min(1.0 - q).max(f64::EPSILON);
-    // The subtraction of 1e-6 keeps 10 / (1 - 0.99) from becoming 1001.
-    (SAMPLES_ABOVE / side - 1e-6).ceil() as u64
+    // A part in 1e9 less keeps 10 / (1 - 0.99) from becoming 1001.
+    (SAMPLES_ABOVE / side * (1.0 - 1e-9)).ceil() as u64
 }
 
 /// Quantile `q` with its interval by binomial order statistics: ranks nq +- 1.96 sqrt(nq(1-q)).
