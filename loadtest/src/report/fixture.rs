@@ -273,6 +273,7 @@ fn write_examples() {
             std::fs::write(folder.join(format!("{name}.{ending}")), text).unwrap();
         };
         write("json", &super::json::write(&report).unwrap());
+        write("html", &super::html::write(&report));
         write("ndjson", &super::json::lines(&report));
         write("hlog", &super::hdr::hlog(&report));
         write("hgrm", &super::hdr::hgrm(&super::summary::all_headlines(&report)));

@@ -103,7 +103,7 @@ mod tests {
         assert!(rows.len() > 50);
         assert!(rows.windows(2).all(|pair| pair[0][0] <= pair[1][0] && pair[0][2] <= pair[1][2]));
         let last = rows.last().unwrap();
-        assert_eq!((last.len(), last[1], last[2] as u64), (3, 1.0, latency.count()));
+        assert_eq!((last.len(), last[1], last[2]), (3, 1.0, latency.count() as f64));
         assert_eq!(text.lines().filter(|line| line.starts_with("#[")).count(), 3);
     }
 
@@ -126,7 +126,7 @@ mod tests {
                     .unwrap();
                 let decoded: hdrhistogram::Histogram<u64> =
                     Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
-                assert_eq!(decoded.len() > 0, interval.max() > 0.0);
+                assert_eq!(!decoded.is_empty(), interval.max() > 0.0);
                 sum.add(
                     &Packed::unpack(
                         &serde_json::from_value(interval.encoded_histogram().into()).unwrap(),

@@ -8,6 +8,7 @@ pub mod csv;
 #[cfg(test)]
 mod fixture;
 pub mod hdr;
+pub mod html;
 pub mod json;
 pub mod latency;
 pub mod merge;

@@ -29,6 +29,12 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// The same for a number that is whole in all but type.
+#[expect(clippy::cast_possible_truncation, reason = "far below 2^53")]
+pub fn count_of(value: f64) -> String {
+    count(value.round().max(0.0) as u64)
+}
+
 /// A size with decimal prefixes: `1.50 GB`.
 pub fn bytes(value: f64) -> String {
     si(value, "B")
@@ -59,12 +65,11 @@ pub fn axis(value: f64) -> String {
 }
 
 /// A rate a second: whole below 1000 thousands, `20,000 /s`.
-#[expect(clippy::cast_possible_truncation, reason = "rates are far below 2^53")]
 pub fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         format!("{per_second:.2}/s")
     } else {
-        format!("{}/s", count(per_second.round().max(0.0) as u64))
+        format!("{}/s", count_of(per_second))
     }
 }
 
