@@ -127,7 +127,8 @@ pub fn invalid() -> Report {
         "The generator was late: lateness p99.9 312 us is above 50.0 us, the larger of 50.0 us and \
          10 % of the response p50."
             .to_owned(),
-        "Only 96.30 % of the 31,152 offered requests were achieved; at least 99 % must be.".to_owned(),
+        "Only 96.30 % of the 31,152 offered requests were achieved; at least 99 % must be."
+            .to_owned(),
     ]);
     report.load.offered = Some(31_152);
     report.load.failed = 88;
@@ -178,18 +179,18 @@ pub fn live() -> Report {
         ..QoeCounts::default()
     };
     let mut all: Vec<Distribution> = [
-        (distribution::STARTUP, "s", 1e9, 0.18, 0.5),
-        (distribution::BITRATE, "bit/s", 1.0, 3.1e6, 0.4),
-        (distribution::LIVE_LATENCY, "s", 1e9, 12.2, 0.08),
-        (distribution::PUBLISH_TO_VIEW, "s", 1e9, 0.9, 0.6),
+        (Distribution::seconds(distribution::STARTUP), 0.18, 0.5),
+        (Distribution::bits_per_second(distribution::BITRATE), 3.1e6, 0.4),
+        (Distribution::per_minute(distribution::SWITCHES), 1.3, 0.4),
+        (Distribution::seconds(distribution::LIVE_LATENCY), 12.2, 0.08),
+        (Distribution::seconds(distribution::PUBLISH_TO_VIEW), 0.9, 0.6),
     ]
-    .map(|(name, unit, per_unit, middle, spread): (&str, &str, f64, f64, f64)| {
-        let mut values = Distribution::new(name, unit, per_unit);
+    .map(|(mut values, middle, spread)| {
         (0..2000).for_each(|_| values.record(middle * (spread * random.normal()).exp()));
         values
     })
     .into();
-    let mut rebuffer = Distribution::new(distribution::REBUFFER, "", 1e6);
+    let mut rebuffer = Distribution::ratio(distribution::REBUFFER);
     for viewer in 0..2000 {
         rebuffer.record(if viewer < 11 { 0.03 * random.unit() } else { 0.0 });
     }

@@ -1,7 +1,7 @@
 //! HdrHistogram's own files: `.hgrm` (percentile distribution) and `.hlog` (interval log).
 //!
-//! `.hgrm` is the text that HdrHistogram's plotter reads, values in microseconds. `.hlog` is interval
-//! log format 1.3: one line an interval and operation, with the operation as Tag.
+//! `.hgrm` is the text that HdrHistogram's plotter reads, values in microseconds. `.hlog` is
+//! interval log format 1.3: one line an interval and operation, with the operation as Tag.
 
 use std::fmt::Write;
 
@@ -51,7 +51,8 @@ pub fn hlog(report: &Report) -> String {
         "#[Logged with loadtest {}]\n#[Histogram log format version 1.3]\n\
          #[StartTime: {start:.3} (seconds since epoch)]\n\
          #[BaseTime: {start:.3} (seconds since epoch)]\n\
-         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
+         \"Interval_Compressed_Histogram\"\n",
         env!("CARGO_PKG_VERSION")
     );
     let measured_at =

@@ -1,7 +1,7 @@
 //! A report as JSON, and as NDJSON by the second.
 //!
-//! The JSON holds the whole model, so that reports merge exactly, and a `summary` of derived numbers
-//! that is ignored when read. Each NDJSON line stands alone.
+//! The JSON holds the whole model, so that reports merge exactly, and a `summary` of derived
+//! numbers that is ignored when read. Each NDJSON line stands alone.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,8 @@
 //! A latency histogram with one fixed shape, and its form in text.
 //!
 //! Nanoseconds, 64 ns to 1 h, 3 significant digits: about 210 KiB each, whatever the run's length.
-//! All have the same shape, so adding is exact. In JSON a histogram is the HdrHistogram V2 encoding,
-//! deflated, in base64: the same that `.hlog` files carry, so any HdrHistogram tool reads it.
+//! All have the same shape, so adding is exact. In JSON a histogram is the HdrHistogram V2
+//! encoding, deflated, in base64: the same that `.hlog` files carry, so any HdrHistogram tool reads it.
 
 use std::fmt;
 use std::time::Duration;
@@ -64,9 +64,10 @@ impl Latency {
         self.0.is_empty()
     }
 
-    /// Largest recorded value in nanoseconds, rounded up to the histogram's step; 0 when empty.
+    /// Largest recorded value in nanoseconds, rounded up to the histogram's step (but 0 below the
+    /// first step, so that "none" reads as none); 0 when empty.
     pub fn max(&self) -> u64 {
-        self.0.max()
+        zero_below_step(self.0.max())
     }
 
     /// Smallest recorded value in nanoseconds; 0 when empty.
@@ -82,7 +83,14 @@ impl Latency {
     /// Value at quantile `q` (0 to 1) in nanoseconds, whatever the number of samples; 0 when empty.
     /// What is printed goes through `stats`, which asks whether enough samples stand behind it.
     pub fn value_at(&self, q: f64) -> u64 {
-        self.0.value_at_quantile(q)
+        zero_below_step(self.0.value_at_quantile(q))
+    }
+
+    /// Recorded values in ascending order, each with its count; rounded as [`Latency::max`] is.
+    pub fn recorded(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0
+            .iter_recorded()
+            .map(|step| (zero_below_step(step.value_iterated_to()), step.count_at_value()))
     }
 
     /// Share of values at or below `nanoseconds`; 1 when empty.
@@ -102,6 +110,10 @@ impl Latency {
         let _ = V2DeflateSerializer::new().serialize(&self.0, &mut bytes);
         Packed(STANDARD.encode(bytes))
     }
+}
+
+fn zero_below_step(value: u64) -> u64 {
+    if value < LOWEST_NS { 0 } else { value }
 }
 
 impl Default for Latency {

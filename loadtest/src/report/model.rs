@@ -155,7 +155,8 @@ pub struct Phase {
 }
 
 /// One kind of request: `GET`, `PUT`, `master`, `playlist`, `blocking`, `init`, `segment`, `part`.
-/// All latencies in nanoseconds; `None` where there is no such stamp (a closed loop has no lateness).
+/// All latencies in nanoseconds; `None` where there is no such stamp (no lateness in a
+/// closed loop).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// Name, also the Tag in `.hlog`: neither spaces nor commas.
@@ -299,9 +300,9 @@ pub struct QoeCounts {
 pub struct Distribution {
     /// One of the constants in [`distribution`].
     pub name: String,
-    /// Unit after division by `per_unit`: `s`, `bit/s`, `` (a ratio), `1/min`.
+    /// Unit after division by `per_unit`: `s`, `bit/s`, `/min`, or nothing for a ratio.
     pub unit: String,
-    /// Recorded integers in one unit: 1e9 for nanoseconds to seconds, 1e6 for ratios in millionths.
+    /// Recorded integers in one unit: 1e9 for nanoseconds to seconds.
     pub per_unit: f64,
     /// The recorded integers.
     pub values: Latency,
@@ -328,8 +329,27 @@ pub mod distribution {
 }
 
 impl Distribution {
-    /// An empty distribution of values in `unit`, recorded in steps of 1 / `per_unit`.
-    pub fn new(name: &str, unit: &str, per_unit: f64) -> Self {
+    /// An empty distribution of seconds, to the nanosecond and up to an hour.
+    pub fn seconds(name: &str) -> Self {
+        Self::new(name, "s", 1e9)
+    }
+
+    /// An empty distribution of ratios, in billionths.
+    pub fn ratio(name: &str) -> Self {
+        Self::new(name, "", 1e9)
+    }
+
+    /// An empty distribution of events a minute, in billionths.
+    pub fn per_minute(name: &str) -> Self {
+        Self::new(name, "/min", 1e9)
+    }
+
+    /// An empty distribution of bit/s.
+    pub fn bits_per_second(name: &str) -> Self {
+        Self::new(name, "bit/s", 1.0)
+    }
+
+    fn new(name: &str, unit: &str, per_unit: f64) -> Self {
         Self { name: name.to_owned(), unit: unit.to_owned(), per_unit, values: Latency::new() }
     }
 
@@ -501,7 +521,7 @@ mod tests {
         operation.response = Some(latency);
         report.operations.push(operation);
         report.series.push(second);
-        let mut startup = Distribution::new(distribution::STARTUP, "s", 1e9);
+        let mut startup = Distribution::seconds(distribution::STARTUP);
         startup.record(0.25);
         report.qoe = Some(Qoe { distributions: vec![startup], ..Qoe::default() });
         let json = serde_json::to_string(&report).unwrap();

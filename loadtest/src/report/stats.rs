@@ -144,10 +144,10 @@ impl Blocks {
         if rho < 1.645 / n.sqrt() {
             return None;
         }
-        let effective = n * (1.0 - rho) / (1.0 + rho);
+        let effective = (n * (1.0 - rho) / (1.0 + rho)).max(1.0);
         Some(format!(
-            "Neighbouring seconds resemble each other (lag-1 rank correlation {rho:.2}): the {n:.0} \
-             seconds count for about {effective:.0} independent ones, and the intervals are too \
+            "Neighbouring seconds resemble each other (lag-1 rank correlation {rho:.2}): the \
+             {n:.0} seconds count for about {effective:.0} independent ones, and the intervals are too \
              narrow. Repeat whole runs before trusting small differences."
         ))
     }
@@ -155,12 +155,8 @@ impl Blocks {
 
 fn sparse_counts(block: &Latency, values: &[u64]) -> Vec<(usize, u64)> {
     block
-        .histogram()
-        .iter_recorded()
-        .filter_map(|step| {
-            let index = values.binary_search(&step.value_iterated_to()).ok()?;
-            Some((index, step.count_at_value()))
-        })
+        .recorded()
+        .filter_map(|(value, count)| Some((values.binary_search(&value).ok()?, count)))
         .collect()
 }
 
@@ -217,7 +213,10 @@ pub fn wilson(hits: u64, n: u64) -> (f64, f64) {
     let centre = p + z2 / (2.0 * count);
     let half = Z95 * (p * (1.0 - p) / count + z2 / (4.0 * count * count)).sqrt();
     let scale = 1.0 + z2 / count;
-    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+    // The ends are exact; only rounding keeps the formula from them.
+    let low = if hits == 0 { 0.0 } else { (centre - half) / scale };
+    let high = if hits == n { 1.0 } else { (centre + half) / scale };
+    (low.max(0.0), high.min(1.0))
 }
 
 #[cfg(test)]

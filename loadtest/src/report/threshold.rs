@@ -252,7 +252,15 @@ fn share(hits: u64, of: u64) -> Measured {
     let share = hits as f64 / of as f64;
     let (low, high) = stats::wilson(hits, of);
     let interval = format!("{} to {}", units::percent(low), units::percent(high));
-    Ok((share, format!("{} ({hits} of {of}; {interval})", units::percent(share))))
+    Ok((
+        share,
+        format!(
+            "{} ({} of {}; {interval})",
+            units::percent(share),
+            units::count(hits),
+            units::count(of)
+        ),
+    ))
 }
 
 /// Understands and evaluates all expressions; one that is not understood is `invalid`.
@@ -316,7 +324,7 @@ mod tests {
         assert_eq!(outcome("segment.p99<1s", &report), Outcome::Passed);
         assert_eq!(outcome("early<1%", &report), Outcome::Invalid, "no blocking reloads");
         let measured = parse("stalled<=1%").unwrap().evaluate(&report).measured;
-        assert_eq!(measured, "0.55 % (11 of 1999; 0.31 % to 0.98 %)");
+        assert_eq!(measured, "0.55 % (11 of 1,999; 0.31 % to 0.98 %)");
     }
 
     #[test]

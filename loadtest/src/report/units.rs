@@ -74,13 +74,18 @@ pub fn rate(per_second: f64) -> String {
 }
 
 /// A share in percent with sensible digits: `0.012 %`, `1.50 %`, `99.9 %`.
+#[expect(clippy::cast_possible_truncation, reason = "clamped to a dozen")]
 pub fn percent(share: f64) -> String {
     let value = share * 100.0;
     match value.abs() {
         0.0 => "0 %".to_owned(),
         v if v >= 10.0 => format!("{value:.1} %"),
         v if v >= 0.1 => format!("{value:.2} %"),
-        _ => format!("{value:.3} %"),
+        v => {
+            // Two significant digits, however small.
+            let digits = (1.0 - v.log10().floor()).clamp(2.0, 12.0);
+            format!("{value:.*} %", digits as usize)
+        }
     }
 }
 
@@ -123,8 +128,8 @@ mod tests {
         assert_eq!([20_000.0, 1.5e6, 0.5, 0.0].map(axis), ["20k", "1.5M", "0.5", "0"]);
         assert_eq!(rate(19_999.6), "20,000/s");
         assert_eq!(
-            [0.0, 0.00012, 0.015, 0.999].map(percent),
-            ["0 %", "0.012 %", "1.50 %", "99.9 %"]
+            [0.0, 3.2e-8, 0.00012, 0.015, 0.999].map(percent),
+            ["0 %", "0.0000032 %", "0.012 %", "1.50 %", "99.9 %"]
         );
         assert_eq!([0.5, 0.999, 0.99999].map(quantile), ["p50", "p99.9", "p99.999"]);
     }

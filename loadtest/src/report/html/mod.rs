@@ -38,16 +38,19 @@ pub fn write(report: &Report) -> String {
     if let Some(qoe) = &report.qoe {
         let each = qoe.distributions.iter().enumerate();
         let cdfs: String = each.map(|(index, d)| plots::distribution(d, index)).collect();
-        body.push_str(&section("What viewers experienced", &plots_in("plots small", &cdfs)));
-        body.push_str(&tables::viewers(qoe));
+        let content = plots_in("plots small", &cdfs) + &tables::viewers(qoe);
+        body.push_str(&section("What viewers experienced", &content));
     }
-    let plots = [
-        plots::by_percentile(report),
-        plots::over_time(report),
-        plots::throughput(report),
-        plots::viewers(report),
-    ];
-    body.push_str(&section("Latency and load", &plots_in("plots", &plots.concat())));
+    // With viewers there are four plots, two a row; without, the percentiles have a row.
+    let viewers = plots::viewers(report);
+    let percentiles = plots::by_percentile(report, viewers.is_empty());
+    let time = plots::over_time(report) + &plots::throughput(report);
+    let plots = if viewers.is_empty() {
+        plots_in("plots", &percentiles) + &plots_in("plots", &time)
+    } else {
+        plots_in("plots", &(percentiles + &viewers + &time))
+    };
+    body.push_str(&section("Latency and load", &plots));
     body.push_str(&tables::latencies(&rows, report));
     body.push_str(&tables::operations(report));
     body.push_str(&tables::phases(report));
@@ -79,7 +82,7 @@ fn plots_in(class: &str, plots: &str) -> String {
     format!("<div class=\"{class}\">\n{plots}</div>\n")
 }
 
-/// Text as it may stand in an element or a quoted attribute, with the micro sign where it belongs.
+/// Text as it may stand in an element or a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -95,6 +98,28 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A sentence, with the micro sign in its times.
+fn prose(text: &str) -> String {
+    let mut escaped = escape(text) + " ";
+    for end in [' ', ',', ';', '.', ')'] {
+        escaped = escaped.replace(&format!(" us{end}"), &format!(" &micro;s{end}"));
+    }
+    escaped.pop();
+    escaped
+}
+
+/// An interval of time; the unit stands once where both ends share it.
+fn interval(low: u64, high: u64) -> String {
+    let (low, high) = (time(low as f64), time(high as f64));
+    let unit = |text: &str| text.split_once("&nbsp;").map(|(_, unit)| unit.to_owned());
+    match low.split_once("&nbsp;") {
+        Some((value, shared)) if unit(&high).as_deref() == Some(shared) => {
+            format!("{value}&nbsp;&ndash;&nbsp;{high}")
+        }
+        _ => format!("{low}&nbsp;&ndash;&nbsp;{high}"),
+    }
 }
 
 /// A time with the micro sign and a space that does not break.

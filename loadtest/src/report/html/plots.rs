@@ -8,9 +8,14 @@ use super::super::series;
 use super::super::stats;
 use super::super::summary;
 use super::super::units;
-use super::svg::{Chart, Scale};
+use super::svg::{Chart, FULL, HALF, Scale};
 
-const HEIGHT: f64 = 300.0;
+/// Size of a chart that shares its row.
+const SIZE: (f64, f64) = (HALF, 300.0);
+/// Size of a chart of which three share a row.
+const THIRD_SIZE: (f64, f64) = (370.0, 230.0);
+/// Size of a chart that has a row to itself.
+const FULL_SIZE: (f64, f64) = (FULL, 400.0);
 /// Classes of the colours, in the order used.
 const COLOURS: [&str; 6] = ["c1", "c2", "c3", "c4", "c5", "c6"];
 
@@ -27,7 +32,8 @@ fn axis_time(nanoseconds: f64) -> String {
 }
 
 /// Latency by percentile, the horizontal axis logarithmic in the distance to 100 %.
-pub fn by_percentile(report: &Report) -> String {
+/// `wide` when the plot has a row to itself.
+pub fn by_percentile(report: &Report, wide: bool) -> String {
     let lines: Vec<(String, &Latency)> = match report.operations.as_slice() {
         [only] => summary::quantities(only)
             .into_iter()
@@ -45,7 +51,7 @@ pub fn by_percentile(report: &Report) -> String {
     let low = lines.iter().map(|(_, l)| l.value_at(0.01).max(64)).min().unwrap_or(64);
     let high = lines.iter().map(|(_, l)| l.max()).max().unwrap_or(64);
     let end = (most as f64).max(100.0);
-    let mut ticks = vec![(1.0, "0 %".to_owned()), (2.0, "50 %".to_owned())];
+    let mut ticks = vec![(1.0, "0 %".to_owned())];
     let mut inverse = 10.0;
     while inverse <= end {
         let name = units::quantile(1.0 - 1.0 / inverse);
@@ -53,18 +59,21 @@ pub fn by_percentile(report: &Report) -> String {
         inverse *= 10.0;
     }
     let mut chart = Chart::new(
-        HEIGHT + 40.0,
+        if wide { FULL_SIZE } else { SIZE },
         Scale::given(1.0, end, ticks),
         Scale::logarithmic(low as f64, high as f64, axis_time),
         "percentile",
     );
-    for (index, (name, latency)) in lines.iter().enumerate() {
+    // The headline is drawn last, on top.
+    for (index, (_, latency)) in lines.iter().enumerate().rev() {
         let points = percentile_points(latency);
         // Up to here ten samples lie above.
         let borne = latency.count() as f64 / 10.0;
         let cut = points.iter().take_while(|(x, _)| *x <= borne).count();
         chart.line(colour(index), &points[..cut]);
         chart.line(&format!("{} thin", colour(index)), &points[cut.saturating_sub(1)..]);
+    }
+    for (index, (name, _)) in lines.iter().enumerate() {
         chart.named(colour(index), name);
     }
     let what = if report.operations.len() == 1 { "the parts of one request" } else { "by request" };
@@ -97,10 +106,22 @@ fn axis_seconds(at: f64) -> String {
 
 /// Percentiles of each interval over time.
 pub fn over_time(report: &Report) -> String {
-    let all: Vec<(f64, Latency)> = report
-        .series
-        .iter()
-        .map(|second| (second.at_s + second.width_s / 2.0, series::all_operations(&second.latency)))
+    let each: Vec<Latency> =
+        report.series.iter().map(|second| series::all_operations(&second.latency)).collect();
+    let total: u64 = each.iter().map(Latency::count).sum();
+    // Where a second holds too few samples for p99, several make one point, but not all of them.
+    let wanted = (stats::samples_needed(0.99) * each.len() as u64).div_ceil(total.max(1));
+    let joined =
+        usize::try_from(wanted).ok().filter(|wanted| wanted * 8 <= each.len()).unwrap_or(1);
+    let all: Vec<(f64, Latency)> = each
+        .chunks(joined)
+        .zip(report.series.chunks(joined))
+        .map(|(latencies, seconds)| {
+            let mut sum = Latency::new();
+            latencies.iter().for_each(|latency| sum.add(latency));
+            let width: f64 = seconds.iter().map(|second| second.width_s).sum();
+            (seconds[0].at_s + width / 2.0, sum)
+        })
         .filter(|(_, latency)| !latency.is_empty())
         .collect();
     if all.len() < 2 {
@@ -115,7 +136,7 @@ pub fn over_time(report: &Report) -> String {
     let low = all.iter().map(|(_, l)| l.value_at(0.5).max(64)).min().unwrap_or(64);
     let high = all.iter().map(|(_, l)| l.max()).max().unwrap_or(64);
     let mut chart = Chart::new(
-        HEIGHT,
+        SIZE,
         Scale::exact(0.0, duration(report), axis_seconds),
         Scale::logarithmic(low as f64, high as f64, axis_time),
         "time since the start of the measured phase",
@@ -127,7 +148,8 @@ pub fn over_time(report: &Report) -> String {
             chart.line(class, &points).named(class, &units::quantile(q));
         }
     }
-    chart.finish("Latency over time", "")
+    let width = report.series[0].width_s * joined as f64;
+    chart.finish("Latency over time", &format!("each point covers {}", axis_seconds(width)))
 }
 
 /// Requests a second: offered, achieved, failed.
@@ -147,19 +169,19 @@ pub fn throughput(report: &Report) -> String {
     let lost = rates(&|s| s.failed + s.shed);
     let top = achieved.iter().chain(&offered).map(|(_, y)| *y).fold(1.0, f64::max);
     let mut chart = Chart::new(
-        HEIGHT,
+        SIZE,
         Scale::exact(0.0, duration(report), axis_seconds),
         Scale::linear(0.0, top, |rate| format!("{}/s", units::axis(rate))),
         "time since the start of the measured phase",
     );
-    chart.area("c1", &achieved).steps("c1", &achieved).named("c1", "achieved");
+    chart.filled_steps("c1", &achieved).named("c1", "achieved");
     if report.load.offered.is_some() {
-        chart.steps("dim thin", &offered).named("dim", "offered");
+        chart.steps("c3 thin", &offered).named("c3", "offered");
     }
     if lost.iter().any(|(_, y)| *y > 0.0) {
-        chart.area("bad", &lost).steps("bad", &lost).named("bad", "failed or shed");
+        chart.filled_steps("bad", &lost).named("bad", "failed or shed");
     }
-    chart.finish("Throughput", "")
+    chart.finish("Throughput", "requests a second")
 }
 
 /// Viewers watching and stalled over time.
@@ -173,14 +195,14 @@ pub fn viewers(report: &Report) -> String {
         return String::new();
     }
     let mut chart = Chart::new(
-        HEIGHT,
+        SIZE,
         Scale::exact(0.0, duration(report), axis_seconds),
         Scale::linear(0.0, top, units::axis),
         "time since the start of the measured phase",
     );
     chart.area("c2", &watching).line("c2", &watching).named("c2", "watching");
     chart.line("bad", &points(&|s| s.stalled)).named("bad", "stalled");
-    chart.finish("Viewers", "")
+    chart.finish("Viewers", "at the end of each interval")
 }
 
 /// The share of viewers (or deliveries) at or below each value.
@@ -192,13 +214,18 @@ pub fn distribution(distribution: &Distribution, colour_index: usize) -> String 
     let scale = distribution.per_unit;
     let top = values.max() as f64 / scale;
     let low = values.min() as f64 / scale;
+    // Times and shares carry their unit at each tick.
+    let unit = match distribution.unit.as_str() {
+        "s" => "",
+        unit => unit,
+    };
     let label = |value: f64| match distribution.unit.as_str() {
         "s" => axis_time(value * 1e9),
         "" => {
             let text = format!("{:.3}", value * 100.0);
             format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
         }
-        unit => format!("{} {unit}", units::axis(value)),
+        _ => units::axis(value),
     };
     let narrow = low > 0.0 && top / low > 20.0;
     let x = if narrow {
@@ -209,15 +236,15 @@ pub fn distribution(distribution: &Distribution, colour_index: usize) -> String 
     let mut points = vec![(if narrow { low } else { 0.0 }, 0.0)];
     let count = values.count() as f64;
     let mut seen = 0;
-    for step in values.histogram().iter_recorded() {
-        let value = step.value_iterated_to() as f64 / scale;
+    for (value, here) in values.recorded() {
+        let value = value as f64 / scale;
         points.push((value, seen as f64 / count));
-        seen += step.count_at_value();
+        seen += here;
         points.push((value, seen as f64 / count));
     }
     points.push((f64::MAX, 1.0));
     let y = Scale::linear(0.0, 1.0, |share| format!("{:.0} %", share * 100.0));
-    let mut chart = Chart::new(HEIGHT - 40.0, x, y, "");
+    let mut chart = Chart::new(THIRD_SIZE, x, y, unit);
     let class = colour(colour_index);
     chart.area(class, &points).line(class, &points);
     let mut title = distribution.name.clone();
@@ -238,7 +265,7 @@ pub fn capacity_curve(capacity: &Capacity) -> String {
     let high = points.iter().map(|(_, y)| *y).fold(0.0, f64::max);
     let right = points.iter().map(|(x, _)| *x).fold(0.0, f64::max);
     let mut chart = Chart::new(
-        HEIGHT + 40.0,
+        SIZE,
         Scale::linear(0.0, right, units::axis),
         Scale::logarithmic(low, high * 1.5, axis_time),
         &format!("load offered, {}", capacity.unit),
@@ -282,7 +309,7 @@ pub fn capacity_cpu(capacity: &Capacity) -> String {
     }
     let right = server.iter().chain(&generator).map(|(x, _)| *x).fold(0.0, f64::max);
     let mut chart = Chart::new(
-        HEIGHT + 40.0,
+        SIZE,
         Scale::linear(0.0, right, units::axis),
         Scale::linear(0.0, 1.0, |share| format!("{:.0} %", share * 100.0)),
         &format!("load offered, {}", capacity.unit),
@@ -320,19 +347,22 @@ pub fn forest(comparison: &Comparison) -> String {
         .map(|ratio| ratio.ln().abs())
         .fold(0.01, f64::max)
         * 1.15;
-    let step = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
+    let widest = (reach.exp() - 1.0) * 100.0;
+    let step = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
         .into_iter()
-        .find(|step| reach / step <= 4.5)
-        .unwrap_or(2.0);
+        .find(|step| widest / step <= 5.5)
+        .unwrap_or(200.0);
     let mut ticks = Vec::new();
-    let mut index = -(reach / step).floor();
-    while index * step <= reach {
-        let percent = ((index * step).exp() - 1.0) * 100.0;
-        let digits = if step < 0.01 { 1 } else { 0 };
-        let label =
-            if index == 0.0 { "equal".to_owned() } else { format!("{percent:+.digits$} %") };
-        ticks.push(((index * step).exp(), label));
-        index += 1.0;
+    let mut percent = -(95.0 / step).floor() * step;
+    while percent <= widest {
+        let ratio = 1.0 + percent / 100.0;
+        let digits = if step < 1.0 { 1 } else { 0 };
+        let equal = percent.abs() < step / 2.0;
+        let label = if equal { "equal".to_owned() } else { format!("{percent:+.digits$} %") };
+        if ratio.ln() >= -reach {
+            ticks.push((ratio, label));
+        }
+        percent += step;
     }
     let count = rows.len() as f64;
     let y_ticks = rows
@@ -342,12 +372,13 @@ pub fn forest(comparison: &Comparison) -> String {
         .collect();
     let mut y = Scale::linear(0.0, 1.0, |_| String::new());
     y = y.with_ticks(0.4, count + 0.6, y_ticks);
-    let name = format!(
-        "{} against {}: time of the one over time of the other",
-        comparison.b, comparison.a
+    let name = format!("time of {}, relative to {}", comparison.b, comparison.a);
+    let mut chart = Chart::new(
+        (FULL, 90.0 + 46.0 * count),
+        Scale::given((-reach).exp(), reach.exp(), ticks),
+        y,
+        &name,
     );
-    let mut chart =
-        Chart::new(90.0 + 46.0 * count, Scale::given((-reach).exp(), reach.exp(), ticks), y, &name);
     chart.mark("dim", 1.0, "", 0);
     for (index, row) in rows.iter().enumerate() {
         let class = match row.conclusion {

@@ -6,7 +6,7 @@ use super::super::model::{Conclusion, Qoe, Report, distribution};
 use super::super::stats;
 use super::super::summary::{self, Row};
 use super::super::units;
-use super::{escape, time};
+use super::{escape, interval, prose, time};
 
 /// Title, what ran and when.
 pub fn header(report: &Report) -> String {
@@ -93,7 +93,7 @@ pub fn verdict(report: &Report) -> String {
 }
 
 fn list(items: &[String]) -> String {
-    let items: String = items.iter().map(|item| format!("<li>{}</li>", escape(item))).collect();
+    let items: String = items.iter().map(|item| format!("<li>{}</li>", prose(item))).collect();
     format!("<ul>{items}</ul>")
 }
 
@@ -123,7 +123,10 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
         }
         let knee = capacity.knee.map_or("none seen".to_owned(), units::count_of);
         cards.push(card("Knee", knee, "latency bends upwards here".to_owned()));
-        let mut limiter = card("Limited by", escape(&capacity.limiter), String::new());
+        let broken = capacity.tries.iter().rev().find(|t| Some(t.load) == capacity.broken_at);
+        let why = broken.and_then(|t| t.reasons.first()).filter(|why| **why != capacity.limiter);
+        let why = why.map_or(String::new(), |why| prose(why));
+        let mut limiter = card("Limited by", prose(&capacity.limiter), why);
         limiter.class = "words";
         cards.push(limiter);
     }
@@ -141,10 +144,16 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
         first.class = "words";
         cards.push(first);
         for row in &comparison.quantiles {
-            let name = units::quantile(row.quantile);
+            let name = format!("{}, {b} against {a}", units::quantile(row.quantile));
             let value = format!("{:+.1} %", (row.ratio - 1.0) * 100.0);
-            let more = format!("{} against {}", time(row.b_ns), time(row.a_ns));
-            cards.push(card(&format!("{name}, {b} against {a}"), value, more));
+            let times = format!("{} against {}", time(row.b_ns), time(row.a_ns));
+            cards.push(match row.conclusion {
+                Conclusion::AFaster | Conclusion::BFaster => card(&name, value, times),
+                _ => {
+                    let unknown = "not distinguishable".to_owned();
+                    Card { class: "words", ..card(&name, unknown, format!("{value}: {times}")) }
+                }
+            });
         }
     }
     if let Some(qoe) = &report.qoe {
@@ -158,7 +167,13 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
     if cards.is_empty() {
         return String::new();
     }
-    let mut text = "<div class=\"cards\">\n".to_owned();
+    // Rows of equal length where that is possible.
+    let columns = match cards.len() {
+        n @ 0..=6 => n,
+        7 | 8 => 4,
+        _ => 5,
+    };
+    let mut text = format!("<div class=\"cards\" style=\"--n:{columns}\">\n");
     for card in cards {
         let words = if card.class == "words" { " words" } else { "" };
         let _ = writeln!(
@@ -180,7 +195,7 @@ fn latency_cards(report: &Report, rows: &[Row<'_>], cards: &mut Vec<Card>) {
         let title = format!("{name} {}", units::quantile(*q));
         cards.push(match result {
             Ok(p) => {
-                let interval = format!("95 %: {} to {}", time(p.low as f64), time(p.high as f64));
+                let interval = format!("95 %: {}", interval(p.low, p.high));
                 card(&title, big_time(p.value as f64), interval)
             }
             Err(few) => card(&title, "&ndash;".to_owned(), summary::too_few(few)),
@@ -194,13 +209,15 @@ fn load_cards(report: &Report, cards: &mut Vec<Card>) {
     let load = &report.load;
     let seconds = load.duration_s.max(f64::MIN_POSITIVE);
     let value = format!("{}<small>/s</small>", units::count_of(load.achieved as f64 / seconds));
+    let moved = units::si(load.bytes as f64 * 8.0 / seconds, "bit/s");
     let more = match load.offered {
         Some(offered) => format!(
-            "{} of {}/s offered",
+            "{} of {}/s offered, {}",
             units::percent(load.achieved as f64 / offered.max(1) as f64),
-            units::count_of(offered as f64 / seconds)
+            units::count_of(offered as f64 / seconds),
+            moved.replace(' ', "&nbsp;")
         ),
-        None => "no schedule".to_owned(),
+        None => moved,
     };
     cards.push(card("Achieved", value, more));
     let ended = load.achieved + load.failed;
@@ -215,8 +232,6 @@ fn load_cards(report: &Report, cards: &mut Vec<Card>) {
     let mut errors = card("Errors", units::percent(share), more);
     errors.class = if load.failed > 0 { "bad" } else { "" };
     cards.push(errors);
-    let moved = units::si(load.bytes as f64 * 8.0 / seconds, "bit/s");
-    cards.push(card("Bodies", split_unit(&moved), units::bytes(load.bytes as f64)));
 }
 
 fn viewer_cards(qoe: &Qoe, cards: &mut Vec<Card>) {
@@ -251,7 +266,7 @@ fn viewer_cards(qoe: &Qoe, cards: &mut Vec<Card>) {
         let ns = |value: u64| value as f64 / found.per_unit * 1e9;
         let mut title = format!("{name} {}", units::quantile(q));
         title[..1].make_ascii_uppercase();
-        let more = format!("95 %: {} to {}", time(ns(p.low)), time(ns(p.high)));
+        let more = format!("95 %: {} &ndash; {}", time(ns(p.low)), time(ns(p.high)));
         cards.push(card(&title, big_time(ns(p.value)), more));
     }
 }

@@ -7,8 +7,10 @@ use std::fmt::Write;
 
 use super::escape;
 
-/// Width of a chart's view box.
-pub const WIDTH: f64 = 560.0;
+/// Width of a chart's view box, two charts side by side.
+pub const HALF: f64 = 560.0;
+/// Width of the view box of a chart that has the page to itself.
+pub const FULL: f64 = 1130.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
@@ -118,57 +120,68 @@ fn step_at_or_below(value: f64) -> f64 {
     [5.0, 2.0, 1.0].into_iter().find(|d| digit >= d * 0.999_999).unwrap_or(1.0) * decade
 }
 
+/// About the width of a tick's label; a character reference counts as one character.
+fn text_width(label: &str) -> f64 {
+    label.replace("&micro;", "u").len() as f64 * 6.6
+}
+
 /// A chart being drawn.
 pub struct Chart {
     x: Scale,
     y: Scale,
+    width: f64,
     height: f64,
-    left: f64,
     body: String,
     legend: Vec<(String, String)>,
 }
 
 impl Chart {
-    /// A chart with a grid and labelled axes; `x_name` stands below, `y_name` is said to readers.
-    pub fn new(height: f64, x: Scale, y: Scale, x_name: &str) -> Self {
-        Self::with_left(height, x, y, x_name, LEFT)
-    }
-
-    /// The same with another margin on the left, for long labels.
-    pub fn with_left(height: f64, x: Scale, y: Scale, x_name: &str, left: f64) -> Self {
-        let x = x.spans(left, WIDTH - RIGHT);
+    /// A chart of this width and height with a grid and labelled axes; `x_name` stands below.
+    pub fn new((width, height): (f64, f64), x: Scale, y: Scale, x_name: &str) -> Self {
+        let (left, right) = (LEFT, width - RIGHT);
+        let x = x.spans(left, right);
         let y = y.spans(height - BOTTOM, TOP);
         let mut body = String::new();
         for (value, label) in &y.ticks {
             let at = y.at(*value);
-            let _ = write!(
+            let _ = writeln!(
                 body,
-                "<line class=\"grid\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
-                WIDTH - RIGHT,
+                "<line class=\"grid\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{at:.1}\" \
+                 y2=\"{at:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"end\">{label}</text>",
                 left - 8.0,
                 at + 4.0
             );
         }
         let floor = height - BOTTOM;
+        let mut free_from = 0.0;
         for (value, label) in &x.ticks {
             let at = x.at(*value);
-            let _ = write!(
+            let _ = writeln!(
                 body,
-                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{floor:.1}\"/>\
-                 <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}\
-                 </text>\n",
-                floor + 16.0
+                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" \
+                 y2=\"{floor:.1}\"/>"
             );
+            // A label that would touch its neighbour is left out.
+            let half = text_width(label) / 2.0;
+            if at - half >= free_from {
+                free_from = at + half + 8.0;
+                let _ = writeln!(
+                    body,
+                    "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}\
+                     </text>",
+                    floor + 16.0
+                );
+            }
         }
         let _ = writeln!(
             body,
             "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            (left + WIDTH - RIGHT) / 2.0,
+            (left + right) / 2.0,
             height - 5.0,
             escape(x_name)
         );
-        Self { x, y, height, left, body, legend: Vec::new() }
+        Self { x, y, width, height, body, legend: Vec::new() }
     }
 
     /// A line through the points; `class` is its colour (`c1` to `c6`, `bad`, `dim`).
@@ -182,12 +195,13 @@ impl Chart {
 
     /// The same, as steps: each value holds until the next.
     pub fn steps(&mut self, class: &str, points: &[(f64, f64)]) -> &mut Self {
-        let mut corners = Vec::with_capacity(points.len() * 2);
-        for pair in points.windows(2) {
-            corners.extend([pair[0], (pair[1].0, pair[0].1)]);
-        }
-        corners.extend(points.last());
-        self.line(class, &corners)
+        self.line(class, &corners(points))
+    }
+
+    /// The same, filled down to the bottom.
+    pub fn filled_steps(&mut self, class: &str, points: &[(f64, f64)]) -> &mut Self {
+        let corners = corners(points);
+        self.area(class, &corners).line(class, &corners)
     }
 
     /// A filled band between two lines over the same x.
@@ -223,7 +237,7 @@ impl Chart {
     pub fn mark(&mut self, class: &str, at: f64, name: &str, row: u8) -> &mut Self {
         let x = self.x.at(at);
         // Text that would leave the chart stands on the other side of its line.
-        let (anchor, shift) = if x > WIDTH * 0.6 { ("end", -6.0) } else { ("start", 6.0) };
+        let (anchor, shift) = if x > self.width * 0.6 { ("end", -6.0) } else { ("start", 6.0) };
         let _ = writeln!(
             self.body,
             "<line class=\"mark {class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\
@@ -268,14 +282,16 @@ impl Chart {
         }
         let _ = write!(
             text,
-            "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}\">\n{}\
-             <line class=\"axis\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{floor:.1}\" y2=\"{floor:.1}\"/>\n\
+            "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}\
+             <line class=\"axis\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{floor:.1}\" \
+             y2=\"{floor:.1}\"/>\n\
              </svg>\n",
+            self.width,
             self.height,
             escape(title),
             self.body,
-            WIDTH - RIGHT,
-            left = self.left,
+            self.width - RIGHT,
+            left = LEFT,
             floor = self.height - BOTTOM
         );
         if !self.legend.is_empty() {
@@ -297,6 +313,16 @@ impl Chart {
         }
         path
     }
+}
+
+/// Points with the corners of a step line between them.
+fn corners(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut corners = Vec::with_capacity(points.len() * 2);
+    for pair in points.windows(2) {
+        corners.extend([pair[0], (pair[1].0, pair[0].1)]);
+    }
+    corners.extend(points.last());
+    corners
 }
 
 #[cfg(test)]
@@ -323,7 +349,7 @@ mod tests {
     fn positions_stay_inside_and_text_is_escaped() {
         let label = |value: f64| value.to_string();
         let mut chart = Chart::new(
-            300.0,
+            (HALF, 300.0),
             Scale::linear(0.0, 10.0, label),
             Scale::linear(0.0, 10.0, label),
             "x",

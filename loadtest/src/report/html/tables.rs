@@ -6,7 +6,7 @@ use super::super::model::{Capacity, Comparison, Conclusion, Outcome, Qoe, Report
 use super::super::stats;
 use super::super::summary::{self, Row};
 use super::super::units;
-use super::{escape, section, time};
+use super::{escape, interval, prose, section, time};
 
 /// A table from its heads and rows, all HTML; a head that begins with `<` names a left column.
 fn table(heads: &[&str], rows: &str) -> String {
@@ -43,7 +43,7 @@ pub fn thresholds(report: &Report) -> String {
             rows,
             "<tr><td class=\"l\"><code>{}</code></td><td class=\"l wrap\">{}</td><td>{}</td></tr>",
             escape(&threshold.expression),
-            escape(&threshold.measured).replace(" us", " &micro;s"),
+            prose(&threshold.measured),
             pill(threshold.outcome)
         );
     }
@@ -74,10 +74,9 @@ pub fn latencies(rows: &[Row<'_>], report: &Report) -> String {
                 Ok(p) => {
                     let _ = write!(
                         text,
-                        "<td class=\"{strong}\">{}<small>{} &ndash; {}</small></td>",
+                        "<td class=\"{strong}\">{}<small>{}</small></td>",
                         time(p.value as f64),
-                        time(p.low as f64),
-                        time(p.high as f64)
+                        interval(p.low, p.high)
                     );
                 }
                 Err(few) => {
@@ -200,10 +199,7 @@ pub fn viewers(qoe: &Qoe) -> String {
     }
     let heads = ["<Over viewers", "n", "p5", "p50", "p95", "p99", "max"];
     let distributions = table(&heads, &rows);
-    let counts = counts(qoe);
-    format!(
-        "<div style=\"height:16px\"></div>\n{distributions}<div style=\"height:16px\"></div>\n{counts}"
-    )
+    distributions + &counts(qoe)
 }
 
 fn counts(qoe: &Qoe) -> String {
@@ -270,7 +266,7 @@ pub fn tries(capacity: &Capacity) -> String {
             share(one.server_cpu),
             share(one.generator_cpu),
             pill(one.outcome),
-            escape(&one.reasons.join(" "))
+            prose(&one.reasons.join(" "))
         );
     }
     let offered = format!("offered, {}", escape(&capacity.unit));
