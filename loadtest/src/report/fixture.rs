@@ -275,6 +275,7 @@ fn write_examples() {
         };
         write("json", &super::json::write(&report).unwrap());
         write("html", &super::html::write(&report));
+        write("txt", &super::terminal::write(&report));
         write("ndjson", &super::json::lines(&report));
         write("hlog", &super::hdr::hlog(&report));
         write("hgrm", &super::hdr::hgrm(&super::summary::all_headlines(&report)));

@@ -2,7 +2,8 @@
 //!
 //! Nanoseconds, 64 ns to 1 h, 3 significant digits: about 210 KiB each, whatever the run's length.
 //! All have the same shape, so adding is exact. In JSON a histogram is the HdrHistogram V2
-//! encoding, deflated, in base64: the same that `.hlog` files carry, so any HdrHistogram tool reads it.
+//! encoding, deflated, in base64: the same that `.hlog` files carry, so any HdrHistogram tool
+//! reads it.
 
 use std::fmt;
 use std::time::Duration;

@@ -147,8 +147,8 @@ impl Blocks {
         let effective = (n * (1.0 - rho) / (1.0 + rho)).max(1.0);
         Some(format!(
             "Neighbouring seconds resemble each other (lag-1 rank correlation {rho:.2}): the \
-             {n:.0} seconds count for about {effective:.0} independent ones, and the intervals are too \
-             narrow. Repeat whole runs before trusting small differences."
+             {n:.0} seconds count for about {effective:.0} independent ones, and the intervals \
+             are too narrow. Repeat whole runs before trusting small differences."
         ))
     }
 }

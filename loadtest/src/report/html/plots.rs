@@ -111,8 +111,10 @@ pub fn over_time(report: &Report) -> String {
     let total: u64 = each.iter().map(Latency::count).sum();
     // Where a second holds too few samples for p99, several make one point, but not all of them.
     let wanted = (stats::samples_needed(0.99) * each.len() as u64).div_ceil(total.max(1));
-    let joined =
-        usize::try_from(wanted).ok().filter(|wanted| wanted * 8 <= each.len()).unwrap_or(1);
+    let joined = usize::try_from(wanted)
+        .ok()
+        .filter(|wanted| (1..=each.len() / 8).contains(wanted))
+        .unwrap_or(1);
     let all: Vec<(f64, Latency)> = each
         .chunks(joined)
         .zip(report.series.chunks(joined))
