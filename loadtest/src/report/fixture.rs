@@ -234,6 +234,48 @@ pub fn capacity() -> Report {
     report
 }
 
+/// A `capacity` report over viewers: stalls grow beyond 9,000 of them.
+pub fn viewer_capacity() -> Report {
+    let mut search = Search::new(Plan::new(1000.0, 1e5));
+    while let Step::Try(load) = search.next() {
+        let ratio = 0.0002 + (load / 9_400.0).powi(12) * 0.005;
+        let passed = ratio <= 0.005;
+        search.observe(Try {
+            load,
+            achieved: load,
+            outcome: if passed { Outcome::Passed } else { Outcome::Failed },
+            reasons: if passed { vec![] } else { vec!["rebuffer ratio is above 0.5 %".into()] },
+            p50_ns: None,
+            p99_ns: None,
+            server_cpu: Some((load / 14_000.0).min(1.0)),
+            generator_cpu: Some((load / 12_000.0).min(0.84)),
+            figures: BTreeMap::from([
+                ("rebuffer ratio".to_owned(), ratio.min(0.2)),
+                ("stalled share".to_owned(), (ratio * 3.0).min(1.0)),
+            ]),
+        });
+    }
+    let mut report = Report::new("capacity", "http://127.0.0.1:8080/live/stadium/master.m3u8");
+    report.generators.push(environment("loadtest capacity --viewers http://a/master.m3u8", 5));
+    let gates = threshold::QOE_GATES.map(str::to_owned).to_vec();
+    report.capacity = Some(search.result("viewers", gates));
+    report
+}
+
+/// A `closed` report: no schedule, hence neither lateness nor response.
+pub fn closed() -> Report {
+    let mut report = rate_of(20, 3000, 4);
+    report.command = "closed".to_owned();
+    report.load.model = "closed loop".to_owned();
+    report.load.closed = true;
+    report.load.offered = None;
+    report.operations[0].response = None;
+    report.operations[0].lateness = None;
+    report.operations[0].wait = None;
+    report.thresholds.clear();
+    report
+}
+
 /// A `compare` report: B is 8 % slower at the median, the tails are alike.
 pub fn comparison() -> Report {
     let mut random = Random::new(8);
@@ -266,7 +308,9 @@ fn write_examples() {
         ("rate", rate_of(60, 20_000, 42)),
         ("invalid", invalid()),
         ("live", live()),
+        ("closed", closed()),
         ("capacity", capacity()),
+        ("viewers", viewer_capacity()),
         ("compare", comparison()),
     ];
     for (name, report) in reports {

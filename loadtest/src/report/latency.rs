@@ -205,6 +205,26 @@ mod tests {
         assert_eq!(a, both);
     }
 
+    /// Texts written by the Python package hdrhistogram 0.10.8: the first in this shape with values
+    /// from 0 to 1 h, the second from 1 ns to 1 s with two digits.
+    #[test]
+    fn what_other_tools_wrote_is_read() {
+        let same = "HISTFAAAADB4nJNpmSzMwMDAxwABzFDaAch0M9ixgMH+A0SARZprssYJxs1aIquvMzEBALECCLw=";
+        let same = Packed(same.to_owned()).unpack().unwrap();
+        assert_eq!(same.count(), 118);
+        let values = [0.5, 0.9, 0.99, 1.0].map(|q| same.value_at(q));
+        assert_eq!(values, [200_063, 200_063, 1_234_943, 3_601_330_077_695]);
+        assert_eq!(same.recorded().next(), Some((0, 2)));
+        let other = "HISTFAAAAIF4nJNpmSzMwMD0iwECmKA0I4iwnnWKwf4DROAzO9NfRqZ6pmomRyZrILRlUmSSZZIG\
+                     YhgpyMQLhdxYWLxMnEysGJAZixhuUWYmRqIgkcpIUAhVShxgIVId6SpZ0AEbhghNBTkggIuDA4NF\
+                     vCA5eqBMAQEhAQEMAqsg1WRYAIWPGzY=";
+        let other = Packed(other.to_owned()).unpack().unwrap();
+        assert_eq!(other.count(), 2000);
+        assert!((1_990_000..=2_010_000).contains(&other.max()), "{other:?}");
+        let middle = other.value_at(0.5);
+        assert!((990_000..=1_010_000).contains(&middle), "{middle}");
+    }
+
     #[test]
     fn bad_text_is_a_sentence() {
         let bad = |text: &str| Packed(text.to_owned()).unpack().unwrap_err();

@@ -398,7 +398,8 @@ pub struct Try {
     pub server_cpu: Option<f64>,
     /// Share of its cores that the generator used (1.0 is all of them), when known.
     pub generator_cpu: Option<f64>,
-    /// Other figures by name: `rebuffer ratio`, `stalled share`, `Gbit/s`, ...
+    /// Other figures by name: `rebuffer ratio`, `stalled share`, `link share`, `Gbit/s`, ...; names
+    /// that end in `ratio` or `share` are shown in percent.
     pub figures: BTreeMap<String, f64>,
 }
 

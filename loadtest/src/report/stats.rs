@@ -14,6 +14,8 @@ const SAMPLES_ABOVE: f64 = 10.0;
 const Z95: f64 = 1.96;
 /// Blocks below which a bootstrap says nothing.
 const BLOCKS_MIN: usize = 10;
+/// Blocks above which neighbours are joined: longer blocks are as good, and the work is bounded.
+const BLOCKS_MAX: usize = 256;
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 300;
 
@@ -88,31 +90,11 @@ pub struct Blocks {
 impl Blocks {
     /// Resamples whole blocks with replacement; equal seeds give equal intervals.
     pub fn new(blocks: &[Latency], seed: u64) -> Self {
-        let mut values: Vec<u64> = blocks
-            .iter()
-            .flat_map(|block| {
-                block.histogram().iter_recorded().map(|step| step.value_iterated_to())
-            })
-            .collect();
-        values.sort_unstable();
-        values.dedup();
-        let sparse: Vec<Vec<(usize, u64)>> =
-            blocks.iter().map(|block| sparse_counts(block, &values)).collect();
-        let mut random = Random::new(seed);
-        let rounds = if blocks.len() < BLOCKS_MIN { 0 } else { RESAMPLES };
-        let resamples = (0..rounds)
-            .map(|_| {
-                let mut counts = vec![0; values.len()];
-                for _ in 0..sparse.len() {
-                    for &(index, count) in &sparse[random.below(sparse.len())] {
-                        counts[index] += count;
-                    }
-                }
-                counts
-            })
-            .collect();
         let medians =
             blocks.iter().filter(|block| !block.is_empty()).map(|b| b.value_at(0.5)).collect();
+        let joined: Vec<Latency> =
+            blocks.chunks(blocks.len().div_ceil(BLOCKS_MAX).max(1)).map(sum).collect();
+        let (values, resamples) = resample(&joined, seed);
         Self { resamples, values, medians }
     }
 
@@ -151,6 +133,36 @@ impl Blocks {
              are too narrow. Repeat whole runs before trusting small differences."
         ))
     }
+}
+
+/// All values of the blocks in ascending order, and for each resample the counts at them.
+fn resample(blocks: &[Latency], seed: u64) -> (Vec<u64>, Vec<Vec<u64>>) {
+    let mut values: Vec<u64> =
+        blocks.iter().flat_map(|block| block.recorded().map(|(value, _)| value)).collect();
+    values.sort_unstable();
+    values.dedup();
+    let sparse: Vec<Vec<(usize, u64)>> =
+        blocks.iter().map(|block| sparse_counts(block, &values)).collect();
+    let mut random = Random::new(seed);
+    let rounds = if blocks.len() < BLOCKS_MIN { 0 } else { RESAMPLES };
+    let resamples = (0..rounds)
+        .map(|_| {
+            let mut counts = vec![0; values.len()];
+            for _ in 0..sparse.len() {
+                for &(index, count) in &sparse[random.below(sparse.len())] {
+                    counts[index] += count;
+                }
+            }
+            counts
+        })
+        .collect();
+    (values, resamples)
+}
+
+fn sum(blocks: &[Latency]) -> Latency {
+    let mut sum = Latency::new();
+    blocks.iter().for_each(|block| sum.add(block));
+    sum
 }
 
 fn sparse_counts(block: &Latency, values: &[u64]) -> Vec<(usize, u64)> {

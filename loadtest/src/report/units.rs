@@ -89,6 +89,11 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// A named figure: a share where the name ends in `share` or `ratio`, else a plain number.
+pub fn figure(name: &str, value: f64) -> String {
+    if name.ends_with("share") || name.ends_with("ratio") { percent(value) } else { si(value, "") }
+}
+
 /// The name of a quantile: `p50`, `p99.9`.
 pub fn quantile(q: f64) -> String {
     let text = format!("{:.6}", q * 100.0);
@@ -131,6 +136,8 @@ mod tests {
             [0.0, 3.2e-8, 0.00012, 0.015, 0.999].map(percent),
             ["0 %", "0.0000032 %", "0.012 %", "1.50 %", "99.9 %"]
         );
+        assert_eq!(figure("rebuffer ratio", 0.0042), "0.42 %");
+        assert_eq!(figure("Gbit/s", 8.5), "8.50");
         assert_eq!([0.5, 0.999, 0.99999].map(quantile), ["p50", "p99.9", "p99.999"]);
     }
 }

@@ -25,7 +25,9 @@ pub fn write(report: &Report) -> String {
     body.push_str(&tables::thresholds(report));
     let overview = match (&report.capacity, &report.comparison) {
         (Some(capacity), _) => {
-            let plots = [plots::capacity_curve(capacity), plots::capacity_cpu(capacity)].concat();
+            let plots = plots::capacity_curve(capacity)
+                + &plots::capacity_figures(capacity)
+                + &plots::capacity_cpu(capacity);
             section("Capacity", &plots_in("plots", &plots)) + &tables::tries(capacity)
         }
         (None, Some(comparison)) => {
@@ -132,12 +134,14 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    fn all() -> [Report; 5] {
+    fn all() -> [Report; 7] {
         [
             fixture::rate(),
             fixture::invalid(),
             fixture::live(),
             fixture::capacity(),
+            fixture::viewer_capacity(),
+            fixture::closed(),
             fixture::comparison(),
         ]
     }
@@ -183,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_closed_loop_is_labelled() {
-        let mut report = fixture::rate();
-        report.load.closed = true;
-        assert!(write(&report).contains("Closed loop"));
+        let html = write(&fixture::closed());
+        assert!(html.contains("Closed loop") && html.contains("Service p99"));
+        assert!(!html.contains("Response p99"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The plots of a report, each as one figure; an empty text when there is nothing to plot.
 
+use std::collections::BTreeSet;
+
 use super::super::latency::Latency;
 use super::super::model::{
     Capacity, Comparison, Conclusion, Distribution, Outcome, Report, Second,
@@ -207,6 +209,14 @@ pub fn viewers(report: &Report) -> String {
     chart.finish("Viewers", "at the end of each interval")
 }
 
+fn capitalised(name: &str) -> String {
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
+}
+
 /// The share of viewers (or deliveries) at or below each value.
 pub fn distribution(distribution: &Distribution, colour_index: usize) -> String {
     let values = &distribution.values;
@@ -249,10 +259,7 @@ pub fn distribution(distribution: &Distribution, colour_index: usize) -> String 
     let mut chart = Chart::new(THIRD_SIZE, x, y, unit);
     let class = colour(colour_index);
     chart.area(class, &points).line(class, &points);
-    let mut title = distribution.name.clone();
-    if let Some(first) = title.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
+    let title = capitalised(&distribution.name);
     chart.finish(&title, &format!("share at or below; n = {}", units::count(values.count())))
 }
 
@@ -319,6 +326,36 @@ pub fn capacity_cpu(capacity: &Capacity) -> String {
     chart.line("c1", &server).named("c1", "server");
     chart.line("c4", &generator).named("c4", "generator");
     chart.finish("CPU against load", "share of each side's cores")
+}
+
+/// The other figures of a capacity search against load, one plot each.
+pub fn capacity_figures(capacity: &Capacity) -> String {
+    let names: BTreeSet<&String> = capacity.tries.iter().flat_map(|t| t.figures.keys()).collect();
+    let mut plots = String::new();
+    for name in names {
+        let points: Vec<(f64, f64, Outcome)> = capacity
+            .tries
+            .iter()
+            .filter_map(|t| Some((t.load, *t.figures.get(name)?, t.outcome)))
+            .collect();
+        let right = points.iter().map(|point| point.0).fold(0.0, f64::max);
+        let top = points.iter().map(|point| point.1).fold(0.0, f64::max);
+        let label = |value: f64| units::figure(name, value);
+        let mut chart = Chart::new(
+            SIZE,
+            Scale::linear(0.0, right, units::axis),
+            Scale::linear(0.0, top, label),
+            &format!("load offered, {}", capacity.unit),
+        );
+        let line: Vec<(f64, f64)> = points.iter().map(|point| (point.0, point.1)).collect();
+        chart.line("c1", &medians(&line));
+        for (load, value, outcome) in points {
+            let text = format!("{} {}: {}", units::count_of(load), capacity.unit, label(value));
+            chart.dot(outcome_class(outcome), (load, value), &text);
+        }
+        plots.push_str(&chart.finish(&format!("{} against load", capitalised(name)), ""));
+    }
+    plots
 }
 
 /// Sorted by load, with the median over repeats.

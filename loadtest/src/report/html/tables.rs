@@ -1,5 +1,6 @@
 //! The tables of the page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::super::model::{Capacity, Comparison, Conclusion, Outcome, Qoe, Report};
@@ -248,39 +249,35 @@ fn counts(qoe: &Qoe) -> String {
     table(&["<What happened", "count", "<", "share (95 %)"], &rows)
 }
 
-/// Every try of a capacity search.
+/// Every try of a capacity search, with a column for each figure that some try has.
 pub fn tries(capacity: &Capacity) -> String {
     let mut rows = String::new();
     let maybe = |ns: Option<u64>| ns.map_or("&ndash;".to_owned(), |ns| time(ns as f64));
     let share = |s: Option<f64>| s.map_or("&ndash;".to_owned(), units::percent);
+    let figures: BTreeSet<&String> = capacity.tries.iter().flat_map(|t| t.figures.keys()).collect();
     for (index, one) in capacity.tries.iter().enumerate() {
-        let _ = writeln!(
-            rows,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td class=\"l wrap\">{}</td></tr>",
-            index + 1,
+        let mut cells = vec![
+            (index + 1).to_string(),
             units::count_of(one.load),
             units::count_of(one.achieved),
             maybe(one.p50_ns),
             maybe(one.p99_ns),
-            share(one.server_cpu),
-            share(one.generator_cpu),
-            pill(one.outcome),
-            prose(&one.reasons.join(" "))
-        );
+        ];
+        for name in &figures {
+            let figure = one.figures.get(*name);
+            cells.push(figure.map_or("&ndash;".to_owned(), |value| units::figure(name, *value)));
+        }
+        cells.extend([share(one.server_cpu), share(one.generator_cpu)]);
+        cells.push(pill(one.outcome).to_owned());
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        let why = prose(&one.reasons.join(" "));
+        let _ = writeln!(rows, "<tr>{cells}<td class=\"l wrap\">{why}</td></tr>");
     }
-    let offered = format!("offered, {}", escape(&capacity.unit));
-    let heads = [
-        "try",
-        &offered,
-        "achieved",
-        "p50",
-        "p99",
-        "server CPU",
-        "generator CPU",
-        "outcome",
-        "<Why",
-    ];
+    let mut heads = vec!["try".to_owned(), format!("offered, {}", escape(&capacity.unit))];
+    heads.extend(["achieved", "p50", "p99"].map(str::to_owned));
+    heads.extend(figures.iter().map(|name| escape(name)));
+    heads.extend(["server CPU", "generator CPU", "outcome", "<Why"].map(str::to_owned));
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     section("Every try", &table(&heads, &rows))
 }
 
