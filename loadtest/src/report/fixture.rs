@@ -314,14 +314,10 @@ fn write_examples() {
         ("compare", comparison()),
     ];
     for (name, report) in reports {
-        let write = |ending: &str, text: &str| {
-            std::fs::write(folder.join(format!("{name}.{ending}")), text).unwrap();
-        };
-        write("json", &super::json::write(&report).unwrap());
-        write("html", &super::html::write(&report));
-        write("txt", &super::terminal::write(&report));
-        write("ndjson", &super::json::lines(&report));
-        write("hlog", &super::hdr::hlog(&report));
-        write("hgrm", &super::hdr::hgrm(&super::summary::all_headlines(&report)));
+        for ending in super::ENDINGS.split(", ") {
+            let path = folder.join(format!("{name}{ending}"));
+            let text = super::render(&report, &path.to_string_lossy()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
     }
 }

@@ -79,7 +79,7 @@ pub fn percent(share: f64) -> String {
     let value = share * 100.0;
     match value.abs() {
         0.0 => "0 %".to_owned(),
-        v if v >= 10.0 => format!("{value:.1} %"),
+        v if v >= 10.0 => format!("{} %", format!("{value:.1}").trim_end_matches(".0")),
         v if v >= 0.1 => format!("{value:.2} %"),
         v => {
             // Two significant digits, however small.

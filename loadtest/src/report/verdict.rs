@@ -5,7 +5,7 @@
 //! generator, never at whether the server was good: that is what thresholds are for.
 
 use super::latency::Latency;
-use super::model::Verdict;
+use super::model::{Outcome, Report, Verdict};
 use super::stats;
 use super::units;
 
@@ -19,6 +19,29 @@ const ACHIEVED_SHARE: f64 = 0.99;
 const CPU_SHARE: f64 = 0.85;
 /// Largest share of the time that a generator thread may wait for a CPU (run queue and steal).
 const DELAY_SHARE: f64 = 0.01;
+
+/// How a run ends, for the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Valid, and every threshold held (or there was none, or the run was interrupted).
+    Good,
+    /// Valid, but a threshold did not hold or could not be evaluated.
+    Failed,
+    /// Not to be believed, whatever the thresholds say.
+    Invalid,
+}
+
+/// How the run of this report ends.
+pub fn ending(report: &Report) -> Ending {
+    let broken = |outcome| matches!(outcome, Outcome::Failed | Outcome::Invalid);
+    if !report.verdict.valid {
+        Ending::Invalid
+    } else if report.thresholds.iter().any(|threshold| broken(threshold.outcome)) {
+        Ending::Failed
+    } else {
+        Ending::Good
+    }
+}
 
 /// What the rules look at. `None` where it was not measured or does not apply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,6 +147,7 @@ fn pause_note(lateness: &Latency, response: &Latency) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{fixture, threshold};
 
     fn latency(n: u64, value: u64, max: u64) -> Latency {
         let mut latency = Latency::new();
@@ -146,6 +170,19 @@ mod tests {
             ..Evidence::default()
         };
         assert_eq!(judge(&evidence).reasons, [""; 0].map(String::from));
+    }
+
+    #[test]
+    fn the_ending_is_the_worst_of_all() {
+        let mut report = fixture::rate();
+        assert_eq!(ending(&report), Ending::Good);
+        for (expression, expected) in
+            [("p50<1ns", Ending::Failed), ("p99.999<1s", Ending::Failed), ("p50<1s", Ending::Good)]
+        {
+            report.thresholds = threshold::evaluate(&[expression.to_owned()], &report);
+            assert_eq!(ending(&report), expected, "{expression}");
+        }
+        assert_eq!(ending(&fixture::invalid()), Ending::Invalid);
     }
 
     #[test]

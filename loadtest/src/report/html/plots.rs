@@ -353,6 +353,9 @@ pub fn capacity_figures(capacity: &Capacity) -> String {
             let text = format!("{} {}: {}", units::count_of(load), capacity.unit, label(value));
             chart.dot(outcome_class(outcome), (load, value), &text);
         }
+        if let Some(largest) = capacity.largest {
+            chart.mark("good", largest, &format!("capacity {}", units::count_of(largest)), 0);
+        }
         plots.push_str(&chart.finish(&format!("{} against load", capitalised(name)), ""));
     }
     plots

@@ -19,7 +19,10 @@ pub fn header(report: &Report) -> String {
         "compare" => "Comparison of two servers",
         other => other,
     };
-    let mut facts = vec![date(report.started_unix_ms)];
+    let mut facts = Vec::new();
+    if report.started_unix_ms > 0 {
+        facts.push(date(report.started_unix_ms));
+    }
     if !report.load.model.is_empty() {
         facts.push(report.load.model.clone());
     }
@@ -60,9 +63,15 @@ pub fn date(unix_ms: u64) -> String {
 pub fn verdict(report: &Report) -> String {
     let verdict = &report.verdict;
     let mut text = if verdict.valid {
-        "<div class=\"verdict valid\"><strong>VALID</strong> &ndash; the generator kept its \
-         schedule; the numbers below are the server's.</div>\n"
-            .to_owned()
+        format!(
+            "<div class=\"verdict valid\"><strong>VALID</strong> &ndash; {}; the numbers below are \
+             the server's.</div>\n",
+            if report.load.closed || report.capacity.is_some() || report.comparison.is_some() {
+                "nothing on the generator's side spoilt the runs"
+            } else {
+                "the generator kept its schedule"
+            }
+        )
     } else {
         format!(
             "<div class=\"verdict invalid\"><strong>INVALID &ndash; do not use these numbers\
@@ -82,7 +91,7 @@ pub fn verdict(report: &Report) -> String {
         remarks.push(
             "Closed loop: each connection waits for its answer before it sends again, so a stall \
              of the server hides the requests it delayed. These percentiles say nothing about \
-             users; use `rate` for that."
+             users; for that, offer a rate."
                 .to_owned(),
         );
     }
@@ -121,8 +130,10 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
             let more = "lowest load that did".to_owned();
             cards.push(card("Broke a gate at", units::count_of(broken), more));
         }
-        let knee = capacity.knee.map_or("none seen".to_owned(), units::count_of);
-        cards.push(card("Knee", knee, "latency bends upwards here".to_owned()));
+        if let Some(knee) = capacity.knee {
+            let more = "latency bends upwards here".to_owned();
+            cards.push(card("Knee", units::count_of(knee), more));
+        }
         let broken = capacity.tries.iter().rev().find(|t| Some(t.load) == capacity.broken_at);
         let why = broken.and_then(|t| t.reasons.first()).filter(|why| **why != capacity.limiter);
         let why = why.map_or(String::new(), |why| prose(why));
