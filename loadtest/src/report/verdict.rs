@@ -1,0 +1,216 @@
+//! May a run be believed? The rules, and the sentences that say why not.
+//!
+//! A run is invalid when the generator was late, when less was achieved than offered, when the
+//! generator was short of CPU, or when something on its side overflowed. The rules look at the
+//! generator, never at whether the server was good: that is what thresholds are for.
+
+use super::latency::Latency;
+use super::model::{Outcome, Report, Verdict};
+use super::stats;
+use super::units;
+
+/// Lateness always allowed at p99.9, in nanoseconds.
+const LATENESS_FLOOR_NS: f64 = 50_000.0;
+/// Lateness allowed at p99.9 as a share of the response's p50.
+const LATENESS_SHARE: f64 = 0.10;
+/// Least share of the offered requests that must have been achieved.
+const ACHIEVED_SHARE: f64 = 0.99;
+/// Largest share of its CPU that a sleeping generator thread may use.
+const CPU_SHARE: f64 = 0.85;
+/// Largest share of the time that a generator thread may wait for a CPU (run queue and steal).
+const DELAY_SHARE: f64 = 0.01;
+
+/// How a run ends, for the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Valid, and every threshold held (or there was none, or the run was interrupted).
+    Good,
+    /// Valid, but a threshold did not hold or could not be evaluated.
+    Failed,
+    /// Not to be believed, whatever the thresholds say.
+    Invalid,
+}
+
+/// How the run of this report ends.
+pub fn ending(report: &Report) -> Ending {
+    let broken = |outcome| matches!(outcome, Outcome::Failed | Outcome::Invalid);
+    if !report.verdict.valid {
+        Ending::Invalid
+    } else if report.thresholds.iter().any(|threshold| broken(threshold.outcome)) {
+        Ending::Failed
+    } else {
+        Ending::Good
+    }
+}
+
+/// What the rules look at. `None` where it was not measured or does not apply.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence<'a> {
+    /// Dispatched minus intended, all operations.
+    pub lateness: Option<&'a Latency>,
+    /// Last byte minus intended, all operations.
+    pub response: Option<&'a Latency>,
+    /// Lateness allowed at p99.9 whatever the response, in nanoseconds; 0 for the usual 50 us.
+    pub lateness_floor_ns: u64,
+    /// Requests intended in the measured phase.
+    pub offered: Option<u64>,
+    /// Requests that ended in the measured phase, well or not.
+    pub ended: u64,
+    /// CPU time / wall time of the busiest sleeping generator thread (busy-polling: time in use).
+    pub cpu_share: Option<f64>,
+    /// Time waited for a CPU / wall time, of the worst thread.
+    pub delay_share: Option<f64>,
+    /// Completions or events lost on the generator's side.
+    pub overflows: u64,
+}
+
+/// Applies the rules.
+pub fn judge(evidence: &Evidence<'_>) -> Verdict {
+    let (mut reasons, mut notes) = (Vec::new(), Vec::new());
+    if let (Some(lateness), Some(response)) = (evidence.lateness, evidence.response) {
+        reasons.extend(late(evidence, lateness, response));
+        notes.extend(pause_note(lateness, response));
+    }
+    if let Some(offered) = evidence.offered {
+        let share = evidence.ended as f64 / offered.max(1) as f64;
+        if offered > 0 && share < ACHIEVED_SHARE {
+            reasons.push(format!(
+                "Only {:.2} % of the {} offered requests were achieved; at least {:.0} % must be.",
+                share * 100.0,
+                units::count(offered),
+                ACHIEVED_SHARE * 100.0
+            ));
+        }
+    }
+    if let Some(share) = evidence.cpu_share.filter(|share| *share > CPU_SHARE) {
+        reasons.push(format!(
+            "A generator thread used {:.0} % of its CPU, at most {:.0} % may be: use more threads \
+             or a lower rate.",
+            share * 100.0,
+            CPU_SHARE * 100.0
+        ));
+    }
+    if let Some(share) = evidence.delay_share.filter(|share| *share > DELAY_SHARE) {
+        reasons.push(format!(
+            "A generator thread waited {:.1} % of the time for a CPU, at most {:.0} % may be: \
+             give it a core of its own.",
+            share * 100.0,
+            DELAY_SHARE * 100.0
+        ));
+    }
+    if evidence.overflows > 0 {
+        reasons.push(format!(
+            "{} events were lost on the generator's side (ring overflow).",
+            units::count(evidence.overflows)
+        ));
+    }
+    Verdict { notes, ..Verdict::from_reasons(reasons) }
+}
+
+/// The lateness rule. With too few samples for p99.9 the maximum stands in for it.
+fn late(evidence: &Evidence<'_>, lateness: &Latency, response: &Latency) -> Option<String> {
+    if lateness.is_empty() || response.is_empty() {
+        return None;
+    }
+    let floor = if evidence.lateness_floor_ns == 0 {
+        LATENESS_FLOOR_NS
+    } else {
+        evidence.lateness_floor_ns as f64
+    };
+    let bound = floor.max(response.value_at(0.5) as f64 * LATENESS_SHARE);
+    let enough = lateness.count() >= stats::samples_needed(0.999);
+    let (name, measured) =
+        if enough { ("p99.9", lateness.value_at(0.999)) } else { ("maximum", lateness.max()) };
+    (measured as f64 > bound).then(|| {
+        format!(
+            "The generator was late: lateness {name} {} is above {}, the larger of {} and 10 % of \
+             the response p50.",
+            units::time(measured as f64),
+            units::time(bound),
+            units::time(floor)
+        )
+    })
+}
+
+/// A remark when a pause of the generator may stand behind the largest responses.
+fn pause_note(lateness: &Latency, response: &Latency) -> Option<String> {
+    let bound = (response.max() as f64 * LATENESS_SHARE).max(LATENESS_FLOOR_NS);
+    (!response.is_empty() && lateness.max() as f64 > bound).then(|| {
+        format!(
+            "The generator paused once for up to {}: the largest response, {}, may be its fault.",
+            units::time(lateness.max() as f64),
+            units::time(response.max() as f64)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{fixture, threshold};
+
+    fn latency(n: u64, value: u64, max: u64) -> Latency {
+        let mut latency = Latency::new();
+        (1..n).for_each(|_| latency.record(value));
+        latency.record(max);
+        latency
+    }
+
+    #[test]
+    fn a_good_run_is_valid() {
+        let (lateness, response) =
+            (latency(20_000, 5_000, 60_000), latency(20_000, 300_000, 2_000_000));
+        let evidence = Evidence {
+            lateness: Some(&lateness),
+            response: Some(&response),
+            offered: Some(20_000),
+            ended: 20_000,
+            cpu_share: Some(0.5),
+            delay_share: Some(0.001),
+            ..Evidence::default()
+        };
+        assert_eq!(judge(&evidence).reasons, [""; 0].map(String::from));
+    }
+
+    #[test]
+    fn the_ending_is_the_worst_of_all() {
+        let mut report = fixture::rate();
+        assert_eq!(ending(&report), Ending::Good);
+        for (expression, expected) in
+            [("p50<1ns", Ending::Failed), ("p99.999<1s", Ending::Failed), ("p50<1s", Ending::Good)]
+        {
+            report.thresholds = threshold::evaluate(&[expression.to_owned()], &report);
+            assert_eq!(ending(&report), expected, "{expression}");
+        }
+        assert_eq!(ending(&fixture::invalid()), Ending::Invalid);
+    }
+
+    #[test]
+    fn each_rule_has_its_sentence() {
+        let (late, slow) = (latency(20_000, 100_000, 100_000), latency(20_000, 300_000, 300_000));
+        let evidence =
+            Evidence { lateness: Some(&late), response: Some(&slow), ..Evidence::default() };
+        assert!(judge(&evidence).reasons[0].contains("lateness p99.9 100 us is above 50.0 us"));
+        let very_slow = latency(20_000, 2_000_000, 9_000_000);
+        assert!(judge(&Evidence { response: Some(&very_slow), ..evidence }).valid);
+        let paused = latency(20_000, 1_000, 5_000_000);
+        let verdict = judge(&Evidence { lateness: Some(&paused), ..evidence });
+        assert!(
+            verdict.valid && verdict.notes[0].starts_with("The generator paused"),
+            "{verdict:?}"
+        );
+        let rules = Evidence {
+            offered: Some(1000),
+            ended: 980,
+            cpu_share: Some(0.9),
+            delay_share: Some(0.05),
+            overflows: 3,
+            ..Evidence::default()
+        };
+        let verdict = judge(&rules);
+        assert!(!verdict.valid);
+        assert_eq!(verdict.reasons.len(), 4);
+        assert!(verdict.reasons[0].contains("98.00 % of the 1,000"), "{verdict:?}");
+        assert!(judge(&Evidence { offered: Some(0), ..Evidence::default() }).valid);
+    }
+}
