@@ -82,3 +82,21 @@ fn an_upload_that_breaks_off_takes_no_earlier_answer_away() {
     world.run_quiet();
     assert!(!world.book.outcomes.contains_key("absent"), "the second answer had begun");
 }
+
+/// A drain began while a client was in the middle of a head. The connection was answered with 408
+/// at once, although its time was not over: it is heard out, answered, and then closed.
+#[test]
+fn a_drain_hears_a_head_out_that_has_begun() {
+    for seed in 0..10 {
+        let mut world = World::new(&Plan::new(seed, 2));
+        let whole = put(&mut world, 3, 700, false);
+        world.client(1).plan(whole);
+        world.run_clients();
+        let client = world.client(0);
+        client.pace = Pace { piece_max: 5, pause_us: 20_000, ..Pace::FAST };
+        client.plan(Request::new(What::Get, 3));
+        world.run_ms(60);
+        world.run_drain();
+        assert_eq!(world.clients[0].answers, 1, "seed {seed}");
+    }
+}
