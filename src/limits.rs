@@ -123,6 +123,8 @@ pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 pub const EVICT_SAMPLE: usize = 256;
 /// After this time one completion ends a wait for several, in microseconds.
 pub const GATHER_US: u32 = 50;
+/// Requests that a turn waits for at once, for at most [`GATHER_US`].
+pub const GATHER_REQUESTS_MAX: usize = 64;
 /// A send of at most this many bytes is expected to complete as it is submitted.
 pub const PROMPT_BYTES_MAX: usize = 128 * 1024;
 /// Submission entries of a shard's ring.

@@ -129,7 +129,7 @@ pub struct Reactor {
     evict_from: Cell<usize>,
     /// Small sends of this turn.
     prompt: Cell<usize>,
-    /// Receptions of this turn.
+    /// Sockets that were heard from in this turn.
     heard: Cell<usize>,
 }
 
@@ -240,7 +240,8 @@ impl Reactor {
         // Sends that complete as they are submitted are no reason to come back: their tasks have
         // nothing to do before the client's next request. Under load, as many requests as came in
         // this turn are worth a moment's wait; a single one never waits for another.
-        ring.gather(self.prompt.replace(0) + self.heard.replace(0).max(1));
+        let heard = self.heard.replace(0).clamp(1, limits::GATHER_REQUESTS_MAX);
+        ring.gather(self.prompt.replace(0) + heard);
         ring.enter(wait)
     }
 

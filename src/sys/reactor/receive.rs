@@ -78,7 +78,9 @@ impl Reactor {
         match received {
             Some(received) if len > 0 => {
                 count(&self.counts.received, len as u64);
-                self.heard.set(self.heard.get() + 1);
+                // What a socket receives beyond its first buffer is no further request.
+                let first = socket.inbox.is_empty();
+                self.heard.set(self.heard.get() + usize::from(first));
                 socket.bytes_received += len as u64;
                 self.forget_unread(socket);
                 socket.inbox.push_back(received);
