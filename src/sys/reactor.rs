@@ -82,6 +82,8 @@ pub struct Counts {
     pub received: Cell<u64>,
     /// Times that no receive buffer was left.
     pub starved: Cell<u64>,
+    /// Connections cut because they held too many receive buffers when none was left.
+    pub cut: Cell<u64>,
 }
 
 fn count(cell: &Cell<u64>, by: u64) {
@@ -116,6 +118,8 @@ pub struct Reactor {
     listeners: RefCell<Vec<Listener>>,
     accepted: RefCell<Vec<(usize, RawFd)>>,
     starved: RefCell<Vec<SocketId>>,
+    /// When greedy connections were last looked for.
+    cut_ms: Cell<u64>,
     deferred: RefCell<Vec<u32>>,
     budget: Cell<i64>,
     /// Registered slots, by the generation of their pages.
@@ -159,6 +163,7 @@ impl Reactor {
             listeners: RefCell::default(),
             accepted: RefCell::default(),
             starved: RefCell::default(),
+            cut_ms: Cell::default(),
             deferred: RefCell::default(),
             budget: Cell::new(limits::TURN_BYTES_MAX),
             registered: RefCell::default(),
