@@ -115,6 +115,8 @@ pub const TURN_TASKS_MAX: usize = 256;
 pub const TURN_MESSAGES_MAX: usize = 512;
 /// Completions taken in one turn.
 pub const TURN_COMPLETIONS_MAX: usize = 1024;
+/// A cancelled send that goes on is cancelled again after this time.
+pub const CANCEL_AGAIN_MS: u64 = 250;
 /// Deadlines of connections are looked at this often.
 pub const DEADLINE_SCAN_MS: u64 = 250;
 /// Connections looked at in one turn of such a scan.

@@ -254,11 +254,21 @@ impl Conn {
             }
             let now = net::bytes_acknowledged(fd).unwrap_or(seen);
             if now - seen < window_min || self.shard.is_past_drain() {
-                reactor.cancel_send(send);
-                while reactor.sent(self.socket, send).await.is_err() {}
-                return Err(Gone);
+                return self.give_up(send).await;
             }
             seen = now;
+        }
+    }
+
+    /// Cancels a send and waits for its end. A cancel that came at a bad moment is repeated.
+    async fn give_up(&self, send: SendId) -> Result<(), Gone> {
+        let reactor = &self.shard.reactor;
+        loop {
+            reactor.cancel_send(send);
+            reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::CANCEL_AGAIN_MS);
+            if reactor.sent(self.socket, send).await.is_ok() {
+                return Err(Gone);
+            }
         }
     }
 

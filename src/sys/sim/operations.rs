@@ -181,7 +181,8 @@ impl State {
         let result = match found {
             None => -libc::ENOENT,
             Some(other) if other.cancelled => -libc::EALREADY,
-            Some(other) if missed && matches!(other.kind, Kind::Receive { .. }) => -libc::ENOENT,
+            // Whoever may go on after the wake-up that hid it goes on.
+            Some(other) if missed && !matches!(other.kind, Kind::Room { .. }) => -libc::ENOENT,
             Some(other) => {
                 other.cancelled = true;
                 0
