@@ -52,7 +52,7 @@ impl KernelRing {
         let can_gather = inner.params().is_feature_min_timeout();
         Ok(Self {
             inner,
-            usage_reported: true,
+            usage_reported: usage_is_reported(),
             overflows: 0,
             can_gather,
             want: 1,
@@ -64,11 +64,6 @@ impl KernelRing {
     /// The ring's descriptor, to which other rings post wake-ups.
     pub fn fd(&self) -> RawFd {
         self.inner.as_raw_fd()
-    }
-
-    /// Asks for no usage reports on SEND_ZC (kernels before 6.2 do not know them).
-    pub fn without_usage_reports(&mut self) {
-        self.usage_reported = false;
     }
 
     /// Queues an operation; it reaches the kernel at the next [`KernelRing::enter`] at the latest.
@@ -208,9 +203,28 @@ impl KernelRing {
     }
 }
 
+/// Whether the kernel says of a zero-copy send that it was copied (6.2 and newer). Kernels before
+/// refuse the flag, and that before they look at the descriptor.
+fn usage_is_reported() -> bool {
+    let Ok(mut ring) = IoUring::new(2) else { return false };
+    let nobody = opcode::SendZc::new(Fd(-1), std::ptr::null(), 0).zc_flags(ZC_REPORT_USAGE);
+    // SAFETY: no bytes are named, and the descriptor is none.
+    let pushed = unsafe { ring.submission().push(&nobody.build()) };
+    let answered = pushed.is_ok() && ring.submit_and_wait(1).is_ok();
+    answered && ring.completion().next().is_some_and(|cqe| cqe.result() == -libc::EBADF)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_since_6_2_reports_how_zero_copy_went() {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert_eq!(usage_is_reported(), version >= (6, 2), "kernel {release}");
+    }
 
     /// The kernel keeps what does not fit, and its own counter of lost completions stays at zero:
     /// the overflow was counted nowhere.
