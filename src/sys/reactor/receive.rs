@@ -98,7 +98,11 @@ impl Reactor {
             socket.reception = Reception::Idle;
             match -completion.result {
                 _ if socket.end.is_some() => {}
-                0 => socket.end = Some(End::Finished),
+                0 => {
+                    socket.end = Some(End::Finished);
+                    // From now on it sends what there is room for at once.
+                    socket.sending.into_iter().for_each(|send| self.cancel_send(send));
+                }
                 libc::ENOBUFS => {
                     count(&self.counts.starved, 1);
                     socket.reception = Reception::Armed;

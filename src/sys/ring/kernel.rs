@@ -13,7 +13,7 @@ use io_uring::{IoUring, opcode, squeue};
 
 use crate::limits;
 
-use super::{Completion, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
+use super::{Completion, Effort, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
 
 /// A ring of the kernel's.
 pub struct KernelRing {
@@ -172,7 +172,6 @@ impl KernelRing {
     }
 
     fn entry(&self, operation: Operation) -> squeue::Entry {
-        const WHOLE: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         match operation {
             Operation::AcceptMulti { fd } => {
                 // Splices must not block; the ring's own operations wait all the same.
@@ -180,26 +179,35 @@ impl KernelRing {
                 opcode::AcceptMulti::new(Fd(fd)).flags(flags).build()
             }
             Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
-            Operation::Send { fd, start, len } => {
-                opcode::Send::new(Fd(fd), start, len).flags(WHOLE).build()
+            Operation::Send { fd, start, len, effort } => {
+                opcode::Send::new(Fd(fd), start, len).flags(flags_of(effort)).build()
             }
-            Operation::SendMsg { fd, message } => {
-                opcode::SendMsg::new(Fd(fd), message).flags(WHOLE as u32).build()
+            Operation::SendMsg { fd, message, effort } => {
+                opcode::SendMsg::new(Fd(fd), message).flags(flags_of(effort) as u32).build()
             }
             Operation::SendZc { fd, start, len, slot } => opcode::SendZc::new(Fd(fd), start, len)
                 .buf_index(Some(slot))
-                .flags(WHOLE)
+                .flags(flags_of(Effort::Whole))
                 .zc_flags(if self.usage_reported { ZC_REPORT_USAGE } else { 0 })
                 .build(),
             Operation::Cancel { target } => opcode::AsyncCancel::new(target).build(),
             Operation::Wake { ring_fd, user_data } => {
                 opcode::MsgRingData::new(Fd(ring_fd), 0, user_data, None).build()
             }
-            Operation::PollOut { fd } => opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build(),
+            Operation::PollOut { fd, multi } => {
+                opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).multi(multi).build()
+            }
             Operation::PollEvent { fd } => {
                 opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
             }
         }
+    }
+}
+
+fn flags_of(effort: Effort) -> i32 {
+    match effort {
+        Effort::Whole => libc::MSG_WAITALL | libc::MSG_NOSIGNAL,
+        Effort::Now => libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
     }
 }
 
