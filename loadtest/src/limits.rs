@@ -1,0 +1,18 @@
+//! Every bound of the load generator in one place.
+
+use std::time::Duration;
+
+/// Bytes of a response head.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of a response.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes behind the size in a chunk's first line.
+pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
+/// Bytes of a trailer.
+pub const TRAILER_BYTES_MAX: u16 = 4096;
+/// Bytes of one receive buffer of the client.
+pub const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
+/// Receive buffers that a thread keeps for later.
+pub const CLIENT_BUFFERS_KEPT: usize = 256;
+/// Time for a connect, when nothing else is said.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
