@@ -4,6 +4,8 @@
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
 pub mod cli;
+pub mod content;
+pub mod environment;
 pub mod http;
 pub mod limits;
 pub mod report;
