@@ -8,4 +8,5 @@ pub mod content;
 pub mod environment;
 pub mod http;
 pub mod limits;
+pub mod publish;
 pub mod report;

@@ -1,0 +1,4 @@
+//! `publish`: a synthetic encoder that PUTs live ladders in real time, at any scale.
+
+pub mod boxes;
+pub mod stamp;
