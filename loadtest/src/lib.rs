@@ -7,3 +7,4 @@ pub mod cli;
 pub mod http;
 pub mod limits;
 pub mod report;
+pub mod sys;
