@@ -10,3 +10,4 @@ pub mod http;
 pub mod limits;
 pub mod publish;
 pub mod report;
+pub mod sys;

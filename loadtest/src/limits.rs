@@ -16,3 +16,9 @@ pub const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
 pub const CLIENT_BUFFERS_KEPT: usize = 256;
 /// Time for a connect, when nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one buffer that the kernel receives into.
+pub const RING_BUFFER_BYTES: usize = 8 * 1024;
+/// Buffers of one ring.
+pub const RING_BUFFERS_MAX: usize = 4096;
+/// Entries of a ring's submission queue; the completion queue has eight times as many.
+pub const RING_ENTRIES: u32 = 4096;
