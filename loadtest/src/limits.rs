@@ -22,3 +22,9 @@ pub const RING_BUFFER_BYTES: usize = 8 * 1024;
 pub const RING_BUFFERS_MAX: usize = 4096;
 /// Entries of a ring's submission queue; the completion queue has eight times as many.
 pub const RING_ENTRIES: u32 = 4096;
+/// Tracks of all channels that one publisher sends: each holds a connection.
+pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
+/// Chunks of one segment.
+pub const PUBLISH_CHUNKS_MAX: u32 = 1000;
+/// Connections that the set-up of a publisher opens at once on each thread.
+pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;

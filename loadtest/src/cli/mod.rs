@@ -4,6 +4,7 @@
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
 pub mod exit;
+pub mod output;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ commands! {
     Rate(rate),
     /// Closed loop: as fast as the server answers
     Closed(closed),
+    /// A synthetic encoder: PUTs live ladders in real time
+    Publish(publish),
 }
 
 /// Runs the command that the process was started with.
