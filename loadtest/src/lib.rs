@@ -4,7 +4,9 @@
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
 pub mod cli;
+pub mod engine;
 pub mod http;
 pub mod limits;
+pub mod rate;
 pub mod report;
 pub mod sys;

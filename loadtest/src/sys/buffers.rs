@@ -55,7 +55,8 @@ impl Buffers {
     /// The bytes that arrived.
     pub fn bytes(&self, received: &Received) -> &[u8] {
         // SAFETY: `received` checked the bounds.
-        let start = unsafe { self.memory.as_ptr().add(usize::from(received.id) * RING_BUFFER_BYTES) };
+        let start =
+            unsafe { self.memory.as_ptr().add(usize::from(received.id) * RING_BUFFER_BYTES) };
         // SAFETY: while the token exists the kernel does not own the buffer and nobody writes it.
         unsafe { std::slice::from_raw_parts(start, received.len) }
     }

@@ -132,11 +132,10 @@ impl Ring {
             self.sending.push(None);
             (self.sending.len() - 1) as u32
         });
-        let entry =
-            opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
-                .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-                .build()
-                .user_data(SEND | u64::from(slot));
+        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(SEND | u64::from(slot));
         self.sending[slot as usize] = Some(Sending { token, bytes });
         // SAFETY: `self.sending` keeps the bytes in place until the completion of this entry.
         unsafe { self.push(&entry) }
