@@ -4,9 +4,12 @@
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
 pub mod cli;
+pub mod content;
 pub mod engine;
+pub mod environment;
 pub mod http;
 pub mod limits;
+pub mod publish;
 pub mod rate;
 pub mod report;
 pub mod sys;

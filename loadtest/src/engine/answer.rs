@@ -1,9 +1,9 @@
 //! One answer as its bytes arrive: head, body, end. Pure; tested at every split.
 
-use super::plan::Check;
+use crate::content::Content;
 use crate::http::Error;
 use crate::http::body::{Body, Piece};
-use crate::http::head::{self, Head};
+use crate::http::head::{self, Framing, Head};
 
 /// What the bytes so far amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,18 +16,33 @@ pub enum Progress {
     Broken(Error),
 }
 
-/// Compares a body with what it has to be.
+/// Compares a body with what it has to be: the object that `prepare` made for its path.
 pub struct Comparison {
-    check: Check,
+    seed: u64,
     path: String,
+    content: Option<Content>,
     at: u64,
     equal: bool,
 }
 
 impl Comparison {
-    /// A comparison with the object at `path`.
-    pub fn new(check: Check, path: String) -> Self {
-        Self { check, path, at: 0, equal: true }
+    /// A comparison with the object of `seed` at `path`.
+    pub fn new(seed: u64, path: String) -> Self {
+        Self { seed, path, content: None, at: 0, equal: true }
+    }
+
+    /// The head is known. Objects depend on their length; without it nothing can be compared.
+    fn begin(&mut self, head: &Head) {
+        if let (200, Framing::Length(length)) = (head.status, head.framing) {
+            self.content = Some(Content::new(self.seed, &self.path, length));
+        }
+    }
+
+    fn feed(&mut self, data: &[u8]) {
+        if let Some(content) = &self.content {
+            self.equal = self.equal && content.matches(self.at, data);
+            self.at += data.len() as u64;
+        }
     }
 }
 
@@ -69,7 +84,8 @@ impl Answer {
 
     /// Whether the whole body was compared, and was equal; `None` when it was not compared.
     pub fn compared(&self) -> Option<bool> {
-        self.comparison.as_ref().map(|comparison| comparison.equal)
+        let comparison = self.comparison.as_ref()?;
+        comparison.content.is_some().then_some(comparison.equal)
     }
 
     /// Takes the bytes that arrived.
@@ -110,6 +126,9 @@ impl Answer {
             };
             start += head.len;
             if !head.is_interim() {
+                if let Some(comparison) = &mut self.comparison {
+                    comparison.begin(&head);
+                }
                 self.head = Some(head);
                 self.body = Some(Body::new(head.framing));
                 return self.feed_body(&bytes[start..]);
@@ -129,10 +148,7 @@ impl Answer {
             match piece {
                 Piece::Data(range) => {
                     if let Some(comparison) = &mut self.comparison {
-                        let data = &bytes[range];
-                        let Comparison { check, path, at, equal } = &mut **comparison;
-                        *equal = *equal && check(path, *at, data);
-                        *at += data.len() as u64;
+                        comparison.feed(&bytes[range]);
                     }
                 }
                 Piece::More => return Ok(Progress::More),
@@ -147,8 +163,6 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn feed(parts: &[&[u8]], answer: &mut Answer) -> Progress {
@@ -166,16 +180,14 @@ mod tests {
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         let chunked =
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-        let check: Check =
-            Arc::new(|_, at, data| b"hello"[usize::try_from(at).unwrap()..].starts_with(data));
         let mut answer = Answer::default();
         for text in [plain.as_bytes(), chunked.as_bytes()] {
             for cut in 0..=text.len() {
-                answer.begin(false, Some(Comparison::new(Arc::clone(&check), "/a".to_owned())));
+                answer.begin(false, None);
                 let parts = [&text[..cut], &text[cut..]];
                 assert_eq!(feed(&parts, &mut answer), Progress::Done, "{cut}");
                 assert_eq!((answer.status(), answer.received()), (200, 5));
-                assert_eq!((answer.keeps_alive(), answer.compared()), (true, Some(true)));
+                assert_eq!((answer.keeps_alive(), answer.compared()), (true, None));
             }
             for end in 0..text.len() {
                 answer.begin(false, None);
@@ -189,19 +201,22 @@ mod tests {
     #[test]
     fn wrong_contents_and_wrong_ends_are_seen() {
         let mut answer = Answer::default();
-        let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhellO";
-        answer.begin(
-            false,
-            Some(Comparison::new(Arc::new(|_, _, data| data == b"hello"), "".into())),
-        );
-        assert_eq!(answer.feed(text), Progress::Done);
-        assert_eq!(answer.compared(), Some(false));
+        let mut body = [0; 100];
+        Content::new(7, "/a", 100).fill(0, &mut body);
+        let mut text = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n".to_vec();
+        let head = text.len();
+        text.extend_from_slice(&body);
+        for (seed, path, equal) in [(7, "/a", true), (8, "/a", false), (7, "/b", false)] {
+            answer.begin(false, Some(Comparison::new(seed, path.to_owned())));
+            assert_eq!(feed(&[&text[..50], &text[50..]], &mut answer), Progress::Done);
+            assert_eq!(answer.compared(), Some(equal));
+        }
         answer.begin(false, None);
         let mut long = text.to_vec();
         long.push(b'!');
         assert!(matches!(answer.feed(&long), Progress::Broken(Error::BadResponse(_))));
         answer.begin(true, None);
-        assert_eq!(answer.feed(&text[..text.len() - 5]), Progress::Done);
+        assert_eq!(answer.feed(&text[..head]), Progress::Done);
         answer.begin(false, None);
         assert_eq!(answer.feed(b"HTTP/1.1 200 OK\r\n\r\nabc"), Progress::More);
         assert_eq!((answer.closed(), answer.keeps_alive()), (Progress::Done, false));

@@ -1,14 +1,10 @@
 //! What a run is to do, decided before it starts and the same for all threads.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::source::Source;
 use crate::rate::{Arrivals, Profile};
-
-/// Says whether `bytes` are what has to stand at an offset of the object at a path.
-pub type Check = Arc<dyn Fn(&str, u64, &[u8]) -> bool + Send + Sync>;
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -19,13 +15,13 @@ pub struct Target {
     pub address: SocketAddr,
 }
 
-/// Comparing bodies with what they have to be.
-#[derive(Clone)]
+/// Comparing bodies with what `prepare` uploaded.
+#[derive(Clone, Copy, Debug)]
 pub struct Verification {
     /// One request of so many is compared.
     pub every: u64,
-    /// The comparison.
-    pub check: Check,
+    /// Seed of the objects.
+    pub seed: u64,
 }
 
 /// When requests are sent.
@@ -45,7 +41,7 @@ pub enum Mode {
 }
 
 /// One run.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Where to.
     pub targets: Vec<Target>,
@@ -75,6 +71,8 @@ pub struct Plan {
     pub drain: Duration,
     /// Length of the bare clock loop before the load, and again behind it.
     pub bare: Duration,
+    /// Process of the server, when it runs on this machine.
+    pub server: Option<u32>,
     /// Which bodies are compared.
     pub verification: Option<Verification>,
 }

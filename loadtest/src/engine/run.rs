@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
@@ -13,6 +13,8 @@ use super::collect::{Board, Message, Series};
 use super::plan::{Mode, Plan};
 use super::record::{Recorder, Side, Slow, Totals};
 use super::worker::{Times, Usage, Worker};
+use crate::environment::Counters;
+use crate::environment::counters::Change;
 use crate::limits::{INTERVALS_SPARE, START_AHEAD};
 use crate::report::latency::Latency;
 use crate::report::model::Second;
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub series: Vec<Second>,
     /// What each thread used.
     pub usage: Vec<Usage>,
+    /// Counters of the machine over the measured phase; `None` when it was too short to tell.
+    pub change: Option<Change>,
     /// The bare clock loops.
     pub bare: Latency,
     /// Whether the run was stopped early.
@@ -192,8 +196,14 @@ fn gather(
     let length_s = plan.duration.as_secs_f64();
     let mut series = Series::new(&plan.operations, plan.is_open(), plan.threads, length_s);
     let mut left = threads.len();
+    let mut counting = Counting::new(plan.server, times);
     while left > 0 {
-        match incoming.recv()? {
+        let message = match incoming.recv_timeout(counting.look(clock.now())) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        match message {
             Message::Interval(interval) => {
                 let (_, to) = &threads[interval.thread];
                 // A thread that is done needs none.
@@ -209,6 +219,7 @@ fn gather(
         }
     }
     drop(view);
+    outcome.change = counting.finish();
     outcome.series = series.finish();
     outcome.slow.sort_by_key(|slow| Reverse(slow.took));
     outcome.drained_at = clock.now();
@@ -231,6 +242,7 @@ impl Outcome {
             slow: Vec::new(),
             series: Vec::new(),
             usage: Vec::new(),
+            change: None,
             bare,
             interrupted: false,
         }
@@ -247,5 +259,46 @@ impl Outcome {
         self.slow.extend(recorder.slow.drain().map(|slow| slow.0));
         self.usage.push(usage);
         self.times.end = self.times.end.min(recorder.end());
+    }
+}
+
+/// Reads the counters of the machine at the start and the end of the measured phase.
+struct Counting {
+    server: Option<u32>,
+    times: Times,
+    before: Option<Counters>,
+    change: Option<Change>,
+}
+
+impl Counting {
+    fn new(server: Option<u32>, times: Times) -> Self {
+        Self { server, times, before: None, change: None }
+    }
+
+    /// Reads what is due; how long until the next look.
+    fn look(&mut self, now: u64) -> Duration {
+        if now >= self.times.measure && self.before.is_none() {
+            self.before = Some(Counters::read(self.server));
+        }
+        if now >= self.times.end && self.change.is_none() {
+            self.read_end();
+        }
+        let next = if self.before.is_none() { self.times.measure } else { self.times.end };
+        match next.saturating_sub(now) {
+            0 => Duration::from_secs(1),
+            left => Duration::from_nanos(left),
+        }
+    }
+
+    fn read_end(&mut self) {
+        let now = Counters::read(self.server);
+        self.change = self.before.as_ref().map(|before| now.since(before));
+    }
+
+    fn finish(mut self) -> Option<Change> {
+        if self.change.is_none() {
+            self.read_end();
+        }
+        self.change
     }
 }

@@ -36,7 +36,7 @@ impl Worker<'_> {
         let payload = self.renderers[job.source as usize].payload(source, key);
         let comparison = self.plan.verification.as_ref().and_then(|verification| {
             let sampled = bits(self.plan.seed ^ STREAM_VERIFY, job.index) % verification.every == 0;
-            sampled.then(|| Comparison::new(verification.check.clone(), source.pattern.path(key)))
+            sampled.then(|| Comparison::new(verification.seed, source.pattern.path(key)))
         });
         let token = self.pool.token(index);
         job.written = self.clock.now();
