@@ -38,3 +38,11 @@ pub const SPIN_BEFORE: Duration = Duration::from_micros(15);
 pub const WAIT_MAX: Duration = Duration::from_millis(5);
 /// The common start of all threads lies this far ahead of the moment it is told.
 pub const START_AHEAD: Duration = Duration::from_millis(20);
+/// Threads of load.
+pub const THREADS_MAX: usize = 256;
+/// Connections of one process.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// URLs of one run.
+pub const URLS_MAX: usize = 1_000_000;
+/// Bytes of a request's body.
+pub const BODY_BYTES_MAX: u64 = 256 << 20;

@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod clock;
 pub mod collect;
+pub mod describe;
 pub mod plan;
 pub mod pool;
 pub mod record;
