@@ -5,9 +5,11 @@
 
 pub mod cli;
 pub mod content;
+pub mod engine;
 pub mod environment;
 pub mod http;
 pub mod limits;
 pub mod publish;
+pub mod rate;
 pub mod report;
 pub mod sys;

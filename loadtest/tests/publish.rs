@@ -55,7 +55,7 @@ fn chunks_of(segment: &[u8]) -> Vec<Arrived> {
 #[test]
 fn a_live_window_slides() {
     let server = Server::start(Behaviour::Store);
-    let flags = "--segment 0.5 --duration 3 --window 2 --kept 1 --scale 0.1 --seed 7";
+    let flags = "--segment 500ms --duration 3s --window 2 --kept 1 --scale 0.1 --seed 7";
     let url = server.url("/live");
     let words: Vec<&str> = ["publish", &url].into_iter().chain(flags.split(' ')).collect();
     let (code, report, text) = loadtest("window", &words);
@@ -86,7 +86,7 @@ fn a_live_window_slides() {
 fn a_growing_segment_is_stamped_chunk_by_chunk() {
     let server = Server::start(Behaviour::Store);
     let url = server.url("/low");
-    let flags = "--segment 1 --chunk 0.25 --duration 2 --tracks v:400k --vary 0";
+    let flags = "--segment 1s --chunk 250ms --duration 2s --tracks v:400k --vary 0";
     let words: Vec<&str> = ["publish", &url].into_iter().chain(flags.split(' ')).collect();
     let (code, report, text) = loadtest("growing", &words);
     assert_eq!(code, 0, "{text}");
@@ -110,7 +110,7 @@ fn vod_is_whole_and_equal_in_every_run() {
     let mut payloads = Vec::new();
     for folder in ["/one", "/two"] {
         let url = server.url(folder);
-        let words = ["publish", &url, "--vod", "6", "--tracks", "v:300k,a:64k", "--seed", "3"];
+        let words = ["publish", &url, "--vod", "6s", "--tracks", "v:300k,a:64k", "--seed", "3"];
         let (code, report, text) = loadtest("vod", &words);
         assert_eq!(code, 0, "{text}");
         let report = report.unwrap();

@@ -4,7 +4,9 @@
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
 pub mod exit;
-pub mod output;
+pub mod finish;
+pub mod load;
+pub mod preflight;
 
 use std::process::ExitCode;
 

@@ -19,7 +19,8 @@ mod track;
 
 use std::time::Duration;
 
-use crate::cli::output::Output;
+use crate::cli::finish::{Output, finish};
+use crate::cli::load::{headers, time};
 use crate::cli::{Ending, Failure};
 use crate::http::Url;
 use crate::limits::{PUBLISH_CHUNKS_MAX, PUBLISH_TRACKS_MAX};
@@ -27,6 +28,11 @@ use crate::sys::thread;
 
 use ladder::{Preset, Track};
 use track::Settings;
+
+/// Longest segment.
+const SEGMENT_MAX: Duration = Duration::from_secs(60);
+/// Longest presentation.
+const LENGTH_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 /// Flags of `publish`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,18 +52,19 @@ pub struct Args {
     /// Multiplies every bitrate
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub scale: f64,
-    /// Length of a segment in seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub segment: Option<f64>,
-    /// Let segments grow by chunks of so many seconds (CMAF)
-    #[arg(long, value_name = "SECONDS")]
-    pub chunk: Option<f64>,
-    /// How long to publish, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, conflicts_with = "vod")]
-    pub duration: f64,
-    /// Publish so many seconds at once, as fast as the server takes them, with an end
-    #[arg(long, value_name = "SECONDS")]
-    pub vod: Option<f64>,
+    /// Length of a segment
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub segment: Option<Duration>,
+    /// Let segments grow by chunks of this length (CMAF)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub chunk: Option<Duration>,
+    /// How long to publish
+    #[arg(long, short, value_name = "TIME", default_value = "60s", value_parser = time)]
+    #[arg(conflicts_with = "vod")]
+    pub duration: Duration,
+    /// Publish so much at once, as fast as the server takes it, with an end
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub vod: Option<Duration>,
     /// Segments that a live playlist lists; 0 lists all
     #[arg(long, value_name = "N", default_value_t = 6)]
     pub window: usize,
@@ -76,12 +83,15 @@ pub struct Args {
     /// Threads; one for each CPU that the process may use when not given
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Time for one request, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub timeout: f64,
-    /// A header of every request: `Authorization: Bearer ...`
-    #[arg(long, value_name = "NAME: VALUE")]
+    /// Time for one request
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub timeout: Duration,
+    /// A header such as `Authorization: Bearer ...`; repeatable
+    #[arg(long, short = 'H', value_name = "HEADER")]
     pub header: Vec<String>,
+    /// Allow targets other than this machine
+    #[arg(long)]
+    pub allow_remote: bool,
     /// Process of the server on this machine, for its CPU time
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
@@ -107,8 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.output.check()?;
     let job = job(args).map_err(Failure::Usage)?;
     thread::catch_stop();
-    let report = run::run(&job)?;
-    args.output.finish(report)
+    finish(run::run(&job)?, &args.output)
 }
 
 /// Understands the flags; the error is a sentence.
@@ -119,32 +128,27 @@ fn job(args: &Args) -> Result<Job, String> {
     if url.path.contains('?') {
         return Err(format!("URL `{}`: a folder has no query", args.url));
     }
-    let positive = |flag: &str, value: f64, most: f64| {
-        let good = value > 0.0 && value <= most;
-        good.then_some(value).ok_or(format!("--{flag} {value}: must be above 0 and at most {most}"))
-    };
-    let segment = positive("segment", args.segment.unwrap_or(args.preset.segment_s()), 60.0)?;
+    let segment = args.segment.unwrap_or(args.preset.segment());
+    within("segment", segment, SEGMENT_MAX)?;
     let chunks = match args.chunk {
         None => 1.0,
-        Some(chunk) => (segment / positive("chunk", chunk, segment)?).round(),
+        Some(chunk) => segment.as_secs_f64() / within("chunk", chunk, segment)?.as_secs_f64(),
     };
-    if args.chunk.is_some_and(|chunk| (segment / chunk - chunks).abs() > 1e-6)
-        || chunks > f64::from(PUBLISH_CHUNKS_MAX)
-    {
+    if (chunks - chunks.round()).abs() > 1e-6 || chunks > f64::from(PUBLISH_CHUNKS_MAX) {
         return Err(format!(
-            "--chunk: a segment of {segment} s must be a whole number of chunks, at most \
+            "--chunk: a segment of {segment:?} must be a whole number of chunks, at most \
              {PUBLISH_CHUNKS_MAX}"
         ));
     }
     let length = match args.vod {
-        Some(seconds) => positive("vod", seconds, 86_400.0)?,
-        None => positive("duration", args.duration, 31.0 * 86_400.0)?,
+        Some(length) => within("vod", length, LENGTH_MAX)?,
+        None => within("duration", args.duration, LENGTH_MAX)?,
     };
     if !(0.0..=0.9).contains(&args.vary) {
         return Err(format!("--vary {}: must be between 0 and 0.9", args.vary));
     }
     let tracks = args.tracks.as_deref().unwrap_or(args.preset.tracks());
-    let tracks = ladder::parse(tracks, positive("scale", args.scale, 1000.0)?)?;
+    let tracks = ladder::parse(tracks, args.scale)?;
     let channels = args.channels.unwrap_or(args.preset.channels());
     let all = u64::from(channels) * tracks.len() as u64;
     if channels == 0 || all > PUBLISH_TRACKS_MAX {
@@ -153,19 +157,26 @@ fn job(args: &Args) -> Result<Job, String> {
             tracks.len()
         ));
     }
+    let address = url.resolve()?;
+    if !args.allow_remote && !address.ip().is_loopback() {
+        return Err(format!(
+            "{url} is another machine ({address}); load it only with its owner's consent, and with \
+             --allow-remote"
+        ));
+    }
     let settings = Settings {
-        address: url.resolve()?,
+        address,
         authority: url.authority.clone(),
         base: url.path.trim_end_matches('/').to_owned(),
-        headers: headers(&args.header)?,
+        headers: headers(&args.header).map_err(|failure| failure.to_string())?,
         seed: args.seed,
-        segment: Duration::from_secs_f64(segment),
-        chunks: chunks as u32,
-        segments: (length / segment).round().max(1.0) as u64,
+        segment,
+        chunks: chunks.round() as u32,
+        segments: (length.as_secs_f64() / segment.as_secs_f64()).round().max(1.0) as u64,
         window: args.window,
         kept: args.kept,
         vary: args.vary,
-        timeout: Duration::from_secs_f64(positive("timeout", args.timeout, 3600.0)?),
+        timeout: within("timeout", args.timeout, LENGTH_MAX)?,
         vod: args.vod.is_some(),
     };
     let cpus = thread::cpus().len().max(1);
@@ -175,30 +186,21 @@ fn job(args: &Args) -> Result<Job, String> {
         tracks,
         channels,
         aligned: args.aligned,
-        chunk: args.chunk,
+        chunk: args.chunk.map(|chunk| chunk.as_secs_f64()),
         threads,
         server: args.server_pid,
         target: args.url.clone(),
     })
 }
 
-/// Header lines as they go over the wire; the error is a sentence.
-pub(crate) fn headers(given: &[String]) -> Result<String, String> {
-    let mut lines = String::new();
-    for header in given {
-        let good = header.split_once(':').is_some_and(|(name, value)| {
-            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-            !name.is_empty()
-                && name.bytes().all(token)
-                && value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
-        });
-        if !good {
-            return Err(format!("header `{header}`: write it as `Name: value`"));
+/// A time above zero and at most `most`.
+fn within(flag: &str, time: Duration, most: Duration) -> Result<Duration, String> {
+    match time {
+        time if time.is_zero() || time > most => {
+            Err(format!("--{flag} {time:?}: must be above 0 and at most {most:?}"))
         }
-        lines.push_str(header);
-        lines.push_str("\r\n");
+        time => Ok(time),
     }
-    Ok(lines)
 }
 
 #[cfg(test)]
@@ -220,29 +222,32 @@ mod tests {
 
     #[test]
     fn presets_are_jobs() {
-        let job = parsed("http://127.0.0.1:1/live/ --preset platform --duration 10").unwrap();
+        let job = parsed("http://127.0.0.1:1/live/ --preset platform --duration 10s").unwrap();
         assert_eq!((job.channels, job.tracks.len(), job.settings.segments), (80, 15, 5));
         assert_eq!(job.settings.base, "/live");
-        let job = parsed("http://127.0.0.1:1/ --preset viewers --chunk 0.5").unwrap();
+        let job = parsed("http://127.0.0.1:1/ --preset viewers --chunk 500ms").unwrap();
         assert_eq!((job.settings.chunks, job.settings.base.as_str()), (8, ""));
     }
 
     #[test]
     fn bad_flags_are_sentences() {
         for (flags, part) in [
-            ("--segment 0", "--segment 0"),
-            ("--chunk 0.3", "whole number of chunks"),
+            ("--segment 0s", "--segment 0ns"),
+            ("--chunk 300ms", "whole number of chunks"),
             ("--channels 0", "0 channels"),
             ("--channels 100000", "tracks in all"),
             ("--tracks v5M", "no colon"),
             ("--vary 2", "--vary 2"),
             ("--header Nonsense", "header `Nonsense`"),
-            ("--duration NaN", "--duration NaN"),
-            ("--duration 5 --vod 5", "cannot be used with"),
+            ("--duration nans", "--duration"),
+            ("--duration 5s --vod 5s", "cannot be used with"),
+            ("--scale 0", "the bitrate is not"),
         ] {
             let error = parsed(&format!("http://127.0.0.1:1/a {flags}")).err().unwrap();
             assert!(error.contains(part), "{flags}: {error}");
         }
+        assert!(parsed("http://192.0.2.1/a").err().unwrap().contains("--allow-remote"));
+        assert!(parsed("http://192.0.2.1/a --allow-remote").is_ok());
         assert!(parsed("https://127.0.0.1/a").is_err());
         assert!(parsed("http://127.0.0.1/a?b").is_err());
     }
