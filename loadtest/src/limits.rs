@@ -52,3 +52,7 @@ pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
 pub const PUBLISH_CHUNKS_MAX: u32 = 1000;
 /// Connections that the set-up of a publisher opens at once on each thread.
 pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;
+/// Objects that `prepare` uploads.
+pub const PREPARE_OBJECTS_MAX: u64 = 10_000_000;
+/// Uploads of `prepare` at once.
+pub const PREPARE_CONNECTIONS_MAX: usize = 1000;

@@ -48,6 +48,8 @@ commands! {
     Rate(rate),
     /// Closed loop: as fast as the server answers
     Closed(closed),
+    /// Uploads seeded objects that `rate` and `closed` compare with --verify
+    Prepare(prepare),
     /// A synthetic encoder: PUTs live ladders in real time
     Publish(publish),
 }
