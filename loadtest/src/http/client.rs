@@ -143,6 +143,8 @@ impl Client {
                 let end = start + head.len;
                 if !head.is_interim() {
                     let raw = buffer[start..end].to_vec();
+                    let first_byte = first_byte.unwrap_or(written);
+                    let stamps = Stamps { written, first_byte, last_byte: None };
                     let mut response = Response {
                         client: self,
                         head,
@@ -152,11 +154,7 @@ impl Client {
                         body: Body::new(head.framing),
                         deadline,
                         arrived,
-                        stamps: Stamps {
-                            written,
-                            first_byte: first_byte.unwrap_or(written),
-                            last_byte: None,
-                        },
+                        stamps,
                     };
                     response.settle()?;
                     return Ok(response);

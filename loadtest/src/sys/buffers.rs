@@ -69,13 +69,12 @@ impl Buffers {
     #[expect(clippy::cast_possible_truncation, reason = "the size of a buffer is a small constant")]
     fn provide(&mut self, id: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `slot` is below the count of entries; `id` below the count of buffers.
-        let (entry, start) = unsafe {
-            (
-                &mut *self.entries.as_ptr().add(slot),
-                self.memory.as_ptr().add(usize::from(id) * RING_BUFFER_BYTES),
-            )
-        };
+        // SAFETY: `slot` is below the count of entries.
+        let entry = unsafe { self.entries.as_ptr().add(slot) };
+        // SAFETY: the entry is ours until the tail below says that it is the kernel's.
+        let entry = unsafe { &mut *entry };
+        // SAFETY: `id` is below the count of buffers.
+        let start = unsafe { self.memory.as_ptr().add(usize::from(id) * RING_BUFFER_BYTES) };
         entry.set_addr(start as u64);
         entry.set_len(RING_BUFFER_BYTES as u32);
         entry.set_bid(id);

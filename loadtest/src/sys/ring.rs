@@ -190,7 +190,7 @@ impl Ring {
     }
 
     /// The next completion.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn take(&mut self) -> Option<Event> {
         if let Some(token) = self.rearm.take() {
             return Some(Event::Disarmed(token));
         }

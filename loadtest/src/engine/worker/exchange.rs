@@ -35,7 +35,8 @@ impl Worker<'_> {
         let key = bits(self.plan.seed ^ STREAM_KEY, job.index);
         let payload = self.renderers[job.source as usize].payload(source, key);
         let comparison = self.plan.verification.as_ref().and_then(|verification| {
-            let sampled = bits(self.plan.seed ^ STREAM_VERIFY, job.index) % verification.every == 0;
+            let place = bits(self.plan.seed ^ STREAM_VERIFY, job.index);
+            let sampled = place.is_multiple_of(verification.every);
             sampled.then(|| Comparison::new(verification.seed, source.pattern.path(key)))
         });
         let token = self.pool.token(index);

@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
                 self.connect(index)?;
             }
             self.ring.wait(WAIT_MAX)?;
-            while let Some(event) = self.ring.next() {
+            while let Some(event) = self.ring.take() {
                 self.take(event)?;
             }
             self.expire(self.clock.now())?;
@@ -167,7 +167,7 @@ impl<'a> Worker<'a> {
             let now = self.clock.now();
             let mut worked = self.send_due(now)?;
             self.ring.poll()?;
-            while let Some(event) = self.ring.next() {
+            while let Some(event) = self.ring.take() {
                 worked = true;
                 self.take(event)?;
                 self.send_due(self.clock.now())?;
@@ -197,7 +197,7 @@ impl<'a> Worker<'a> {
         }
         loop {
             self.ring.wait(WAIT_MAX)?;
-            while let Some(event) = self.ring.next() {
+            while let Some(event) = self.ring.take() {
                 self.take(event)?;
             }
             let now = self.clock.now();
