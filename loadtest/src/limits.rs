@@ -1,0 +1,58 @@
+//! Every bound of the load generator in one place.
+
+use std::time::Duration;
+
+/// Bytes of a response head.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of a response.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes behind the size in a chunk's first line.
+pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
+/// Bytes of a trailer.
+pub const TRAILER_BYTES_MAX: u16 = 4096;
+/// Bytes of one receive buffer of the client.
+pub const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
+/// Receive buffers that a thread keeps for later.
+pub const CLIENT_BUFFERS_KEPT: usize = 256;
+/// Time for a connect, when nothing else is said.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one buffer that the kernel receives into.
+pub const RING_BUFFER_BYTES: usize = 8 * 1024;
+/// Buffers of one ring.
+pub const RING_BUFFERS_MAX: usize = 4096;
+/// Entries of a ring's submission queue; the completion queue has eight times as many.
+pub const RING_ENTRIES: u32 = 4096;
+/// Requests of a trace.
+pub const TRACE_REQUESTS_MAX: usize = 50_000_000;
+/// Bytes of a request's body up to which it is sent together with the head.
+pub const BODY_COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Connects of one thread under way at once.
+pub const CONNECTS_AT_ONCE: usize = 128;
+/// Slowest requests that each thread keeps in full.
+pub const SAMPLES_KEPT: usize = 256;
+/// Empty histograms of an interval that each thread holds for each operation.
+pub const INTERVALS_SPARE: usize = 3;
+/// A sleeping thread wakes this long before a request is due, and spins the rest.
+pub const SPIN_BEFORE: Duration = Duration::from_micros(15);
+/// Longest wait of a thread, and the distance between two looks at timeouts.
+pub const WAIT_MAX: Duration = Duration::from_millis(5);
+/// The common start of all threads lies this far ahead of the moment it is told.
+pub const START_AHEAD: Duration = Duration::from_millis(20);
+/// Threads of load.
+pub const THREADS_MAX: usize = 256;
+/// Connections of one process.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// URLs of one run.
+pub const URLS_MAX: usize = 1_000_000;
+/// Bytes of a request's body.
+pub const BODY_BYTES_MAX: u64 = 256 << 20;
+/// Tracks of all channels that one publisher sends: each holds a connection.
+pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
+/// Chunks of one segment.
+pub const PUBLISH_CHUNKS_MAX: u32 = 1000;
+/// Connections that the set-up of a publisher opens at once on each thread.
+pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;
+/// Objects that `prepare` uploads.
+pub const PREPARE_OBJECTS_MAX: u64 = 10_000_000;
+/// Uploads of `prepare` at once.
+pub const PREPARE_CONNECTIONS_MAX: usize = 1000;
