@@ -3,4 +3,5 @@
 //! Shares no code with the origin: a fault in both would cancel out. Each way of loading is a
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
+pub mod player;
 pub mod report;
