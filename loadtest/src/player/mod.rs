@@ -13,4 +13,6 @@ pub mod media;
 pub mod playlist;
 mod read_media;
 pub mod reload;
+pub mod retry;
+pub mod track;
 pub mod uri;
