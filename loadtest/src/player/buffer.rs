@@ -143,6 +143,11 @@ impl Buffer {
         }
     }
 
+    /// Time of the last `advance`.
+    pub fn at(&self) -> f64 {
+        self.at
+    }
+
     /// What playback is doing.
     pub fn state(&self) -> Playing {
         self.state

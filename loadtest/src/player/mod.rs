@@ -5,6 +5,7 @@
 //! Never does: read a clock, open a socket, draw a random number. The driver in `live` does.
 
 pub mod abr;
+mod asking;
 pub mod attributes;
 pub mod buffer;
 pub mod date;
@@ -14,5 +15,8 @@ pub mod playlist;
 mod read_media;
 pub mod reload;
 pub mod retry;
+#[cfg(test)]
+mod sim;
 pub mod track;
 pub mod uri;
+pub mod viewer;

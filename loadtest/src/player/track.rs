@@ -102,6 +102,8 @@ pub struct Track {
     pub reloading: Option<Reloading>,
     /// See `reloading`.
     pub loading: Option<Loading>,
+    /// Level whose playlist failed to come last; `reload` says when to try again.
+    pub failed_level: Option<u16>,
     /// No media is asked for before that.
     pub retry_at: f64,
     /// Failures in a row.
