@@ -3,5 +3,12 @@
 //! Shares no code with the origin: a fault in both would cancel out. Each way of loading is a
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
+pub mod cli;
+pub mod content;
+pub mod environment;
+pub mod http;
+pub mod limits;
 pub mod player;
+pub mod publish;
 pub mod report;
+pub mod sys;

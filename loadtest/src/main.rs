@@ -3,4 +3,6 @@
 //! Shares no code with the origin: a fault in both would cancel out. Each way of loading is a
 //! subcommand; each ends in one report (`report::model`) and an exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    loadtest::cli::run()
+}

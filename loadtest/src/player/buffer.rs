@@ -68,8 +68,9 @@ impl Buffer {
                 let ran = passed.min(room);
                 self.playhead += ran;
                 self.played += ran;
-                if passed >= room {
-                    self.run_dry(passed - room);
+                // Rounding must not leave a rest too small to add to the clock.
+                if passed + 1e-6 >= room {
+                    self.run_dry((passed - room).max(0.0));
                 }
             }
         }

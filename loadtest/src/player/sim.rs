@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::playlist::{self, Playlist};
 use super::retry::Failure;
-use super::viewer::{Action, Ending, Fetch, Kind, PlaylistAnswer, Settings, Slot, Viewer};
+use super::viewer::{Action, Ending, Fetch, Kind, PlaylistAnswer, Settings, Viewer};
 
 /// What a scripted origin answers, and when.
 pub enum Reply {
@@ -45,6 +45,7 @@ pub struct Sim<O> {
     pub now: f64,
     pub made: Vec<Made>,
     pub ending: Option<Ending>,
+    ticks: u32,
     pending: Vec<Pending>,
 }
 
@@ -53,7 +54,7 @@ impl<O: Origin> Sim<O> {
     pub fn new(settings: Settings, origin: O, now: f64, stay: f64) -> Self {
         let viewer = Viewer::new(settings, now, now + stay);
         let (made, pending) = (Vec::new(), Vec::new());
-        let mut sim = Self { viewer, origin, now, made, ending: None, pending };
+        let mut sim = Self { viewer, origin, now, made, ending: None, ticks: 0, pending };
         let mut actions = Vec::new();
         sim.viewer.join(&mut actions);
         sim.carry_out(actions);
@@ -76,6 +77,8 @@ impl<O: Origin> Sim<O> {
             } else {
                 self.report_progress();
                 self.viewer.tick(self.now, &mut actions);
+                self.ticks += 1;
+                assert!(self.ticks < 1_000_000, "a timer loop at {}", self.now);
             }
             self.carry_out(actions);
             assert!(self.made.len() < 100_000, "a request loop at {}", self.now);
@@ -164,10 +167,5 @@ impl<O: Origin> Sim<O> {
     /// Requests of one kind.
     pub fn of(&self, kind: Kind) -> Vec<&Made> {
         self.made.iter().filter(|made| made.fetch.kind == kind).collect()
-    }
-
-    /// Whether a request of `slot` is under way.
-    pub fn busy(&self, slot: Slot) -> bool {
-        self.pending.iter().any(|pending| pending.fetch.slot == slot)
     }
 }

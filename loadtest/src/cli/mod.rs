@@ -1,0 +1,58 @@
+//! The command line: one subcommand for each way of loading, and the exit codes.
+//!
+//! To add a subcommand: one line in `mod` and one in [`Command`]; its module has `Args` and
+//! `run(&Args) -> anyhow::Result<Ending>`.
+
+pub mod exit;
+pub mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Ending, Failure};
+
+const ABOUT: &str = "Loads HTTP servers and media origins, and says whether its numbers hold";
+
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, about = ABOUT, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Declares the subcommands: the name in the enum, its module, its help.
+macro_rules! commands {
+    ($($(#[$help:meta])* $name:ident($module:ident)),* $(,)?) => {
+        $(pub mod $module;)*
+
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$help])* #[command(after_help = exit::HELP)] $name($module::Args)),*
+        }
+
+        impl Command {
+            fn run(&self) -> anyhow::Result<Ending> {
+                match self {
+                    $(Self::$name(args) => $module::run(args)),*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Open loop: requests by a schedule that the server cannot move
+    Rate(rate),
+    /// Closed loop: as fast as the server answers
+    Closed(closed),
+    /// A synthetic encoder: PUTs live ladders in real time
+    Publish(publish),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    // A usage error, --help and --version end the process here, with 2, 0 and 0.
+    let cli = Cli::parse();
+    exit::code(cli.command.run())
+}

@@ -1,0 +1,68 @@
+//! Facts and settings of the calling thread: its CPU, its CPU time, its timers, and SIGINT.
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// CPUs that the calling thread may run on, ascending.
+pub fn cpus() -> Vec<usize> {
+    // SAFETY: a set of zeroes is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours and its size is passed.
+    let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if failed != 0 {
+        return Vec::new();
+    }
+    // SAFETY: every index is below the size of the set.
+    (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect()
+}
+
+/// Keeps the calling thread, and threads that it starts, on `cpus`.
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: a set of zeroes is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: the index is below the size of the set.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    }
+    // SAFETY: the set is ours and its size is passed.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets the calling thread's waits end when they are due, not up to 50 us later.
+pub fn exact_timers() {
+    // SAFETY: this option takes one number; a failure leaves the default.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong, 0, 0, 0) };
+}
+
+/// CPU time and time spent waiting for a CPU, of the calling thread, in nanoseconds.
+pub fn schedule() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let mut numbers = text.split_ascii_whitespace().filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// From now on SIGINT and SIGTERM set [`stopped`]; a second one ends the process at once.
+pub fn catch_stop() {
+    extern "C" fn note(signal: libc::c_int) {
+        if STOP.swap(true, Ordering::Relaxed) {
+            // SAFETY: allowed within a handler of signals.
+            unsafe { libc::_exit(128 + signal) };
+        }
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler only touches an atomic and ends the process.
+        unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether the process was asked to stop.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
