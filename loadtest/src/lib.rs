@@ -5,10 +5,12 @@
 
 pub mod cli;
 pub mod content;
+pub mod engine;
 pub mod environment;
 pub mod http;
 pub mod limits;
 pub mod player;
 pub mod publish;
+pub mod rate;
 pub mod report;
 pub mod sys;

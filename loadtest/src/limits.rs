@@ -28,3 +28,27 @@ pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
 pub const PUBLISH_CHUNKS_MAX: u32 = 1000;
 /// Connections that the set-up of a publisher opens at once on each thread.
 pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;
+/// Requests of a trace.
+pub const TRACE_REQUESTS_MAX: usize = 50_000_000;
+/// Bytes of a request's body up to which it is sent together with the head.
+pub const BODY_COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Connects of one thread under way at once.
+pub const CONNECTS_AT_ONCE: usize = 128;
+/// Slowest requests that each thread keeps in full.
+pub const SAMPLES_KEPT: usize = 256;
+/// Empty histograms of an interval that each thread holds for each operation.
+pub const INTERVALS_SPARE: usize = 3;
+/// A sleeping thread wakes this long before a request is due, and spins the rest.
+pub const SPIN_BEFORE: Duration = Duration::from_micros(15);
+/// Longest wait of a thread, and the distance between two looks at timeouts.
+pub const WAIT_MAX: Duration = Duration::from_millis(5);
+/// The common start of all threads lies this far ahead of the moment it is told.
+pub const START_AHEAD: Duration = Duration::from_millis(20);
+/// Threads of load.
+pub const THREADS_MAX: usize = 256;
+/// Connections of one process.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// URLs of one run.
+pub const URLS_MAX: usize = 1_000_000;
+/// Bytes of a request's body.
+pub const BODY_BYTES_MAX: u64 = 256 << 20;

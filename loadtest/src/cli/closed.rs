@@ -1,11 +1,25 @@
-//! `closed`: placeholder until the engine stands.
-use super::Ending;
+//! `closed`: every connection asks again as soon as it was answered.
+
+use super::finish::{Output, finish};
+use super::load::Load;
+use super::rate::execute;
+use super::{Ending, exit};
+use crate::engine::Mode;
+
 /// Flags.
 #[derive(Debug, clap::Args)]
+#[command(after_help = exit::HELP)]
 pub struct Args {
-    /// URL
-    #[arg(value_name = "URL", required = true)]
-    urls: Vec<String>,
+    #[command(flatten)]
+    load: Load,
+    #[command(flatten)]
+    output: Output,
 }
+
 /// Runs it.
-pub fn run(_args: &Args) -> anyhow::Result<Ending> { anyhow::bail!("not yet") }
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    args.output.check()?;
+    let plan = args.load.plan(Mode::Closed)?;
+    let report = execute(&plan, "closed", &args.load.target(&plan))?;
+    finish(report, &args.output)
+}

@@ -5,6 +5,9 @@
 
 pub mod exit;
 pub mod output;
+pub mod finish;
+pub mod load;
+pub mod preflight;
 
 use std::process::ExitCode;
 

@@ -45,6 +45,12 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The bytes on the wire, appended to `to`.
     pub fn write(&self, to: &mut Vec<u8>) {
+        self.write_head(to);
+        to.extend_from_slice(self.body);
+    }
+
+    /// The bytes before the body, appended to `to`.
+    pub fn write_head(&self, to: &mut Vec<u8>) {
         let Self { method, path, host, headers, body } = self;
         to.extend_from_slice(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").as_bytes());
         to.extend_from_slice(headers.as_bytes());
@@ -52,7 +58,6 @@ impl Request<'_> {
             to.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }
         to.extend_from_slice(b"\r\n");
-        to.extend_from_slice(body);
     }
 }
 
