@@ -255,3 +255,20 @@ pub const ROOM_BYTES_KEPT_MAX: usize = 32 * 1024;
 
 // A head of the largest size fits a room that is kept, with the buffer that ends it.
 const _: () = assert!(ROOM_BYTES_KEPT_MAX >= HEAD_BYTES_MAX + RECV_BUFFER_BYTES);
+
+// Playlists that are read as a whole, and the boxes of fragmented MP4.
+
+/// Bytes in a media or multivariant playlist that is read for low latency.
+pub const PLAYLIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Lines in such a playlist.
+pub const PLAYLIST_LINES_MAX: u32 = 200_000;
+/// Attributes in one tag of a playlist.
+pub const PLAYLIST_ATTRIBUTES_MAX: usize = 64;
+/// Longest duration that a tag of a playlist may name, in microseconds: ten days.
+pub const PLAYLIST_DURATION_US_MAX: u64 = 864_000_000_000;
+/// Largest media sequence number: the last whole number that every player's arithmetic holds.
+pub const PLAYLIST_SEQUENCE_MAX: u64 = 1 << 53;
+/// Longest hold of a playlist request, whatever target duration the playlist names: three of 20 s.
+pub const HLS_HOLD_US_MAX: u64 = 60_000_000;
+/// Most seconds that a held answer may be kept, whatever target duration the playlist names.
+pub const CACHE_BLOCKING_S_MAX: u32 = 120;
