@@ -8,6 +8,8 @@ pub mod exit;
 pub mod finish;
 pub mod load;
 pub mod preflight;
+pub mod prepare;
+pub mod publish;
 pub mod rate;
 
 use std::process::ExitCode;
