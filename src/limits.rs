@@ -125,6 +125,14 @@ pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 pub const EVICT_SAMPLE: usize = 256;
 /// After this time one completion ends a wait for several, in microseconds.
 pub const GATHER_US: u32 = 50;
+/// Longest time that a policy may let a read wait for an object that is to come.
+pub const HOLD_MS_MAX: u32 = 60_000;
+/// Keys that a shard's readers may wait for at once; more readers are told 503.
+pub const WATCHES_MAX: usize = 4096;
+/// How often an owner forgets watches whose time is over.
+pub const WATCHES_PRUNE_MS: u64 = 1000;
+/// A watch is sent for this much longer than its first reader waits, so that later ones need none.
+pub const WATCH_SLACK_MS: u64 = 10_000;
 /// Requests that a turn waits for at once, for at most [`GATHER_US`].
 pub const GATHER_REQUESTS_MAX: usize = 64;
 /// A send of at most this many bytes is expected to complete as it is submitted.

@@ -184,6 +184,9 @@ crate::meters! {
     "Times the submission queue was full and had to be flushed early.", per 1.0 {
         ring_sq_full: Counter,
     }
+    "headwater_reads_waiting", "Reads that wait for a version or an object to come.", per 1.0 {
+        reads_waiting: Gauge,
+    }
     "headwater_receive_starved_total",
     "Receptions that found no receive buffer and waited for one.", per 1.0 {
         receive_starved: Counter,

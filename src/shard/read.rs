@@ -9,6 +9,7 @@ use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::limits;
+use crate::media::hls::blocking::Directives;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
@@ -29,6 +30,18 @@ enum Found {
     NoKey,
 }
 
+/// What a look at the owner comes to.
+pub(super) enum Obtained {
+    /// A hold on the object.
+    Held(Rc<Held>),
+    /// Nothing is there.
+    Absent,
+    /// The owner has no room to answer.
+    Busy,
+    /// The path names no object.
+    NoKey,
+}
+
 /// Answers that take more than a head and a run of bytes.
 enum Rare {
     Parts(Rc<Held>, Box<RangeList>, u64),
@@ -39,15 +52,19 @@ impl Conn {
     /// Answers GET and HEAD. What is likely is made ready without waiting; the rest is boxed, so
     /// that an idle connection does not carry its size.
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
+        if self.may_wait(head) {
+            return Box::pin(self.read_live(head)).await;
+        }
         let ready = match self.find(head) {
             Found::Here(held) => match self.ready_object(head, held) {
                 Ok(ready) => ready,
                 Err(rare) => return Box::pin(self.answer_rare(head, rare)).await,
             },
-            Found::Absent => self.ready_bare(head, &not_found(head), Then::Next),
-            Found::Elsewhere(owner) => {
-                return Box::pin(self.read_elsewhere(head, owner)).await;
+            Found::Absent if self.shard.settings.holds => {
+                return Box::pin(self.read_live(head)).await;
             }
+            Found::Absent => self.ready_bare(head, &not_found(head), Then::Next),
+            Found::Elsewhere(_) => return Box::pin(self.read_elsewhere(head)).await,
             Found::NoKey => return Box::pin(self.read_special(head)).await,
         };
         self.deliver(ready).await
@@ -102,8 +119,35 @@ impl Conn {
         }
     }
 
+    /// Whether the request says that it would wait.
+    #[inline]
+    fn may_wait(&self, head: &Head) -> bool {
+        let query = || head.query.of(self.input.unread(&self.shard.reactor.buffers));
+        !head.query.is_empty() && Directives::read(query()).any()
+    }
+
+    async fn read_elsewhere(&mut self, head: &Head) -> Result<Then, Gone> {
+        match self.obtain(head).await {
+            Obtained::Held(held) => self.answer_object(head, held).await,
+            Obtained::Busy => self.answer_busy(head).await,
+            Obtained::NoKey => self.read_special(head).await,
+            Obtained::Absent if self.shard.settings.holds => self.read_live(head).await,
+            Obtained::Absent => self.answer_absent(head).await,
+        }
+    }
+
+    /// The object that the path names, wherever it is.
+    pub(super) async fn obtain(&mut self, head: &Head) -> Obtained {
+        match self.find(head) {
+            Found::Here(held) => Obtained::Held(held),
+            Found::Absent => Obtained::Absent,
+            Found::NoKey => Obtained::NoKey,
+            Found::Elsewhere(owner) => self.fetch(head, owner).await,
+        }
+    }
+
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.
-    async fn read_elsewhere(&mut self, head: &Head, owner: ShardId) -> Result<Then, Gone> {
+    async fn fetch(&mut self, head: &Head, owner: ShardId) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
@@ -112,7 +156,7 @@ impl Conn {
         if shard.fetching.borrow().contains_key(&key) {
             shard.wait_for_fetch(&key).await;
             if let Found::Here(held) = self.find(head) {
-                return self.answer_object(head, held).await;
+                return Obtained::Held(held);
             }
         }
         shard.fetching.borrow_mut().entry(key.clone()).or_default();
@@ -121,14 +165,18 @@ impl Conn {
         waiting.into_iter().for_each(|task| shard.reactor.tasks.wake(task));
         match answer {
             Answer::Held(held) if !held.record.is_gone(shard.reactor.clock.now_ms()) => {
-                self.answer_object(head, held).await
+                Obtained::Held(held)
             }
-            Answer::Reply(Reply::Refused(_)) => self.answer_busy(head).await,
-            _ => self.answer_bare(head, &not_found(head), Then::Next).await,
+            Answer::Reply(Reply::Refused(_)) => Obtained::Busy,
+            _ => Obtained::Absent,
         }
     }
 
-    async fn answer_busy(&mut self, head: &Head) -> Result<Then, Gone> {
+    pub(super) async fn answer_absent(&mut self, head: &Head) -> Result<Then, Gone> {
+        self.answer_bare(head, &not_found(head), Then::Next).await
+    }
+
+    pub(super) async fn answer_busy(&mut self, head: &Head) -> Result<Then, Gone> {
         let bare = Bare {
             status: Status::ServiceUnavailable,
             message: "the origin is busy; try again in a second",
@@ -138,7 +186,11 @@ impl Conn {
         self.answer_bare(head, &bare, Then::Next).await
     }
 
-    async fn answer_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Then, Gone> {
+    pub(super) async fn answer_object(
+        &mut self,
+        head: &Head,
+        held: Rc<Held>,
+    ) -> Result<Then, Gone> {
         match self.ready_object(head, held) {
             Ok(ready) => self.deliver(ready).await,
             Err(rare) => self.answer_rare(head, rare).await,

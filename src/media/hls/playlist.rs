@@ -262,6 +262,11 @@ impl<'a> Media<'a> {
         Ok(())
     }
 
+    /// The same without the text: whatever needs no walk still works.
+    pub fn facts(&self) -> Media<'static> {
+        Media { bytes: b"", ..*self }
+    }
+
     /// Everything that it lists, in order.
     pub fn items(&self) -> Items<'a> {
         Items::new(self.bytes)
