@@ -11,8 +11,8 @@
 use std::rc::Rc;
 
 use super::answer::{Cursor, Front, Ready};
-use super::conn::{Conn, Gone, Then};
-use super::read::{HEAD_FITS, Obtained};
+use super::conn::{Conn, Then};
+use super::read::{HEAD_FITS, Obtained, Rare};
 use super::rendered::{Answer, append_body};
 use super::watch::Waited;
 use super::{PREAMBLE_BYTES, Shard};
@@ -26,8 +26,9 @@ use crate::media::hls::playlist::Media;
 use crate::media::types::{self, Class};
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::ObjectHead;
-use crate::origin::key;
+use crate::origin::{key, read};
 use crate::store::index::Live;
+use crate::store::message::LeaseId;
 use crate::store::object::Whole;
 use crate::store::{Held, index};
 
@@ -48,95 +49,169 @@ struct Told<'a> {
     form: Form,
 }
 
+/// What a look at a key comes to.
+pub(super) enum Judged {
+    /// An answer.
+    Ready(Ready),
+    /// An answer that takes more.
+    Rare(Rare),
+    /// The path names no object.
+    Special,
+    /// A wait.
+    Wait(Wait),
+}
+
+/// What is waited for: another version than this one, for so long in all.
+pub(super) struct Wait {
+    seen: Option<LeaseId>,
+    bound_ms: u64,
+}
+
+/// A request that has begun to wait, and how its last wait ended.
+pub(super) struct Hold {
+    key: Box<[u8]>,
+    until_ms: u64,
+    last: Waited,
+}
+
 impl Conn {
-    /// Answers a request that may have to wait: with reload directives, or for what is absent.
-    pub(super) async fn read_live(&mut self, head: &Head) -> Result<Then, Gone> {
+    /// Whether the request says that it would wait.
+    #[inline]
+    pub(super) fn may_wait(&self, head: &Head) -> bool {
+        !head.query.is_empty() && self.directives(head).any()
+    }
+
+    fn directives(&self, head: &Head) -> Directives {
+        Directives::read(head.query.of(self.input.unread(&self.shard.reactor.buffers)))
+    }
+
+    /// What follows from what is there now, for a request that may wait or has waited.
+    pub(super) fn judge(
+        &mut self,
+        head: &Head,
+        obtained: Obtained,
+        hold: &Option<Box<Hold>>,
+    ) -> Judged {
+        let last = hold.as_ref().map(|hold| hold.last);
+        match obtained {
+            Obtained::NoKey => Judged::Special,
+            Obtained::Busy => Judged::Ready(self.ready_busy(head)),
+            _ if last == Some(Waited::Busy) => Judged::Ready(self.ready_busy(head)),
+            Obtained::Absent => match self.absent_bound_ms(head) {
+                Some(bound_ms) if last != Some(Waited::Late) => {
+                    Judged::Wait(Wait { seen: None, bound_ms })
+                }
+                _ => Judged::Ready(self.ready_absent(head)),
+            },
+            Obtained::Held(held) => self.judge_held(head, held, last),
+        }
+    }
+
+    fn judge_held(&mut self, head: &Head, held: Rc<Held>, last: Option<Waited>) -> Judged {
+        let directives = self.directives(head);
         let shard = self.shard.clone();
-        let bytes = self.input.unread(&shard.reactor.buffers);
-        let directives = Directives::read(head.query.of(bytes));
-        let mut scratch = [0; limits::KEY_BYTES_MAX];
-        let Ok(key) = key::parse(head.path.of(bytes), &mut scratch) else {
-            return self.read_special(head).await;
-        };
-        let key: Box<[u8]> = key.into();
-        let hold_ms = (shard.settings.defaults_of)(&key).hold_ms.unwrap_or(0);
-        let mut until_ms = None;
-        loop {
-            let now_ms = shard.reactor.clock.now_ms();
-            let (seen, bound_ms) = match self.obtain(head).await {
-                Obtained::Busy => return self.answer_busy(head).await,
-                Obtained::NoKey => return self.read_special(head).await,
-                Obtained::Absent => (None, hold_ms),
-                Obtained::Held(held) => match decide(&shard, &held, directives) {
-                    Decision::Serve => return self.answer_live(head, held, directives).await,
-                    Decision::BadRequest(reason) => {
-                        return self.answer_fault(head, Status::BadRequest, reason).await;
-                    }
-                    Decision::Hold { .. } => {
-                        let live = live_of(&shard, &held).expect("it was decided by it");
-                        (Some(held.lease()), blocking::hold_us(&live.facts) / 1000)
-                    }
-                },
-            };
-            let until_ms = *until_ms.get_or_insert(now_ms + bound_ms);
-            let waited = match bound_ms {
-                0 => Waited::Late,
-                _ => shard.wait_for_change(self.socket, &key, seen, until_ms).await,
-            };
-            match (waited, seen) {
-                (Waited::Changed, _) => {}
-                (Waited::Gone, _) => return Err(Gone),
-                (Waited::Busy, _) => return self.answer_busy(head).await,
-                (Waited::Late, None) => return self.answer_absent(head).await,
-                (Waited::Late, Some(_)) => return self.answer_late(head).await,
+        let live = if directives.any() { live_of(&shard, &held) } else { None };
+        let Some(live) = live else { return self.judge_plain(head, held) };
+        match directives.decide(&live.facts) {
+            Decision::Serve => self.judge_told(head, &held, live, directives),
+            Decision::BadRequest(reason) => {
+                let body_allowed = head.method != Method::Head;
+                let status = Status::BadRequest;
+                let bare = Bare { status, message: reason, lines: b"", body_allowed };
+                Judged::Ready(self.ready_bare(head, &bare, Then::Next))
+            }
+            Decision::Hold { .. } if last == Some(Waited::Late) => {
+                Judged::Ready(self.ready_late(head))
+            }
+            Decision::Hold { .. } => {
+                let bound_ms = blocking::hold_us(&live.facts) / 1000;
+                Judged::Wait(Wait { seen: Some(held.lease()), bound_ms })
             }
         }
     }
 
+    fn judge_plain(&mut self, head: &Head, held: Rc<Held>) -> Judged {
+        match self.ready_object(head, held) {
+            Ok(ready) => Judged::Ready(ready),
+            Err(rare) => Judged::Rare(rare),
+        }
+    }
+
+    /// How long a read of this absent object waits, if the path's policy lets it wait.
+    fn absent_bound_ms(&self, head: &Head) -> Option<u64> {
+        if !self.shard.settings.holds {
+            return None;
+        }
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        let key = key::parse(head.path.of(bytes), &mut scratch).ok()?;
+        (self.shard.settings.defaults_of)(key).hold_ms
+    }
+
+    /// Waits until what was looked at may have changed. `None` when the peer has gone.
+    pub(super) async fn hold(
+        &self,
+        head: &Head,
+        wait: Wait,
+        hold: Option<Box<Hold>>,
+    ) -> Option<Box<Hold>> {
+        let shard = &self.shard;
+        let mut hold = match hold {
+            Some(hold) => hold,
+            None => {
+                let bytes = self.input.unread(&shard.reactor.buffers);
+                let mut scratch = [0; limits::KEY_BYTES_MAX];
+                let key = key::parse(head.path.of(bytes), &mut scratch).ok()?.into();
+                let until_ms = shard.reactor.clock.now_ms() + wait.bound_ms;
+                Box::new(Hold { key, until_ms, last: Waited::Changed })
+            }
+        };
+        let Hold { key, until_ms, last } = &mut *hold;
+        *last = shard.wait_for_change(self.socket, key, wait.seen, *until_ms).await;
+        (*last != Waited::Gone).then_some(hold)
+    }
+
     /// 503: the playlist did not come that far in time (draft section 6.2.5.2).
-    async fn answer_late(&mut self, head: &Head) -> Result<Then, Gone> {
+    fn ready_late(&mut self, head: &Head) -> Ready {
         let bare = Bare {
             status: Status::ServiceUnavailable,
             message: "the playlist has not come that far in time; reload it without directives",
             lines: RETRY,
             body_allowed: head.method != Method::Head,
         };
-        self.answer_bare(head, &bare, Then::Next).await
+        self.ready_bare(head, &bare, Then::Next)
     }
 
-    /// Answers what has not to wait any more.
-    async fn answer_live(
+    /// Answers with a playlist that has what the request asked for.
+    fn judge_told(
         &mut self,
         head: &Head,
-        held: Rc<Held>,
+        held: &Rc<Held>,
+        live: &Live,
         directives: Directives,
-    ) -> Result<Then, Gone> {
-        let shard = self.shard.clone();
-        let live = directives.any().then(|| live_of(&shard, &held)).flatten();
-        let (Some(live), Some(whole)) = (live, held.record.whole()) else {
-            return self.answer_object(head, held).await;
-        };
+    ) -> Judged {
+        let Some(whole) = held.record.whole() else { return self.judge_plain(head, held.clone()) };
         let delta = directives.skip != Skip::No && live.delta_is_less;
         let form = Form { blocking: directives.msn.is_some(), delta };
-        let has_conditions = !crate::origin::read::is_plain(head);
         let plain = !form.delta && (!form.blocking || !live.age_is_default);
-        if plain || (has_conditions && !form.delta) || whole.length > PLAYLIST_TOLD_MAX {
-            return self.answer_object(head, held).await;
+        let conditional = !form.delta && !read::is_plain(head);
+        if plain || conditional || whole.length > PLAYLIST_TOLD_MAX {
+            return self.judge_plain(head, held.clone());
         }
-        let bytes = self.input.unread(&shard.reactor.buffers);
-        let known = head.header(bytes, Known::IfNoneMatch);
-        let told = Told { held: &held, live, whole, form };
-        if known.is_some_and(|known| known == told.etag().as_slice()) {
-            let bare = Bare {
-                status: Status::NotModified,
-                message: "",
-                lines: &told.validators(shard.settings.cors),
-                body_allowed: false,
-            };
-            return self.answer_bare(head, &bare, Then::Next).await;
+        let told = Told { held, live, whole, form };
+        if head.has(Known::IfNoneMatch) {
+            let bytes = self.input.unread(&self.shard.reactor.buffers);
+            if head.header(bytes, Known::IfNoneMatch) == Some(told.etag().as_slice()) {
+                let bare = Bare {
+                    status: Status::NotModified,
+                    message: "",
+                    lines: &told.validators(self.shard.settings.cors),
+                    body_allowed: false,
+                };
+                return Judged::Ready(self.ready_bare(head, &bare, Then::Next));
+            }
         }
-        let ready = self.ready_told(head, &told);
-        self.deliver(ready).await
+        Judged::Ready(self.ready_told(head, &told))
     }
 
     fn ready_told(&mut self, head: &Head, told: &Told<'_>) -> Ready {
@@ -254,14 +329,6 @@ impl Told<'_> {
     fn body_len(&self, answer: &Answer) -> usize {
         let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
         head.map_or(0, |head| answer.len() - head - 4)
-    }
-}
-
-/// What the directives come to while this is the playlist.
-fn decide(shard: &Shard, held: &Held, directives: Directives) -> Decision {
-    match live_of(shard, held) {
-        Some(live) if directives.any() => directives.decide(&live.facts),
-        _ => Decision::Serve,
     }
 }
 

@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use super::answer::{Cursor, Front, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
+use super::live::Judged;
 use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::limits;
-use crate::media::hls::blocking::Directives;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
@@ -43,7 +43,7 @@ pub(super) enum Obtained {
 }
 
 /// Answers that take more than a head and a run of bytes.
-enum Rare {
+pub(super) enum Rare {
     Parts(Rc<Held>, Box<RangeList>, u64),
     Growing(Rc<Held>),
 }
@@ -52,20 +52,29 @@ impl Conn {
     /// Answers GET and HEAD. What is likely is made ready without waiting; the rest is boxed, so
     /// that an idle connection does not carry its size.
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
-        if self.may_wait(head) {
-            return Box::pin(self.read_live(head)).await;
-        }
-        let ready = match self.find(head) {
-            Found::Here(held) => match self.ready_object(head, held) {
-                Ok(ready) => ready,
-                Err(rare) => return Box::pin(self.answer_rare(head, rare)).await,
-            },
-            Found::Absent if self.shard.settings.holds => {
-                return Box::pin(self.read_live(head)).await;
+        let mut hold = None;
+        let ready = loop {
+            let judged = match self.find(head) {
+                Found::Here(held) if !self.may_wait(head) => match self.ready_object(head, held) {
+                    Ok(ready) => break ready,
+                    Err(rare) => Judged::Rare(rare),
+                },
+                Found::Here(held) => self.judge(head, Obtained::Held(held), &hold),
+                Found::Absent => self.judge(head, Obtained::Absent, &hold),
+                Found::NoKey => self.judge(head, Obtained::NoKey, &hold),
+                Found::Elsewhere(owner) => {
+                    let obtained = Box::pin(self.fetch(head, owner)).await;
+                    self.judge(head, obtained, &hold)
+                }
+            };
+            match judged {
+                Judged::Ready(ready) => break ready,
+                Judged::Wait(wait) => {
+                    hold = Some(Box::pin(self.hold(head, wait, hold)).await.ok_or(Gone)?);
+                }
+                Judged::Rare(rare) => return Box::pin(self.answer_rare(head, rare)).await,
+                Judged::Special => return Box::pin(self.read_special(head)).await,
             }
-            Found::Absent => self.ready_bare(head, &not_found(head), Then::Next),
-            Found::Elsewhere(_) => return Box::pin(self.read_elsewhere(head)).await,
-            Found::NoKey => return Box::pin(self.read_special(head)).await,
         };
         self.deliver(ready).await
     }
@@ -119,33 +128,6 @@ impl Conn {
         }
     }
 
-    /// Whether the request says that it would wait.
-    #[inline]
-    fn may_wait(&self, head: &Head) -> bool {
-        let query = || head.query.of(self.input.unread(&self.shard.reactor.buffers));
-        !head.query.is_empty() && Directives::read(query()).any()
-    }
-
-    async fn read_elsewhere(&mut self, head: &Head) -> Result<Then, Gone> {
-        match self.obtain(head).await {
-            Obtained::Held(held) => self.answer_object(head, held).await,
-            Obtained::Busy => self.answer_busy(head).await,
-            Obtained::NoKey => self.read_special(head).await,
-            Obtained::Absent if self.shard.settings.holds => self.read_live(head).await,
-            Obtained::Absent => self.answer_absent(head).await,
-        }
-    }
-
-    /// The object that the path names, wherever it is.
-    pub(super) async fn obtain(&mut self, head: &Head) -> Obtained {
-        match self.find(head) {
-            Found::Here(held) => Obtained::Held(held),
-            Found::Absent => Obtained::Absent,
-            Found::NoKey => Obtained::NoKey,
-            Found::Elsewhere(owner) => self.fetch(head, owner).await,
-        }
-    }
-
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.
     async fn fetch(&mut self, head: &Head, owner: ShardId) -> Obtained {
         let shard = self.shard.clone();
@@ -172,29 +154,20 @@ impl Conn {
         }
     }
 
-    pub(super) async fn answer_absent(&mut self, head: &Head) -> Result<Then, Gone> {
-        self.answer_bare(head, &not_found(head), Then::Next).await
+    /// The answer to a read of what is not there.
+    pub(super) fn ready_absent(&mut self, head: &Head) -> Ready {
+        self.ready_bare(head, &not_found(head), Then::Next)
     }
 
-    pub(super) async fn answer_busy(&mut self, head: &Head) -> Result<Then, Gone> {
+    /// The answer when there is no room to find out.
+    pub(super) fn ready_busy(&mut self, head: &Head) -> Ready {
         let bare = Bare {
             status: Status::ServiceUnavailable,
             message: "the origin is busy; try again in a second",
             lines: RETRY,
             body_allowed: head.method != Method::Head,
         };
-        self.answer_bare(head, &bare, Then::Next).await
-    }
-
-    pub(super) async fn answer_object(
-        &mut self,
-        head: &Head,
-        held: Rc<Held>,
-    ) -> Result<Then, Gone> {
-        match self.ready_object(head, held) {
-            Ok(ready) => self.deliver(ready).await,
-            Err(rare) => self.answer_rare(head, rare).await,
-        }
+        self.ready_bare(head, &bare, Then::Next)
     }
 
     async fn answer_rare(&mut self, head: &Head, rare: Rare) -> Result<Then, Gone> {
@@ -206,7 +179,7 @@ impl Conn {
 
     /// Makes an answer with an object, as conditions and ranges ask.
     #[inline]
-    fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
+    pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
         match held.record.whole().map(|whole| whole.length) {

@@ -4,8 +4,9 @@
 //! a look and no more; a watch is out for as long as anybody waits under it, and the readers of a
 //! key are woken all together.
 
-use std::collections::{HashMap, HashSet};
 use std::task::Poll;
+
+use hashbrown::HashMap;
 
 use super::Shard;
 use crate::limits;
@@ -16,14 +17,19 @@ use crate::sys::task::TaskId;
 
 /// Readers by the key that they wait for.
 #[derive(Default)]
-pub(super) struct Watches(HashMap<Box<[u8]>, Watch>);
+pub(super) struct Watches {
+    by_key: HashMap<Box<[u8]>, Watch>,
+    next: u64,
+}
 
 struct Watch {
+    /// Tells this watch of the key from later ones.
+    number: u64,
     /// The version that the owner was told of.
     seen: Option<LeaseId>,
     /// Until when the owner was told to watch.
     until_ms: u64,
-    readers: HashSet<TaskId>,
+    readers: Vec<TaskId>,
 }
 
 /// How a wait for a change ended.
@@ -49,13 +55,11 @@ impl Shard {
         until_ms: u64,
     ) -> Waited {
         let task = self.reactor.tasks.current();
-        if !self.enlist(task, key, seen, until_ms) {
-            return Waited::Busy;
-        }
+        let Some(number) = self.enlist(task, key, seen, until_ms) else { return Waited::Busy };
         self.reactor.set_deadline(socket, until_ms);
         let waited = std::future::poll_fn(|_| {
-            let waits = |watch: &Watch| watch.readers.contains(&task);
-            if !self.watches.borrow().0.get(key).is_some_and(waits) {
+            let watches = self.watches.borrow();
+            if watches.by_key.get(key).is_none_or(|watch| watch.number != number) {
                 return Poll::Ready(Waited::Changed);
             }
             match self.reactor.interrupted(socket) {
@@ -72,61 +76,77 @@ impl Shard {
             }
         })
         .await;
-        self.strike_off(task, key);
+        if waited != Waited::Changed {
+            self.strike_off(task, key);
+        }
         waited
     }
 
-    /// Puts the reader on the key's list and sees to a watch at the owner; `false` when there are
+    /// Puts the reader on the key's list and sees to a watch at the owner; `None` when there are
     /// too many.
-    fn enlist(&self, task: TaskId, key: &[u8], seen: Option<LeaseId>, until_ms: u64) -> bool {
+    fn enlist(
+        &self,
+        task: TaskId,
+        key: &[u8],
+        seen: Option<LeaseId>,
+        until_ms: u64,
+    ) -> Option<u64> {
         let mut watches = self.watches.borrow_mut();
-        if !watches.0.contains_key(key) {
-            if watches.0.len() >= limits::WATCHES_MAX {
-                return false;
+        let is_full = watches.by_key.len() >= limits::WATCHES_MAX;
+        let number = match watches.by_key.get_mut(key) {
+            Some(watch) => {
+                watch.readers.push(task);
+                if watch.seen == seen && watch.until_ms >= until_ms {
+                    return Some(watch.number);
+                }
+                watch.number
             }
-            let watch = Watch { seen, until_ms: 0, readers: HashSet::new() };
-            watches.0.insert(key.into(), watch);
-        }
-        let watch = watches.0.get_mut(key).expect("just let in");
-        watch.readers.insert(task);
-        if watch.seen == seen && watch.until_ms >= until_ms {
-            return true;
-        }
+            None if is_full => return None,
+            None => {
+                watches.next += 1;
+                let number = watches.next;
+                let watch = Watch { number, seen, until_ms: 0, readers: vec![task] };
+                watches.by_key.insert(key.into(), watch);
+                number
+            }
+        };
         let until_ms = until_ms + limits::WATCH_SLACK_MS;
+        let watch = watches.by_key.get_mut(key).expect("looked at above");
         (watch.seen, watch.until_ms) = (seen, until_ms);
         drop(watches);
         let owner = self.store.borrow().owner_of(key);
         self.post(owner, Message::Watch { key: key.into(), seen, until_ms });
         self.carry();
-        true
+        Some(number)
     }
 
     fn strike_off(&self, task: TaskId, key: &[u8]) {
         let mut watches = self.watches.borrow_mut();
-        if let Some(watch) = watches.0.get_mut(key) {
-            watch.readers.remove(&task);
-            if watch.readers.is_empty() {
-                watches.0.remove(key);
-            }
+        let Some(watch) = watches.by_key.get_mut(key) else { return };
+        if let Some(at) = watch.readers.iter().position(|&reader| reader == task) {
+            watch.readers.swap_remove(at);
+        }
+        if watch.readers.is_empty() {
+            watches.by_key.remove(key);
         }
     }
 
     /// A key has another version: whoever waits for it looks again.
     pub(super) fn on_changed(&self, key: &[u8]) {
-        let watch = self.watches.borrow_mut().0.remove(key);
+        let watch = self.watches.borrow_mut().by_key.remove(key);
         let readers = watch.into_iter().flat_map(|watch| watch.readers);
         readers.for_each(|task| self.reactor.tasks.wake(task));
     }
 
     /// Lets everybody look whether the shard is draining.
     pub(super) fn wake_all_watching(&self) {
-        for watch in self.watches.borrow().0.values() {
+        for watch in self.watches.borrow().by_key.values() {
             watch.readers.iter().for_each(|&task| self.reactor.tasks.wake(task));
         }
     }
 
     /// Readers that wait.
     pub(super) fn watching(&self) -> usize {
-        self.watches.borrow().0.values().map(|watch| watch.readers.len()).sum()
+        self.watches.borrow().by_key.values().map(|watch| watch.readers.len()).sum()
     }
 }
