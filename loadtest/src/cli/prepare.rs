@@ -15,7 +15,9 @@ use super::{Ending, Failure};
 use crate::content::{Content, Verifier};
 use crate::engine::source::Pattern;
 use crate::http::{Client, Error, Request, Url};
-use crate::limits::{BODY_BYTES_MAX, CONNECT_TIMEOUT, PREPARE_CONNECTIONS_MAX, PREPARE_OBJECTS_MAX};
+use crate::limits::{
+    BODY_BYTES_MAX, CONNECT_TIMEOUT, PREPARE_CONNECTIONS_MAX, PREPARE_OBJECTS_MAX,
+};
 use crate::report::units;
 use crate::sys::thread;
 
@@ -206,10 +208,8 @@ async fn upload(job: &Job, all: u64, next: &Cell<u64>, bytes: &Cell<u64>) -> Res
                 !client.as_ref().is_some_and(|(to, kept)| *to == address && kept.reusable());
             if fresh {
                 let connected = Client::connect(address, CONNECT_TIMEOUT).await;
-                client = Some((
-                    address,
-                    connected.map_err(|error| Failure::of_request(&what, &error))?,
-                ));
+                client =
+                    Some((address, connected.map_err(|error| Failure::of_request(&what, &error))?));
             }
             let Some((_, connection)) = client.as_mut() else { continue };
             match send(connection, &request, job.timeout).await {
@@ -230,11 +230,7 @@ async fn upload(job: &Job, all: u64, next: &Cell<u64>, bytes: &Cell<u64>) -> Res
     Ok(())
 }
 
-async fn send(
-    client: &mut Client,
-    request: &Request<'_>,
-    timeout: Duration,
-) -> Result<u16, Error> {
+async fn send(client: &mut Client, request: &Request<'_>, timeout: Duration) -> Result<u16, Error> {
     let mut response = client.request(request, timeout).await?;
     let status = response.status();
     response.discard().await?;
