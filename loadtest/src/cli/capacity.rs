@@ -43,7 +43,10 @@ pub struct Args {
     /// Runs that confirm the result; a majority of as many decides each step
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Search")]
     repeats: u32,
-    /// Pause before each run
+    /// Runs repeated at one load because they said nothing, before the generator is the limit
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Search")]
+    retries: u32,
+    /// Pause before each run; longer behind a run that said nothing
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     #[arg(help_heading = "Search")]
     settle: Duration,
@@ -86,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let plan = Plan {
         precision: args.precision,
         repeats: args.repeats,
+        retries: args.retries,
         ..Plan::new(args.start, args.most)
     };
     thread::catch_stop();
@@ -93,8 +97,8 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let target = args.load.target(&first);
     preflight::ask(&first)?;
     let mut seed = args.load.seed;
-    let report = search(plan, &bench, |load| {
-        sleep(args.settle);
+    let report = search(plan, &bench, |load, again| {
+        sleep(args.settle * (1 + 4 * again));
         let load_flags = Load { seed, ..args.load.clone() };
         seed = seed.wrapping_add(1);
         measure(&args.pace.at(&load_flags, load)?, "capacity", &target)
@@ -112,8 +116,11 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
     if !(0.001..=0.5).contains(&args.precision) {
         return wrong(format!("--precision {}: 0.001 to 0.5", args.precision));
     }
-    if !(1..=20).contains(&args.repeats) {
-        return wrong(format!("--repeats {}: 1 to 20", args.repeats));
+    if !(1..=20).contains(&args.repeats) || args.retries > 20 {
+        return wrong(format!(
+            "--repeats {} --retries {}: 1 to 20, and at most 20",
+            args.repeats, args.retries
+        ));
     }
     if args.start > args.most {
         return wrong(format!("--start {} is above --most {}", args.start, args.most));
@@ -128,24 +135,25 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
     })
 }
 
-/// Searches by `run`, which loads once at the load it is given. The report is that of the last run
-/// that passed, or of the last of all.
+/// Searches by `run`, which loads once at the load it is given, and hears how many runs before it
+/// said nothing. The report is that of the last run that passed, or of the last of all.
 fn search(
     plan: Plan,
     bench: &Bench,
-    mut run: impl FnMut(f64) -> anyhow::Result<Report>,
+    mut run: impl FnMut(f64, u32) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Report> {
     let mut search = Search::new(plan);
     let mut best: Option<(f64, Report)> = None;
     let mut last = None;
-    let mut count = 0;
+    let (mut count, mut again) = (0, 0);
     while let Step::Try(load) = search.next() {
         if count == TRIES_MAX {
             break;
         }
         count += 1;
-        let report = run(load)?;
+        let report = run(load, again)?;
         let result = bench.judge(load, &report);
+        again = if result.outcome == Outcome::Invalid { again + 1 } else { 0 };
         eprintln!("{}", line(count, &result));
         if result.outcome == Outcome::Passed && best.as_ref().is_none_or(|(at, _)| load >= *at) {
             best = Some((load, report));
@@ -299,7 +307,7 @@ mod tests {
     fn the_limit_is_found_and_named() {
         let bench = Bench { gates: vec!["p99<=10ms".to_owned()], ..BENCH };
         let plan = Plan::new(1000.0, 1e6);
-        let report = search(plan, &bench, |load| Ok(run(load, 7000.0))).unwrap();
+        let report = search(plan, &bench, |load, _| Ok(run(load, 7000.0))).unwrap();
         let capacity = report.capacity.unwrap();
         let largest = capacity.largest.unwrap();
         assert!((6860.0..=7000.0).contains(&largest), "{largest}");
@@ -311,7 +319,7 @@ mod tests {
     #[test]
     fn a_late_generator_is_named_as_the_limit() {
         let bench = Bench { gates: vec!["p99<=10ms".to_owned()], ..BENCH };
-        let report = search(Plan::new(1000.0, 1e6), &bench, |load| {
+        let report = search(Plan::new(1000.0, 1e6), &bench, |load, _| {
             let mut report = run(load, 1e9);
             if load > 3000.0 {
                 report.verdict = Verdict::from_reasons(vec!["The generator was late.".to_owned()]);
