@@ -29,11 +29,11 @@ fn a_stall_is_seen_by_rate_and_missed_by_closed() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start(Behaviour::Stall(100, Duration::from_millis(100)));
     let url = server.url("/");
-    let open = loadtest(&format!("rate {url} -r 500 -d 6s --timeout 2s {TOLERANT}"));
+    let open = loadtest(&format!("rate {url} -r 500 -d 4s --timeout 2s {TOLERANT}"));
     let response = open.report().operations[0].response.as_ref().unwrap();
     let p99 = response.value_at(0.99) as f64 / MS;
     assert!((81.0..=99.0).contains(&p99), "p99 {p99} ms, 90 ms in theory\n{}", open.text);
-    let closed = loadtest(&format!("closed {url} -d 4s -c 2 --warmup 0s"));
+    let closed = loadtest(&format!("closed {url} -d 3s -c 2 --warmup 0s"));
     let report = closed.report();
     assert!(report.load.closed && report.operations[0].response.is_none());
     let service = report.operations[0].service.as_ref().unwrap();
@@ -49,7 +49,7 @@ fn capacity_finds_a_true_limit() {
     let server = Server::start(Behaviour::Limit(100, limit));
     let ended = loadtest(&format!(
         "capacity {} --start 1000 --most 16k --arrivals constant --gate p99<=25ms -d 2s \
-         --precision 0.02 --settle 50ms --retries 8 {TOLERANT}",
+         --precision 0.04 --settle 50ms --retries 8 {TOLERANT}",
         server.url("/")
     ));
     let capacity = ended.report().capacity.as_ref().unwrap();
@@ -64,7 +64,7 @@ fn a_server_is_like_itself_and_unlike_its_slower_twin() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start(Behaviour::Fixed(100));
     let twin = Server::start(Behaviour::Slower(100, Duration::from_micros(400)));
-    let flags = format!("-r 400 -d 500ms --pairs 12 --settle 10ms {TOLERANT}");
+    let flags = format!("-r 400 -d 300ms --pairs 11 --settle 5ms {TOLERANT}");
     let (a, b) = (server.url("/"), twin.url("/"));
     let same = loadtest(&format!("compare {a} {a} {flags}"));
     let conclusion = same.report().comparison.as_ref().unwrap().conclusion;
@@ -77,8 +77,6 @@ fn a_server_is_like_itself_and_unlike_its_slower_twin() {
     let p50 = &comparison.quantiles[0];
     let added = (p50.b_ns - p50.a_ns) / 1e3;
     assert!((300.0..=700.0).contains(&added), "400 us were added, {added} us measured");
-    let faster = loadtest(&format!("compare {b} {a} {flags}"));
-    assert_eq!(faster.code, 0, "{}", faster.text);
 }
 
 #[test]
