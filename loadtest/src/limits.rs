@@ -56,3 +56,7 @@ pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;
 pub const PREPARE_OBJECTS_MAX: u64 = 10_000_000;
 /// Uploads of `prepare` at once.
 pub const PREPARE_CONNECTIONS_MAX: usize = 1000;
+/// Pairs of runs of one comparison.
+pub const PAIRS_MAX: usize = 500;
+/// Runs of one capacity search.
+pub const TRIES_MAX: usize = 200;

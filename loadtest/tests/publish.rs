@@ -1,31 +1,15 @@
 //! Publishing end to end: what a scripted store holds afterwards, and what the report says.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/command.rs"]
+mod command;
 mod support;
 
 use std::io::{Read, Write};
-use std::process::Command;
 
+use command::loadtest;
 use loadtest::publish::stamp::{Arrived, Scanner};
-use loadtest::report::json;
-use loadtest::report::model::Report;
 use support::{Behaviour, Server};
-
-/// Runs `loadtest` with `words`; its exit code, its report and what it printed.
-fn loadtest(name: &str, words: &[&str]) -> (i32, Option<Report>, String) {
-    let file = std::env::temp_dir().join(format!("loadtest-{name}-{}.json", std::process::id()));
-    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(words)
-        .args(["--report", file.to_str().unwrap()])
-        .output()
-        .unwrap();
-    let report = std::fs::read_to_string(&file).ok();
-    let _ = std::fs::remove_file(&file);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    let report = report.map(|text| json::read("report", &text).unwrap());
-    (output.status.code().unwrap_or(-1), report, text)
-}
 
 fn get(server: &Server, path: &str) -> (u16, Vec<u8>) {
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
@@ -56,11 +40,9 @@ fn chunks_of(segment: &[u8]) -> Vec<Arrived> {
 fn a_live_window_slides() {
     let server = Server::start(Behaviour::Store);
     let flags = "--segment 500ms --duration 3s --window 2 --kept 1 --scale 0.1 --seed 7";
-    let url = server.url("/live");
-    let words: Vec<&str> = ["publish", &url].into_iter().chain(flags.split(' ')).collect();
-    let (code, report, text) = loadtest("window", &words);
-    let report = report.expect(&text);
-    assert_eq!(code, 0, "{text}");
+    let ended = loadtest(&format!("publish {} {flags}", server.url("/live")));
+    let report = ended.report();
+    assert_eq!(ended.code, 0, "{}", ended.text);
     let operation =
         |name: &str| report.operations.iter().find(|operation| operation.name == name).unwrap();
     assert_eq!(operation("segment").completed, 6 * 5);
@@ -85,11 +67,9 @@ fn a_live_window_slides() {
 #[test]
 fn a_growing_segment_is_stamped_chunk_by_chunk() {
     let server = Server::start(Behaviour::Store);
-    let url = server.url("/low");
     let flags = "--segment 1s --chunk 250ms --duration 2s --tracks v:400k --vary 0";
-    let words: Vec<&str> = ["publish", &url].into_iter().chain(flags.split(' ')).collect();
-    let (code, report, text) = loadtest("growing", &words);
-    assert_eq!(code, 0, "{text}");
+    let ended = loadtest(&format!("publish {} {flags}", server.url("/low")));
+    assert_eq!(ended.code, 0, "{}", ended.text);
     let (_, segment) = get(&server, "/low/c0/v0/seg-1.m4s");
     let chunks = chunks_of(&segment);
     assert_eq!(chunks.len(), 4);
@@ -98,8 +78,8 @@ fn a_growing_segment_is_stamped_chunk_by_chunk() {
         assert_eq!((apart, pair[1].right), (250_000_000, Some(true)), "chunk {number}");
         assert_eq!(pair[1].stamp.payload, 12_500);
     }
-    let report = report.unwrap();
-    let chunk = report.operations.iter().find(|operation| operation.name == "chunk").unwrap();
+    let chunk =
+        ended.report().operations.iter().find(|operation| operation.name == "chunk").unwrap();
     assert_eq!(chunk.completed, 8);
     assert_eq!(chunk.lateness.as_ref().unwrap().count(), 8);
 }
@@ -109,11 +89,10 @@ fn vod_is_whole_and_equal_in_every_run() {
     let server = Server::start(Behaviour::Store);
     let mut payloads = Vec::new();
     for folder in ["/one", "/two"] {
-        let url = server.url(folder);
-        let words = ["publish", &url, "--vod", "6s", "--tracks", "v:300k,a:64k", "--seed", "3"];
-        let (code, report, text) = loadtest("vod", &words);
-        assert_eq!(code, 0, "{text}");
-        let report = report.unwrap();
+        let flags = "--vod 6s --tracks v:300k,a:64k --seed 3";
+        let ended = loadtest(&format!("publish {} {flags}", server.url(folder)));
+        assert_eq!(ended.code, 0, "{}", ended.text);
+        let report = ended.report();
         assert!(report.load.closed && report.load.offered.is_none());
         let (_, playlist) = get(&server, &format!("{folder}/c0/a0/index.m3u8"));
         let playlist = String::from_utf8(playlist).unwrap();
@@ -134,12 +113,12 @@ fn a_target_that_takes_nothing_is_a_sentence() {
         (Behaviour::Garbage, "not HTTP"),
     ] {
         let server = Server::start(behaviour);
-        let (code, report, text) = loadtest("nothing", &["publish", &server.url("/x")]);
-        assert_eq!(code, 7, "{text}");
-        assert!(report.is_none() && text.contains(part), "{text}");
+        let ended = loadtest(&format!("publish {}", server.url("/x")));
+        assert_eq!(ended.code, 7, "{}", ended.text);
+        assert!(ended.report.is_none() && ended.text.contains(part), "{}", ended.text);
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (code, _, text) = loadtest("nobody", &["publish", &format!("http://{free}/x")]);
-    assert_eq!(code, 6, "{text}");
-    assert!(text.contains("refused"), "{text}");
+    let ended = loadtest(&format!("publish http://{free}/x"));
+    assert_eq!(ended.code, 6, "{}", ended.text);
+    assert!(ended.text.contains("refused"), "{}", ended.text);
 }

@@ -3,9 +3,13 @@
 //! Grow by a factor until a gate breaks, bisect the gap, then confirm by repeats; near the limit
 //! one run means little, so that each bisecting step is a majority of repeats and the result must
 //! pass every one. A run that says nothing (invalid) is repeated, and when it stays invalid the
-//! generator is the limit. A pure state machine: it runs nothing and knows no clock.
+//! generator is the limit. The load that broke is tried again at the very end: a disturbance of the
+//! machine must not stand as the limit. A pure state machine: it runs nothing and knows no clock.
 
 use super::model::{Capacity, Outcome, Try};
+
+/// Times that a load which broke is tried again behind a confirmed result.
+const DOUBTS_MAX: u32 = 2;
 
 /// How a search goes about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +52,8 @@ enum Stage {
     Growing,
     Bisecting,
     Confirming,
+    /// The result is confirmed; is the load that broke really too much?
+    Doubting,
     Done,
 }
 
@@ -63,14 +69,18 @@ pub struct Search {
     good: Option<f64>,
     bad: Option<f64>,
     tries: Vec<Try>,
+    factor: f64,
+    doubts: u32,
 }
 
 impl Search {
     /// A search that has tried nothing yet.
     pub fn new(plan: Plan) -> Self {
-        let load = plan.start.min(plan.most);
+        let (load, factor) = (plan.start.min(plan.most), plan.growth);
         Self {
             plan,
+            factor,
+            doubts: DOUBTS_MAX,
             stage: Stage::Growing,
             load,
             passes: 0,
@@ -105,6 +115,7 @@ impl Search {
         match self.stage {
             Stage::Done => {}
             Stage::Confirming => self.confirm(),
+            Stage::Doubting => self.doubt(),
             Stage::Growing | Stage::Bisecting => self.decide(),
         }
     }
@@ -133,6 +144,23 @@ impl Search {
         } else if self.passes >= self.plan.repeats {
             self.good = Some(self.load);
             self.stage = Stage::Done;
+            if let Some(bad) = self.bad.filter(|_| self.doubts > 0) {
+                self.doubts -= 1;
+                self.stage = Stage::Doubting;
+                self.move_to(bad);
+            }
+        }
+    }
+
+    /// A load that now passes every time was no limit: the search goes on from there, in smaller steps.
+    fn doubt(&mut self) {
+        if self.passes >= self.plan.repeats {
+            (self.good, self.bad) = (Some(self.load), None);
+            self.factor = self.factor.sqrt();
+            self.stage = Stage::Growing;
+            self.advance();
+        } else if self.fails > 0 || self.invalid > self.plan.retries {
+            self.stage = Stage::Done;
         }
     }
 
@@ -142,7 +170,7 @@ impl Search {
                 self.stage = Stage::Confirming;
                 self.move_to(good);
             }
-            (Some(good), None) => self.move_to((good * self.plan.growth).min(self.plan.most)),
+            (Some(good), None) => self.move_to((good * self.factor).min(self.plan.most)),
             (None, Some(bad)) => self.move_to(bad / self.plan.growth),
             (Some(good), Some(bad)) if bad - good <= good * self.plan.precision => {
                 self.stage = Stage::Confirming;

@@ -68,7 +68,7 @@ fn a_noisy_limit_is_found_within_five_percent() {
         let largest = found.largest.unwrap();
         let off = largest / limit - 1.0;
         assert!(off.abs() <= 0.05, "round {round}: {largest} of {limit}, off by {off:.3}");
-        assert!(found.tries.len() < 80, "round {round}: {} tries", found.tries.len());
+        assert!(found.tries.len() < 110, "round {round}: {} tries", found.tries.len());
     }
 }
 
@@ -105,6 +105,20 @@ fn a_single_invalid_run_is_only_repeated() {
         a_try(load, if hiccup { Outcome::Invalid } else { outcome(load <= 30_000.0) })
     });
     assert!(found.largest.unwrap() > 29_000.0);
+}
+
+/// Another program took the machine while 2,000 was tried, and the search closed in on that.
+#[test]
+fn a_disturbance_does_not_stand_as_the_limit() {
+    for disturbed in [0..2, 3..7, 8..12, 14..19] {
+        let mut count = 0;
+        let found = search(Plan::new(1000.0, 1e6), |load| {
+            count += 1;
+            a_try(load, outcome(load <= 30_000.0 && !disturbed.contains(&(count - 1))))
+        });
+        let largest = found.largest.unwrap();
+        assert!((29_000.0..=30_000.0).contains(&largest), "{largest} with {disturbed:?}");
+    }
 }
 
 #[test]
