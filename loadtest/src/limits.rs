@@ -52,3 +52,11 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const URLS_MAX: usize = 1_000_000;
 /// Bytes of a request's body.
 pub const BODY_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of a playlist or an MPD.
+pub const PLAYLIST_BYTES_MAX: usize = 16 << 20;
+/// Viewers of one process.
+pub const VIEWERS_MAX: u64 = 1_000_000;
+/// Requests of one viewer that wait for one of its connections.
+pub const VIEWER_QUEUE_MAX: usize = 8;
+/// Segments and parts whose deliveries are followed at once.
+pub const DELIVERIES_MAX: usize = 100_000;

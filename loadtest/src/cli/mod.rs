@@ -4,9 +4,9 @@
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
 pub mod exit;
-pub mod output;
 pub mod finish;
 pub mod load;
+pub mod output;
 pub mod preflight;
 
 use std::process::ExitCode;
@@ -51,6 +51,8 @@ commands! {
     Closed(closed),
     /// A synthetic encoder: PUTs live ladders in real time
     Publish(publish),
+    /// Virtual viewers of a live stream: players with a media clock, and what they experience
+    Live(live),
 }
 
 /// Runs the command that the process was started with.

@@ -125,6 +125,17 @@ impl Ring {
         unsafe { self.push(&entry) }
     }
 
+    /// Receives once, at most `most` bytes; [`Event::Disarmed`] follows the bytes.
+    pub fn receive_once(&mut self, socket: &Socket, token: Token, most: u32) -> io::Result<()> {
+        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), std::ptr::null_mut(), most)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(RECEIVE | pack(token));
+        // SAFETY: the entry names no memory but the provided buffers, which are never freed.
+        unsafe { self.push(&entry) }
+    }
+
     /// Sends all of `bytes`; submitted with the next [`Ring::submit`] or wait.
     #[expect(clippy::cast_possible_truncation, reason = "a request is below 4 GiB; slots are few")]
     pub fn send(&mut self, socket: &Socket, token: Token, bytes: Rc<[u8]>) -> io::Result<()> {
