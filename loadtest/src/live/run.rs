@@ -1,6 +1,6 @@
 //! One live run: starts the threads, gathers what they found, writes the report.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +24,9 @@ use crate::report::latency::Latency;
 use crate::report::model::{Qoe, Report, Second};
 use crate::report::progress::View;
 use crate::sys::thread;
+
+/// Time between two looks for threads that are done.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a run found.
 pub struct Outcome {
@@ -126,19 +129,24 @@ fn threads<'scope>(
     let names: Vec<String> = OPERATIONS.iter().map(|name| (*name).to_owned()).collect();
     let mut series = Series::new(&names, true, plan.threads, plan.duration.as_secs_f64());
     let mut counting = Counting::new(plan.server, common);
-    intervals(&incoming, &empties, &mut series, board, &mut counting)?;
-    drop(view);
     let mut gathered = Gathered::default();
-    for part in parts {
-        gathered.add(part?, &mut series, board);
+    // Recorders hold ends of the channel of intervals: threads are counted by their parts.
+    while gathered.usage.len() < plan.threads {
+        intervals(&incoming, &empties, &mut series, board, &mut counting)?;
+        match parts.try_recv() {
+            Ok(part) => gathered.add(part?, &mut series, board),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => break,
+        }
     }
+    drop(view);
     if gathered.usage.len() < plan.threads {
         bail!("a thread of viewers came to an unexpected end");
     }
     Ok(gathered.finish(common, counting.finish(), series))
 }
 
-/// Takes intervals in until all threads are done.
+/// Takes in the intervals that come within a moment.
 fn intervals(
     incoming: &mpsc::Receiver<Message>,
     empties: &[Sender<Vec<Latency>>],
@@ -146,18 +154,18 @@ fn intervals(
     board: &Board,
     counting: &mut Counting,
 ) -> anyhow::Result<()> {
-    loop {
-        match incoming.recv_timeout(counting.look()) {
-            Ok(Message::Interval(interval)) => {
-                let to = &empties[interval.thread];
-                // A thread that is done needs none.
-                let _ = to.send(series.add(interval, board));
-            }
-            Ok(_) => bail!("a thread spoke out of turn"),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+    match incoming.recv_timeout(counting.look().min(LOOK_EVERY)) {
+        Ok(Message::Interval(interval)) => {
+            let to = &empties[interval.thread];
+            // A thread that is done needs none.
+            let _ = to.send(series.add(interval, board));
         }
+        Ok(_) => bail!("a thread spoke out of turn"),
+        Err(RecvTimeoutError::Timeout) => {}
+        // All threads are gone; what they found is in the other channel.
+        Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_EVERY),
     }
+    Ok(())
 }
 
 fn live_thread(
