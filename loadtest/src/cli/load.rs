@@ -134,7 +134,7 @@ impl Load {
                     }
                     let authority = one.url.authority.clone();
                     known.insert(authority.clone(), plan.targets.len());
-                    plan.targets.push(Target { authority, address });
+                    plan.targets.push(Target { authority, address, bulk: false });
                     plan.targets.len() - 1
                 }
             };
