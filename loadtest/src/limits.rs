@@ -54,3 +54,5 @@ pub const BULK_BYTES_MIN: u64 = 64 * 1024;
 pub const DISCARD_BYTES_MAX: u64 = 1 << 20;
 /// URLs that are asked for once before a run.
 pub const PREFLIGHT_URLS_MAX: usize = 16;
+/// Files that a process opens beside its connections.
+pub const FILES_BESIDE: u64 = 1024;

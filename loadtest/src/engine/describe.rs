@@ -1,5 +1,6 @@
 //! Turns what a run found into a report, and judges it.
 
+use super::clock::nanos;
 use super::plan::{Mode, Plan};
 use super::record::{Side, Slow, Totals};
 use super::run::Outcome;
@@ -102,7 +103,16 @@ fn phases(plan: &Plan, outcome: &Outcome) -> Vec<Phase> {
     }
     phases.push(phase("measure", times.measure, times.end, &measured));
     phases.push(phase("drain", times.end, outcome.drained_at, &outcome.drained));
+    if !outcome.bare.is_empty() {
+        let ticks = Side { times: outcome.bare.clone(), ..Side::default() };
+        phases.push(phase("bare clock", 0, clock_check(plan), &ticks));
+    }
     phases
+}
+
+/// Length of the bare clock loops together, in nanoseconds.
+fn clock_check(plan: &Plan) -> u64 {
+    nanos(plan.bare).saturating_mul(2)
 }
 
 fn operation(name: &str, totals: &Totals, open: bool) -> Operation {
@@ -189,6 +199,9 @@ fn notes(plan: &Plan, outcome: &Outcome, cpu: Option<f64>, bare: Option<u64>) ->
             "The busiest load thread used {:.0} % of its CPU: the server may be capable of more.",
             share * 100.0
         ));
+    }
+    if outcome.connects.failed > 0 {
+        notes.push(format!("{} connects failed.", units::count(outcome.connects.failed)));
     }
     let overflows: u64 = outcome.usage.iter().map(|usage| usage.overflows).sum();
     if overflows > 0 {

@@ -35,6 +35,8 @@ pub struct Usage {
     pub used: u64,
     /// Its real length, in nanoseconds.
     pub wall: u64,
+    /// End of the drain.
+    pub drained_at: u64,
     /// Times that completions did not fit.
     pub overflows: u64,
 }
@@ -157,6 +159,7 @@ impl<'a> Worker<'a> {
             self.run_closed()?
         }
         self.give_up();
+        self.usage.drained_at = self.clock.now();
         self.usage.overflows = self.ring.overflows();
         Ok((self.recorder, self.usage))
     }
@@ -326,12 +329,14 @@ impl<'a> Worker<'a> {
         if thread::stopped() && !self.stopping {
             self.stop(now);
         }
+        let in_flight = (self.pool.under_way() + self.waiting_count) as u64;
+        self.recorder.in_flight(in_flight);
         if now >= self.times.measure {
             self.measure_usage(now);
             let second = (now.min(self.times.end) - self.times.measure) / 1_000_000_000;
             if second > self.second && now < self.times.end {
                 self.second = second;
-                self.recorder.roll(second, (self.pool.under_way() + self.waiting_count) as u64);
+                self.recorder.roll(second, in_flight);
             }
         }
         // The next look is at the next boundary, so that each second holds its own requests.
