@@ -6,6 +6,7 @@
 mod server;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -351,4 +352,41 @@ fn a_ramp_offers_its_area() {
     assert_eq!((report.load.offered, report.load.achieved), (Some(300), 300));
     let seconds: Vec<u64> = report.series.iter().map(|second| second.offered).collect();
     assert!(seconds.len() == 2 && seconds[0].abs_diff(200) <= 2, "{seconds:?}");
+}
+
+#[test]
+fn several_hosts_and_threads_share_by_weight() {
+    let hosts = [start(|_| Reply::Keep(good("a"))), start(|_| Reply::Keep(good("bb")))];
+    let words = format!("{SHORT} --rate 1000 -t 3 --weights 3,1 http://{}/x", hosts[0]);
+    let words = words.replace("--rate 200 ", "");
+    let (_, report) = report("weights", &words, &format!("http://{}/y", hosts[1]));
+    let load = &report.load;
+    assert_eq!((load.failed, Some(load.achieved)), (0, load.offered));
+    // Each answer of the second host is one byte longer; a quarter of the requests is its.
+    let second = load.bytes - load.achieved;
+    let share = second as f64 / load.achieved as f64;
+    assert!((0.19..0.31).contains(&share), "{share} of {}", load.achieved);
+    assert_eq!(report.series.iter().map(|s| s.offered).sum::<u64>(), load.offered.unwrap());
+}
+
+/// A server may close a connection that nobody uses: the next request connects again.
+#[test]
+fn a_connection_closed_while_idle_is_no_error() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                if stream.read(&mut [0; 1024]).unwrap_or(0) > 0 {
+                    stream.write_all(&good("x")).unwrap();
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+        }
+    });
+    let words = "rate --rate 20 --arrivals constant --warmup 0s --clock-check 0s -d 1s -c 1";
+    let (_, report) = report("idle", words, &format!("http://{address}/"));
+    assert_eq!((report.load.achieved, report.load.failed), (20, 0));
+    assert_eq!(report.phases[0].completed, 20, "one connect for each request");
 }
