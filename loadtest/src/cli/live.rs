@@ -259,8 +259,7 @@ fn look(plan: &Plan) -> anyhow::Result<Found> {
 
 async fn one(plan: &Plan, path: &str) -> Result<(u16, Vec<u8>), crate::http::Error> {
     let mut client = Client::connect(plan.address, CONNECT_TIMEOUT).await?;
-    let request =
-        Request { method: "GET", path, host: &plan.authority, headers: "", body: b"" };
+    let request = Request { method: "GET", path, host: &plan.authority, headers: "", body: b"" };
     let mut response = client.request(&request, Duration::from_secs(20)).await?;
     let status = response.status();
     Ok((status, response.read(PLAYLIST_BYTES_MAX).await?))

@@ -1,13 +1,17 @@
 //! The command line: one subcommand for each way of loading, and the exit codes.
 //!
-//! To add a subcommand: one line in `mod` and one in [`Command`]; its module has `Args` and
+//! To add a subcommand: a `mod` line and a line in `commands!`; its module has `Args` and
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
+pub mod closed;
 pub mod exit;
 pub mod finish;
+pub mod live;
 pub mod load;
 pub mod output;
 pub mod preflight;
+pub mod publish;
+pub mod rate;
 
 use std::process::ExitCode;
 
@@ -27,8 +31,6 @@ struct Cli {
 /// Declares the subcommands: the name in the enum, its module, its help.
 macro_rules! commands {
     ($($(#[$help:meta])* $name:ident($module:ident)),* $(,)?) => {
-        $(pub mod $module;)*
-
         #[derive(Debug, Subcommand)]
         enum Command {
             $($(#[$help])* #[command(after_help = exit::HELP)] $name($module::Args)),*

@@ -100,7 +100,12 @@ impl Exchange {
                 *verified += u32::from(arrived.right.is_some());
                 *wrong += u32::from(arrived.right == Some(false));
             });
-            if !scanner.understands() {
+            let known = scanner.stamp().filter(|stamp| stamp.chunks <= 1 && self.hasher.is_none());
+            if let Some(only) = known {
+                // The one chunk's stamp is known: it arrives with the body's last byte.
+                self.stamp = Some(*only);
+                self.scanner = None;
+            } else if !scanner.understands() {
                 self.scanner = None;
             }
         }
@@ -121,6 +126,8 @@ pub struct Connection {
     pub used: bool,
     /// Bytes are waiting for the access link.
     pub paused: bool,
+    /// A receive is armed.
+    pub armed: bool,
     /// It may carry another request.
     keep_alive: bool,
     /// Its socket, when it has one.
@@ -154,6 +161,25 @@ impl Connection {
     /// Body bytes so far.
     pub fn received(&self) -> u64 {
         self.body.as_ref().map_or(0, Body::received)
+    }
+
+    /// Body bytes that are certainly to come and that nobody needs to see: the rest of media whose
+    /// only stamp is known, or that has none.
+    pub fn discardable(&self) -> u64 {
+        let unseen = |exchange: &Exchange| {
+            !exchange.fetch.slot.playlist && exchange.hasher.is_none() && exchange.scanner.is_none()
+        };
+        match (&self.exchange, &self.body) {
+            (Some(exchange), Some(body)) if unseen(exchange) => body.remaining(),
+            _ => 0,
+        }
+    }
+
+    /// Counts body bytes that were thrown away; true when the answer is whole.
+    pub fn discarded(&mut self, count: usize) -> bool {
+        let Some(body) = &mut self.body else { return false };
+        body.advance(count as u64);
+        body.is_over()
     }
 
     /// Takes bytes in; true when the answer is whole.

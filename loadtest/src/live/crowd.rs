@@ -169,7 +169,7 @@ impl<'a> Crowd<'a> {
                 self.drop_all()?;
             }
             self.tick_due()?;
-            while let Some(event) = self.ring.next() {
+            while let Some(event) = self.ring.take() {
                 self.take(event)?;
                 self.carry_out()?;
             }

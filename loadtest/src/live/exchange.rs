@@ -13,7 +13,7 @@ use super::lists::Shared;
 use super::plan::operation;
 use crate::engine::record::{End, Job};
 use crate::http::Error;
-use crate::limits::{RING_BUFFER_BYTES, VIEWER_QUEUE_MAX};
+use crate::limits::{SKIP_BYTES_MIN, VIEWER_QUEUE_MAX};
 use crate::player::retry::Failure;
 use crate::player::uri;
 use crate::player::viewer::{Fetch, Kind, PlaylistAnswer, Slot};
@@ -156,12 +156,13 @@ impl Crowd<'_> {
                 None => Ok(()),
             },
             Event::Sent(_, Ok(_)) => Ok(()),
-            Event::Received(token, received) => {
+            Event::Received(token, received, last) => {
                 let Some(index) = self.current(token) else {
                     self.ring.give_back(received);
                     return Ok(());
                 };
                 let connection = &mut self.connections[index as usize];
+                connection.armed = !last;
                 let before = connection.received();
                 let bytes = self.ring.bytes(&received);
                 let length = bytes.len();
@@ -170,12 +171,24 @@ impl Crowd<'_> {
                 self.ring.give_back(received);
                 self.fed(index, length, body, fed)
             }
+            Event::Discarded(token, count) => match self.current(token) {
+                Some(index) => {
+                    let connection = &mut self.connections[index as usize];
+                    connection.armed = false;
+                    let whole = connection.discarded(count);
+                    self.fed(index, count, count as u64, Ok(whole))
+                }
+                None => Ok(()),
+            },
             Event::Ended(token, result) => {
                 let Some(index) = self.current(token) else { return Ok(()) };
                 self.ended(index, result)
             }
             Event::Disarmed(token) => match self.current(token) {
-                Some(index) => self.receive(index),
+                Some(index) => {
+                    self.connections[index as usize].armed = false;
+                    self.receive(index)
+                }
                 None => Ok(()),
             },
         }
@@ -187,24 +200,28 @@ impl Crowd<'_> {
         open.then_some(token.slot)
     }
 
-    /// Arms the receive of a connection, as far as its link allows.
+    /// Arms the receive of a connection, as far as its link allows; what nobody needs to see is
+    /// thrown away inside the kernel.
     fn receive(&mut self, index: u32) -> io::Result<()> {
         let token = self.token(index);
         let now = seconds(self.clock.now());
         let connection = &mut self.connections[index as usize];
-        let Some(socket) = &connection.socket else { return Ok(()) };
+        let Some(socket) = connection.socket.as_ref().filter(|_| !connection.armed) else {
+            return Ok(());
+        };
         let seat = connection.seat;
-        let link = &mut self.seats[seat as usize].link;
-        if !link.is_limited() {
-            return self.ring.receive(socket, token);
-        }
-        let allowed = link.allowance(now).min(RING_BUFFER_BYTES);
+        let allowed = self.seats[seat as usize].link.allowance(now);
         connection.paused = allowed == 0;
         if allowed == 0 {
             self.arm(seat);
             return Ok(());
         }
-        self.ring.receive_once(socket, token, u32::try_from(allowed).unwrap_or(u32::MAX))
+        connection.armed = true;
+        let discardable = connection.discardable().min(allowed as u64);
+        if discardable >= SKIP_BYTES_MIN as u64 || discardable == allowed as u64 {
+            return self.ring.discard(socket, token, discardable);
+        }
+        self.ring.receive_at_most(socket, token, allowed)
     }
 
     /// Timeouts, and receives that waited for the link.
@@ -250,7 +267,7 @@ impl Crowd<'_> {
             }
         }
         match fed {
-            Ok(false) => Ok(()),
+            Ok(false) => self.receive(index),
             Ok(true) => self.answered(index, now),
             Err(error) => self.broken(index, &error),
         }
@@ -315,7 +332,10 @@ impl Crowd<'_> {
         let Some(exchange) = connection.exchange.take() else { return self.forget(index) };
         connection.used = true;
         connection.state = State::Idle;
-        if !reusable {
+        if reusable {
+            // An idle connection hears of its end.
+            self.receive(index)?;
+        } else {
             self.forget(index)?;
         }
         self.send_next(seat)?;

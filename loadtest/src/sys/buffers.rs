@@ -4,7 +4,7 @@
 //! back is the only way to the kernel again.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -69,13 +69,12 @@ impl Buffers {
     #[expect(clippy::cast_possible_truncation, reason = "the size of a buffer is a small constant")]
     fn provide(&mut self, id: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `slot` is below the count of entries; `id` below the count of buffers.
-        let (entry, start) = unsafe {
-            (
-                &mut *self.entries.as_ptr().add(slot),
-                self.memory.as_ptr().add(usize::from(id) * RING_BUFFER_BYTES),
-            )
-        };
+        // SAFETY: `slot` is below the count of entries.
+        let entry = unsafe { self.entries.as_ptr().add(slot) };
+        // SAFETY: the entry is ours until the tail below says that it is the kernel's.
+        let entry = unsafe { &mut *entry };
+        // SAFETY: `id` is below the count of buffers.
+        let start = unsafe { self.memory.as_ptr().add(usize::from(id) * RING_BUFFER_BYTES) };
         entry.set_addr(start as u64);
         entry.set_len(RING_BUFFER_BYTES as u32);
         entry.set_bid(id);
@@ -88,11 +87,15 @@ impl Buffers {
     }
 }
 
-/// Zeroed memory, aligned to a page, never freed.
+/// Zeroed memory, aligned to a page, never freed; touched, so that its first use within a run takes
+/// no page fault.
 fn pages(bytes: usize) -> NonNull<u8> {
     let Ok(layout) = Layout::from_size_align(bytes.max(PAGE), PAGE) else {
         unreachable!("the bounds are constants")
     };
     // SAFETY: the layout is not empty.
-    NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+    let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+    // SAFETY: all of it was just allocated.
+    unsafe { start.as_ptr().write_bytes(0, layout.size()) };
+    start
 }
