@@ -9,6 +9,7 @@ pub mod engine;
 pub mod environment;
 pub mod http;
 pub mod limits;
+pub mod live;
 pub mod player;
 pub mod publish;
 pub mod rate;

@@ -14,6 +14,8 @@ pub const TRAILER_BYTES_MAX: u16 = 4096;
 pub const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
 /// Receive buffers that a thread keeps for later.
 pub const CLIENT_BUFFERS_KEPT: usize = 256;
+/// Bytes from which on it is worth a system call of its own to throw them away in the kernel.
+pub const SKIP_BYTES_MIN: usize = 4 * 1024;
 /// Time for a connect, when nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of one buffer that the kernel receives into.
@@ -60,3 +62,19 @@ pub const PREPARE_CONNECTIONS_MAX: usize = 1000;
 pub const PAIRS_MAX: usize = 500;
 /// Runs of one capacity search.
 pub const TRIES_MAX: usize = 200;
+/// Bytes of a playlist or an MPD.
+pub const PLAYLIST_BYTES_MAX: usize = 16 << 20;
+/// Viewers of one process.
+pub const VIEWERS_MAX: u64 = 1_000_000;
+/// Requests of one viewer that wait for one of its connections.
+pub const VIEWER_QUEUE_MAX: usize = 8;
+/// Segments and parts whose deliveries are followed at once.
+pub const DELIVERIES_MAX: usize = 100_000;
+/// Bytes of a body from which on a target's answers are thrown away inside the kernel.
+pub const BULK_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes thrown away with one entry of the ring.
+pub const DISCARD_BYTES_MAX: u64 = 1 << 20;
+/// URLs that are asked for once before a run.
+pub const PREFLIGHT_URLS_MAX: usize = 16;
+/// Files that a process opens beside its connections.
+pub const FILES_BESIDE: u64 = 1024;

@@ -8,6 +8,7 @@ pub mod closed;
 pub mod compare;
 pub mod exit;
 pub mod finish;
+pub mod live;
 pub mod load;
 pub mod merge;
 pub mod pace;
@@ -65,6 +66,8 @@ commands! {
     Prepare(prepare),
     /// A synthetic encoder: PUTs live ladders in real time
     Publish(publish),
+    /// Virtual viewers of a live stream: players with a media clock, and what they experience
+    Live(live),
 }
 
 /// Runs the command that the process was started with.

@@ -1,4 +1,5 @@
 //! Arithmetic of the throughput rules, worked by hand from the rules of hls.js.
+#![allow(clippy::cast_possible_truncation)]
 
 use super::*;
 

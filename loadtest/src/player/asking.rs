@@ -107,6 +107,7 @@ impl Viewer {
             policy: retry::PLAYLIST,
             level,
             duration: 0.0,
+            edge: false,
         }));
     }
 
@@ -219,12 +220,17 @@ impl Viewer {
             policy: retry::FRAGMENT,
             level,
             duration: 0.0,
+            edge: false,
         }));
     }
 
     fn load_media(&mut self, now: f64, track: u8, media: Media, actions: &mut Vec<Action>) {
         let Some(own) = self.track(track) else { return };
         let level = own.level;
+        let edge = own.list.as_ref().is_some_and(|list| {
+            let newest = list.newest();
+            newest.0 == media.msn && media.part.is_none_or(|part| newest.1 == Some(part.into()))
+        });
         own.loading = Some(Loading {
             level,
             map: None,
@@ -245,6 +251,7 @@ impl Viewer {
             policy: retry::FRAGMENT,
             level,
             duration: media.duration,
+            edge,
         }));
     }
 

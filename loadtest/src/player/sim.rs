@@ -1,4 +1,5 @@
 //! Simulated time for tests: one viewer against a scripted origin.
+#![allow(clippy::cast_possible_truncation)]
 
 use std::rc::Rc;
 

@@ -76,6 +76,8 @@ pub struct Fetch {
     pub level: u16,
     /// Its media in seconds; 0 for playlists.
     pub duration: f64,
+    /// It is the newest that is listed: its delay tells how live the origin is.
+    pub edge: bool,
 }
 
 /// Why a viewer leaves.
@@ -205,6 +207,7 @@ impl Viewer {
             policy: retry::MANIFEST,
             level: 0,
             duration: 0.0,
+            edge: false,
         }));
     }
 

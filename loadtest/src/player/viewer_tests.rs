@@ -1,4 +1,5 @@
 //! Whole viewers in simulated time against scripted origins.
+#![allow(clippy::cast_possible_truncation)]
 
 use super::super::sim::{Origin, Reply, Sim};
 use super::*;

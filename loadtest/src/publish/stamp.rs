@@ -146,6 +146,14 @@ impl Scanner {
         !matches!(self.state, State::Foreign)
     }
 
+    /// The stamp of the chunk under way.
+    pub fn stamp(&self) -> Option<&Stamp> {
+        match &self.state {
+            State::Chunk { stamp, .. } => Some(stamp),
+            _ => None,
+        }
+    }
+
     /// True when the bytes so far end with the end of a box.
     pub fn is_whole(&self) -> bool {
         self.filled == 0 && matches!(self.state, State::Box)
