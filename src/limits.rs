@@ -268,3 +268,9 @@ pub const PLAYLIST_SEQUENCE_MAX: u64 = 1 << 53;
 pub const HLS_HOLD_US_MAX: u64 = 60_000_000;
 /// Most seconds that a held answer may be kept, whatever target duration the playlist names.
 pub const CACHE_BLOCKING_S_MAX: u32 = 120;
+/// Tracks of a media file that are looked at.
+pub const TRACKS_MAX: usize = 8;
+/// Boxes around a box that is read: moov, trak, mdia.
+pub const BOX_DEPTH_MAX: usize = 4;
+/// Bytes in a moov or moof.
+pub const BOX_BYTES_MAX: u64 = 16 * 1024 * 1024;
