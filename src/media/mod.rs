@@ -13,6 +13,7 @@ use self::types::Class;
 
 pub mod boxes;
 pub mod hls;
+pub mod lowlatency;
 pub mod mpd;
 pub mod playlist;
 pub mod types;
