@@ -111,7 +111,8 @@ impl Rendition {
         let open = self.open().filter(|slot| slot.parts > 0);
         let shown = || self.window.iter().rev().find(|slot| slot.is_shown());
         let slot = open.or_else(shown)?;
-        Some(Position { msn: slot.msn, part: slot.parts.checked_sub(1) })
+        let parts = if slot.state == State::Broken { 0 } else { slot.parts };
+        Some(Position { msn: slot.msn, part: parts.checked_sub(1) })
     }
 
     /// The segment that is arriving and published.
