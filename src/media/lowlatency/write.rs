@@ -328,9 +328,17 @@ impl<'a> Writer<'a> {
     /// The part that comes next, where its name is known.
     fn hint(&mut self) {
         let rendition = self.rendition;
-        let Some(newest) = rendition.window.newest() else { return };
+        let mut newest_first = rendition.window.iter().rev();
+        let (Some(newest), before) = (newest_first.next(), newest_first.next()) else { return };
         let is_open = rendition.open().is_some();
-        if is_open && !newest.group.is_over() && !self.is_full(newest) {
+        // A segment that has just begun was hinted by its name, if that was the next one.
+        let is_next = |before: &Slot| {
+            let series = rendition.series.unwrap_or_default();
+            series.step(before.uri.as_bytes(), newest.uri.as_bytes()) == Some(1)
+        };
+        let has_begun = newest.state == State::Growing && !newest.has_fragment && !newest.listed;
+        let is_expected = has_begun && before.is_some_and(|one| one.is_shown() && is_next(one));
+        if is_expected || (is_open && !newest.group.is_over() && !self.is_full(newest)) {
             let from = Digits::whole(newest.group.from());
             self.put(&[b"#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"", newest.uri.as_bytes()]);
             self.put(&[b"\",BYTERANGE-START=", from.as_bytes(), b"\n"]);
