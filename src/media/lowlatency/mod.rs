@@ -3,8 +3,8 @@
 //!
 //! A [`Rendition`] is told of plain playlists, of segments that begin and end, and of fragments. It
 //! numbers segments (`window`), groups fragments into parts (`parts`) of a target that the first
-//! segment decides (`target`), guesses the next name (`series`), continues program date times
-//! (`date`), and writes the playlist (`write`).
+//! segment decides (`target`), reads the encoder's lists (`listing`), guesses the next name
+//! (`series`), continues program date times (`date`), and writes the playlist (`write`).
 //!
 //! **Invariants**: the state has a fixed size; what was published keeps its number, duration and
 //! date; a part that would break a rule of the draft is not published, and its segment gets no
@@ -15,6 +15,7 @@ pub use self::rendition::{Refusal, Rendition};
 pub use self::write::Report;
 
 pub mod date;
+mod listing;
 mod parts;
 mod rendition;
 pub mod series;
