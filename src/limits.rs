@@ -280,3 +280,22 @@ pub const PLAYLIST_SEQUENCE_MAX: u64 = 1 << 53;
 pub const HLS_HOLD_US_MAX: u64 = 60_000_000;
 /// Most seconds that a held answer may be kept, whatever target duration the playlist names.
 pub const CACHE_BLOCKING_S_MAX: u32 = 120;
+/// Tracks of a media file that are looked at.
+pub const TRACKS_MAX: usize = 8;
+/// Boxes around a box that is read: moov, trak, mdia.
+pub const BOX_DEPTH_MAX: usize = 4;
+/// Bytes in a moov or moof.
+pub const BOX_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+// Low-latency playlists made by the origin.
+
+/// Bytes in a segment's URI, or in the attributes of its map, that a rendition keeps.
+pub const LL_TEXT_BYTES_MAX: usize = 255;
+/// Segments that a rendition keeps; older ones are listed as the encoder listed them.
+pub const LL_SEGMENTS_MAX: usize = 32;
+/// Parts that a rendition keeps: 50 s of parts of 0.1 s.
+pub const LL_PARTS_MAX: usize = 512;
+/// Segments that may be missing between two that a rendition is told of.
+pub const LL_MISSING_MAX: u64 = 8;
+/// Shortest PART-TARGET that may be wished for, in microseconds.
+pub const LL_PART_TARGET_US_MIN: u64 = 100_000;

@@ -7,6 +7,8 @@
 
 #[path = "fuzz/connection.rs"]
 mod connection;
+#[path = "fuzz/media.rs"]
+mod media;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
 #[path = "fuzz/targets.rs"]

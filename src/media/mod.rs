@@ -11,7 +11,9 @@ use crate::limits;
 use self::playlist::Playlist;
 use self::types::Class;
 
+pub mod boxes;
 pub mod hls;
+pub mod lowlatency;
 pub mod mpd;
 pub mod playlist;
 pub mod types;

@@ -25,9 +25,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "key", run: key_path, bytes_max: 2000 },
     Target { name: "query", run: query_text, bytes_max: 600 },
     Target { name: "manifest", run: manifest, bytes_max: 4000 },
+    Target { name: "playlist", run: crate::media::playlist, bytes_max: 4000 },
+    Target { name: "boxes", run: crate::media::boxes, bytes_max: 4000 },
+    Target { name: "lowlatency", run: crate::media::lowlatency, bytes_max: 1500 },
 ];
 
-fn outcome(of: impl Hash) -> u64 {
+pub fn outcome(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()

@@ -1,8 +1,8 @@
 //! HLS playlists as values (draft-pantos-hls-rfc8216bis): what they list and what follows from it.
 //!
 //! `line` and `attribute` cut the text, `number` reads its numbers, `tag` gives lines a meaning,
-//! `playlist` reads a media playlist and `multivariant` the list of its renditions; `blocking`
-//! decides what a reload directive gets and `delta` leaves out what a player has.
+//! `playlist` reads a media playlist (`items` walks it), `multivariant` the list of renditions;
+//! `blocking` decides what a reload directive gets and `delta` leaves out what a player has.
 //!
 //! **Invariants**: values borrow the text and nothing is allocated; work is linear in the bytes,
 //! which are bounded; whatever cannot be read is a [`Fault`] with its line, never a panic.
@@ -15,6 +15,7 @@ pub use self::playlist::{Item, Media, Part, Position, Segment};
 pub mod attribute;
 pub mod blocking;
 pub mod delta;
+pub mod items;
 pub mod line;
 pub mod multivariant;
 pub mod number;
