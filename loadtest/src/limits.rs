@@ -56,3 +56,17 @@ pub const DISCARD_BYTES_MAX: u64 = 1 << 20;
 pub const PREFLIGHT_URLS_MAX: usize = 16;
 /// Files that a process opens beside its connections.
 pub const FILES_BESIDE: u64 = 1024;
+/// Tracks of all channels that one publisher sends: each holds a connection.
+pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
+/// Chunks of one segment.
+pub const PUBLISH_CHUNKS_MAX: u32 = 1000;
+/// Connections that the set-up of a publisher opens at once on each thread.
+pub const PUBLISH_SETUPS_AT_ONCE: usize = 32;
+/// Objects that `prepare` uploads.
+pub const PREPARE_OBJECTS_MAX: u64 = 10_000_000;
+/// Uploads of `prepare` at once.
+pub const PREPARE_CONNECTIONS_MAX: usize = 1000;
+/// Pairs of runs of one comparison.
+pub const PAIRS_MAX: usize = 500;
+/// Runs of one capacity search.
+pub const TRIES_MAX: usize = 200;

@@ -113,6 +113,7 @@ impl Load {
             duration: self.duration,
             drain: self.drain.unwrap_or(self.timeout),
             bare: Duration::ZERO,
+            lateness_allowed: None,
             server: self.server_pid,
             verification: self.verify.map(|every| Verification { every, seed: self.seed }),
         };

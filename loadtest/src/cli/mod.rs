@@ -3,16 +3,23 @@
 //! To add a subcommand: a `mod` line and a line in `commands!`; its module has `Args` and
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
+pub mod capacity;
 pub mod closed;
+pub mod compare;
 pub mod exit;
 pub mod finish;
 pub mod load;
+pub mod merge;
+pub mod pace;
 pub mod preflight;
+pub mod prepare;
 pub mod rate;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::publish;
 
 pub use exit::{Ending, Failure};
 
@@ -48,6 +55,16 @@ commands! {
     Rate(rate),
     /// Closed loop: as fast as the server answers
     Closed(closed),
+    /// The largest load that keeps every gate
+    Capacity(capacity),
+    /// Which of two targets is faster, or that nobody can tell
+    Compare(compare),
+    /// One report of several generators that loaded the same target at the same time
+    Merge(merge),
+    /// Uploads seeded objects that `rate` and `closed` compare with --verify
+    Prepare(prepare),
+    /// A synthetic encoder: PUTs live ladders in real time
+    Publish(publish),
 }
 
 /// Runs the command that the process was started with.

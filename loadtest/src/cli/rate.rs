@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use super::Ending;
 use super::exit::Failure;
 use super::finish::{Output, finish};
-use super::load::{Load, time};
+use super::load::Load;
+use super::pace::Pace;
 use super::preflight;
 use crate::engine::describe;
 use crate::engine::{Mode, Plan, run as run_engine};
@@ -23,36 +22,16 @@ pub struct Args {
     #[arg(long, short, value_name = "RATE", required_unless_present = "trace")]
     #[arg(help_heading = "Schedule")]
     rate: Option<String>,
-    /// Distribution of the gaps between requests
-    #[arg(long, value_enum, default_value = "poisson", help_heading = "Schedule")]
-    arrivals: Gaps,
     /// File with the time of each request in seconds, ascending, one a line, each optionally with
     /// the number of its URL
     #[arg(long, value_name = "FILE", conflicts_with = "rate", help_heading = "Schedule")]
     trace: Option<String>,
-    /// Requests under way or waiting at once; more are shed, and counted
-    #[arg(long, value_name = "N", default_value_t = 100_000, help_heading = "Schedule")]
-    max_in_flight: usize,
-    /// Spin until the next request is due instead of sleeping; takes one whole CPU a thread
-    #[arg(long, help_heading = "Generator")]
-    busy_poll: bool,
-    /// Length of the bare clock loop before and after the load, which shows what this machine
-    /// does to any program's timing
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
-    #[arg(help_heading = "Generator")]
-    clock_check: Duration,
+    #[command(flatten)]
+    pace: Pace,
     #[command(flatten)]
     load: Load,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Gaps {
-    /// Exponential gaps: independent users
-    Poisson,
-    /// Equal gaps
-    Constant,
 }
 
 /// Runs it.
@@ -79,31 +58,18 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         }
         (None, Some(rate)) => {
             let profile = Profile::parse(rate, length).map_err(Failure::Usage)?;
-            let arrivals = match args.arrivals {
-                Gaps::Poisson => Arrivals::Poisson,
-                Gaps::Constant => Arrivals::Constant,
-            };
-            (arrivals, profile)
+            (args.pace.arrivals.arrivals(), profile)
         }
         (None, None) => return Err(Failure::Usage("--rate or --trace is needed".to_owned())),
     };
-    plan.duration = Duration::from_secs_f64(profile.seconds());
-    if args.max_in_flight == 0 {
-        return Err(Failure::Usage("--max-in-flight 0: at least 1".to_owned()));
-    }
-    let profile = profile.after_warm_up(plan.warm_up.as_secs_f64());
-    plan.mode = Mode::Open { arrivals, profile, busy: args.busy_poll };
-    plan.in_flight_max = args.max_in_flight;
-    plan.bare = args.clock_check;
-    Ok(plan)
+    args.pace.schedule(plan, arrivals, profile)
 }
 
 /// Asks the targets once, runs the plan, and describes what it found.
 pub fn execute(mut plan: Plan, command: &str, target: &str) -> anyhow::Result<Report> {
     thread::catch_stop();
     preflight::ask(&mut plan)?;
-    let outcome = run_engine(&plan)?;
-    let report = describe::report(&plan, &outcome, command, target);
+    let report = measure(&plan, command, target)?;
     let load = &report.load;
     if load.achieved == 0 && load.failed > 0 && !report.verdict.interrupted {
         let classes: Vec<&str> = report
@@ -119,4 +85,10 @@ pub fn execute(mut plan: Plan, command: &str, target: &str) -> anyhow::Result<Re
         .into());
     }
     Ok(report)
+}
+
+/// Runs the plan and describes what it found, however bad.
+pub fn measure(plan: &Plan, command: &str, target: &str) -> anyhow::Result<Report> {
+    let outcome = run_engine(plan)?;
+    Ok(describe::report(plan, &outcome, command, target))
 }

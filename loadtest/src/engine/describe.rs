@@ -162,16 +162,18 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
     let open = plan.is_open();
     let share = |of| busiest(outcome, of);
     let busy = plan.is_busy();
-    let bare = floor(&outcome.bare);
+    let bare = floor(&outcome.bare).filter(|_| plan.lateness_allowed.is_none());
+    let allowed = plan.lateness_allowed.map(nanos);
     let evidence = Evidence {
         lateness: open.then_some(&lateness),
         response: open.then_some(&response),
-        lateness_floor_ns: if busy { bare.unwrap_or(0) } else { 0 },
+        lateness_floor_ns: allowed.or(bare.filter(|_| busy)).unwrap_or(0),
         offered: open.then_some(outcome.offered),
         ended: outcome.ended_inside,
         cpu_share: if busy { share(|usage| usage.used) } else { share(|usage| usage.cpu) }
             .filter(|_| open),
-        delay_share: share(|usage| usage.delay).filter(|_| open),
+        // Whoever allows lateness allows what it comes from.
+        delay_share: share(|usage| usage.delay).filter(|_| open && allowed.is_none()),
         overflows: 0,
     };
     let mut verdict = verdict::judge(&evidence);
@@ -195,6 +197,12 @@ fn floor(bare: &Latency) -> Option<u64> {
 
 fn notes(plan: &Plan, outcome: &Outcome, cpu: Option<f64>, bare: Option<u64>) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Some(allowed) = plan.lateness_allowed {
+        notes.push(format!(
+            "A flag allowed lateness up to {} at p99.9: differences below that say nothing.",
+            units::time(nanos(allowed) as f64)
+        ));
+    }
     if let Some(bare) = bare {
         notes.push(format!(
             "This machine is restless: a bare clock loop on the same core was late by {} at \

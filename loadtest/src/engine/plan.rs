@@ -73,6 +73,8 @@ pub struct Plan {
     pub drain: Duration,
     /// Length of the bare clock loop before the load, and again behind it.
     pub bare: Duration,
+    /// Lateness at p99.9 that was allowed by a flag, instead of the usual bound.
+    pub lateness_allowed: Option<Duration>,
     /// Process of the server, when it runs on this machine.
     pub server: Option<u32>,
     /// Which bodies are compared.

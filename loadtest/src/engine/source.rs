@@ -49,6 +49,32 @@ impl Pattern {
         self.0.len() == 1
     }
 
+    /// Paths that it stands for; `None` when there are more than 2^64.
+    pub fn count(&self) -> Option<u64> {
+        self.0.iter().try_fold(1u64, |count, part| match part {
+            Part::Text(_) => Some(count),
+            Part::Range { from, to, .. } => count.checked_mul(to - from + 1),
+        })
+    }
+
+    /// Path number `index` of all, the last range counting fastest.
+    pub fn nth(&self, index: u64) -> String {
+        let (mut left, mut texts) = (index, Vec::with_capacity(self.0.len()));
+        for part in self.0.iter().rev() {
+            texts.push(match part {
+                Part::Text(text) => text.clone(),
+                Part::Range { from, to, width } => {
+                    let values = to - from + 1;
+                    let value = from + left % values;
+                    left /= values;
+                    format!("{value:0width$}")
+                }
+            });
+        }
+        texts.reverse();
+        texts.concat()
+    }
+
     /// The path for random bits `key`.
     pub fn path(&self, key: u64) -> String {
         let mut path = String::new();
@@ -187,6 +213,11 @@ mod tests {
             (0..200).map(|key| pattern.path(key)).collect();
         let expected: Vec<String> = (7..=12).map(|n| format!("/a{n:03}/3.ts")).collect();
         assert_eq!(paths.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(pattern.count(), Some(6));
+        let all: Vec<String> = (0..6).map(|index| pattern.nth(index)).collect();
+        assert_eq!(all, expected);
+        let two = Pattern::parse("/{0..2}/{5..6}").unwrap();
+        assert_eq!((two.count(), two.nth(3).as_str()), (Some(6), "/1/6"));
         assert!(Pattern::parse("/a").unwrap().is_fixed());
         for bad in ["/{", "/{1}", "/{2..1}", "/{a..b}"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");

@@ -168,6 +168,16 @@ impl Change {
     }
 }
 
+/// Cores that a server can use at once: CPUs that it may run on, at most one for each thread.
+pub fn server_cores(pid: u32) -> usize {
+    let status = text(format!("/proc/{pid}/status"));
+    // Groups of hexadecimal digits with commas between.
+    let mask = super::line_value(&status, "Cpus_allowed").unwrap_or_default();
+    let allowed: u32 = mask.chars().filter_map(|c| c.to_digit(16)).map(u32::count_ones).sum();
+    let threads: usize = with_children(pid).into_iter().map(|pid| threads_of(pid).len()).sum();
+    threads.min(allowed as usize).max(1)
+}
+
 /// A number in the two-line tables of `/proc/net/snmp` and `netstat`.
 fn column(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.split(' ').next() == Some(group));
@@ -270,6 +280,7 @@ mod tests {
         let _ = master.kill();
         let _ = master.wait();
         assert!(family.len() >= 2, "{family:?}");
+        assert!(server_cores(std::process::id()) >= 1);
         assert!(cpu >= 0.02, "{cpu} s");
         let ended = Counters::read(Some(master.id())).since(&before);
         assert_eq!(ended.server_cpu_s(), None, "a process that ended has no time");

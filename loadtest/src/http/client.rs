@@ -75,8 +75,8 @@ pub struct Stamps {
 
 /// One connection.
 pub struct Client {
-    stream: TcpStream,
-    usable: bool,
+    pub(super) stream: TcpStream,
+    pub(super) usable: bool,
 }
 
 impl Client {
@@ -127,7 +127,7 @@ impl Client {
         self.answer(request.method == "HEAD", written, deadline).await
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         &mut self,
         bodiless: bool,
         written: Instant,

@@ -8,8 +8,10 @@ pub mod buffers;
 pub mod client;
 pub mod error;
 pub mod head;
+pub mod upload;
 pub mod url;
 
 pub use client::{Client, Request, Response};
 pub use error::Error;
+pub use upload::Upload;
 pub use url::Url;

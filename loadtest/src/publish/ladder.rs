@@ -3,6 +3,8 @@
 //! Sizes follow from the bitrate, varied by the seed as an encoder's do, and are the same in every
 //! run. Never does: send.
 
+use std::time::Duration;
+
 use crate::report::random::Random;
 
 use super::boxes::Kind;
@@ -52,9 +54,9 @@ impl Preset {
         }
     }
 
-    /// Length of a segment in seconds.
-    pub fn segment_s(self) -> f64 {
-        if self == Self::Viewers { 4.0 } else { 2.0 }
+    /// Length of a segment.
+    pub fn segment(self) -> Duration {
+        Duration::from_secs(if self == Self::Viewers { 4 } else { 2 })
     }
 }
 

@@ -20,6 +20,9 @@ const CPU_SHARE: f64 = 0.85;
 /// Largest share of the time that a generator thread may wait for a CPU (run queue and steal).
 const DELAY_SHARE: f64 = 0.01;
 
+/// First word of the reason that less was achieved than offered.
+const SHORTFALL: &str = "Only";
+
 /// How a run ends, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -41,6 +44,12 @@ pub fn ending(report: &Report) -> Ending {
     } else {
         Ending::Good
     }
+}
+
+/// Whether a reason of invalidity says that less was achieved than offered: with a generator that
+/// was on time, that is the server's doing.
+pub fn is_shortfall(reason: &str) -> bool {
+    reason.starts_with(SHORTFALL)
 }
 
 /// What the rules look at. `None` where it was not measured or does not apply.
@@ -75,7 +84,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         let share = evidence.ended as f64 / offered.max(1) as f64;
         if offered > 0 && share < ACHIEVED_SHARE {
             reasons.push(format!(
-                "Only {:.2} % of the {} offered requests were achieved; at least {:.0} % must be.",
+                "{SHORTFALL} {:.2} % of the {} offered requests were achieved; at least {:.0} % must be.",
                 share * 100.0,
                 units::count(offered),
                 ACHIEVED_SHARE * 100.0

@@ -3,12 +3,19 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// CPUs that the calling thread may run on, ascending.
+/// CPUs that the process may run on, ascending: as it was when first asked, for threads are pinned
+/// later.
 pub fn cpus() -> Vec<usize> {
+    static FOUND: OnceLock<Vec<usize>> = OnceLock::new();
+    FOUND.get_or_init(allowed).clone()
+}
+
+fn allowed() -> Vec<usize> {
     // SAFETY: a set of zeroes is an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is ours and its size is passed.
