@@ -102,9 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         let load_flags = Load { seed, ..args.load.clone() };
         seed = seed.wrapping_add(1);
         let mut plan = args.pace.at(&load_flags, load)?;
-        for (target, asked) in plan.targets.iter_mut().zip(&first.targets) {
-            target.bulk = asked.bulk;
-        }
+        plan.targets.clone_from(&first.targets);
         measure(&plan, "capacity", &target)
     })?;
     let found = report.capacity.as_ref().is_some_and(|capacity| capacity.largest.is_some());
