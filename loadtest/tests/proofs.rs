@@ -1,4 +1,5 @@
-//! What is reported, held against arithmetic, in short runs; `scripts/loadtest-proof` has long ones.
+//! What is reported, held against arithmetic, in short runs; `scripts/loadtest-proof` has long
+//! ones.
 //!
 //! These run beside other tests on shared cores, so that lateness of the generator is allowed by
 //! flag and the scripted effects are large against it.

@@ -175,7 +175,8 @@ fn job(args: &Args) -> Result<Job, Failure> {
 
 impl Job {
     fn object(&self, index: u64) -> Object<'_> {
-        let size = self.sizes[(index % self.sizes.len() as u64) as usize];
+        let size = usize::try_from(index).map_or(0, |index| index % self.sizes.len());
+        let size = self.sizes[size];
         let mut left = index;
         let mut family = &self.families[0];
         for next in &self.families {

@@ -76,8 +76,8 @@ impl Client {
 }
 
 impl<'a> Upload<'a> {
-    /// Sends `bytes`: whole chunks when the body is chunked (see [`chunk`]), else plain bytes. Gives
-    /// the buffer back, as it was unless the time ran out.
+    /// Sends `bytes`: whole chunks when the body is chunked (see [`chunk`]), else plain bytes.
+    /// Gives the buffer back, as it was unless the time ran out.
     pub async fn write(
         &mut self,
         bytes: Vec<u8>,

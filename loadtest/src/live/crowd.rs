@@ -351,7 +351,8 @@ impl<'a> Crowd<'a> {
         self.carry_out()
     }
 
-    /// Once a second: the interval, the number of viewers, deliveries; the second that is under way.
+    /// Once a second: the interval, the number of viewers, deliveries; the second that is under
+    /// way.
     fn keep_books(&mut self, second: u64) -> u64 {
         let now = self.clock.now();
         if now < self.times.measure {

@@ -1,4 +1,5 @@
-//! Which quality to load next: hls.js's throughput rules (abr-controller, ewma-bandwidth-estimator).
+//! Which quality to load next: hls.js's throughput rules (abr-controller,
+//! ewma-bandwidth-estimator).
 //!
 //! Two exponentially weighted averages of the download rate, half-lives 3 s and 9 s weighted by
 //! download time; the estimate is the smaller one. Pure: rates and times go in, levels come out.

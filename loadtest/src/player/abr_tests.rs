@@ -35,7 +35,8 @@ fn averages_are_weighted_by_time_and_corrected_for_their_start() {
     // One sample is the estimate, whatever its weight: the correction divides its share out.
     assert!((link.rate() - 1e6).abs() < 1.0, "{}", link.rate());
     link.sample(3.0, 3 * 250_000);
-    // After 1 s at 1 Mbit/s and 3 s at 2 Mbit/s: weights 0.5^(3/h) (1 - 0.5^(1/h)) and 1 - 0.5^(3/h).
+    // After 1 s at 1 Mbit/s and 3 s at 2 Mbit/s: weights 0.5^(3/h) (1 - 0.5^(1/h)) and 1 -
+    // 0.5^(3/h).
     let mean = |h: f64| {
         let old = 0.5f64.powf(3.0 / h) * (1.0 - 0.5f64.powf(1.0 / h));
         let new = 1.0 - 0.5f64.powf(3.0 / h);

@@ -9,7 +9,8 @@ pub enum Failure {
     Status(u16),
     /// The connection failed, or the answer was cut short.
     Network,
-    /// The answer came and made no sense: not a playlist, or bytes that differ from what they should be.
+    /// The answer came and made no sense: not a playlist, or bytes that differ from what they
+    /// should be.
     Content,
 }
 

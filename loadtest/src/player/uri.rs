@@ -1,4 +1,5 @@
-//! References in playlists, resolved to path and query on the origin under test (RFC 3986 section 5).
+//! References in playlists, resolved to path and query on the origin under test (RFC 3986 section
+//! 5).
 //!
 //! One run loads one origin: a reference to a host is refused unless the caller cut its prefix off
 //! before (`strip_origin`). Never does: percent-coding.

@@ -153,8 +153,8 @@ fn a_stalling_origin_gives_the_rebuffer_ratio_that_arithmetic_predicts() {
     let now = sim.now;
     let startup = sim.viewer.startup().unwrap();
     let buffer = *sim.viewer.buffer_at(now).unwrap();
-    // Joined at 101 s with the edge at 100: position 88 at 101 + startup. At 150 s segment 36, which
-    // ends at 148, is loaded: the buffer is dry when the playhead reaches 147.9.
+    // Joined at 101 s with the edge at 100: position 88 at 101 + startup. At 150 s segment 36,
+    // which ends at 148, is loaded: the buffer is dry when the playhead reaches 147.9.
     let dry = 147.9 - 88.0 + 101.0 + startup;
     let back = 170.0 + 4.0 * 400e3 / 50e6 + 0.01;
     let predicted = (back - dry) / (120.0 - startup);

@@ -4,9 +4,10 @@
 //! BASE/c0/master.m3u8, manifest.mpd       one folder a channel
 //! BASE/c0/v0/init.mp4, index.m3u8, seg-0.m4s ...
 //! ```
-//! No encoder is needed and every byte follows from the seed. Each segment (or, with `--chunk`, each
-//! piece of a growing segment, sent by chunked transfer encoding) carries the instant at which it
-//! was published: see [`stamp`]. Timers have a resolution of 1 ms, which is what the verdict allows.
+//! No encoder is needed and every byte follows from the seed. Each segment (or, with `--chunk`,
+//! each piece of a growing segment, sent by chunked transfer encoding) carries the instant at which
+//! it was published: see [`stamp`]. Timers have a resolution of 1 ms, which is what the verdict
+//! allows.
 
 pub mod boxes;
 mod connection;
@@ -153,7 +154,7 @@ fn job(args: &Args) -> Result<Job, String> {
     let all = u64::from(channels) * tracks.len() as u64;
     if channels == 0 || all > PUBLISH_TRACKS_MAX {
         return Err(format!(
-            "{channels} channels of {} tracks: there must be 1 to {PUBLISH_TRACKS_MAX} tracks in all",
+            "{channels} channels of {} tracks: 1 to {PUBLISH_TRACKS_MAX} tracks in all can be",
             tracks.len()
         ));
     }

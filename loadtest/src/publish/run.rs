@@ -324,6 +324,6 @@ fn manifest(job: &Job, settings: &Settings, epoch: Epoch) -> String {
     };
     let window =
         if settings.window == 0 { settings.segments as f64 } else { settings.window as f64 };
-    let whole = settings.vod.then(|| settings.segments as f64 * segment_s);
+    let whole = settings.vod.then_some(settings.segments as f64 * segment_s);
     playlist::dash(&job.tracks, media, window * segment_s, job.chunk, whole)
 }

@@ -127,7 +127,7 @@ pub fn invalid() -> Report {
         "The generator was late: lateness p99.9 312 us is above 50.0 us, the larger of 50.0 us and \
          10 % of the response p50."
             .to_owned(),
-        "Only 96.30 % of the 31,152 offered requests were achieved; at least 99 % must be."
+        "Only 96.30 % of the 31,152 offered requests were achieved; 99 % must be."
             .to_owned(),
     ]);
     report.load.offered = Some(31_152);

@@ -152,7 +152,8 @@ impl Search {
         }
     }
 
-    /// A load that now passes every time was no limit: the search goes on from there, in smaller steps.
+    /// A load that now passes every time was no limit: the search goes on from there, in smaller
+    /// steps.
     fn doubt(&mut self) {
         if self.passes >= self.plan.repeats {
             (self.good, self.bad) = (Some(self.load), None);

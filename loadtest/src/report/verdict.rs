@@ -84,7 +84,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         let share = evidence.ended as f64 / offered.max(1) as f64;
         if offered > 0 && share < ACHIEVED_SHARE {
             reasons.push(format!(
-                "{SHORTFALL} {:.2} % of the {} offered requests were achieved; at least {:.0} % must be.",
+                "{SHORTFALL} {:.2} % of the {} offered requests were achieved; {:.0} % must be.",
                 share * 100.0,
                 units::count(offered),
                 ACHIEVED_SHARE * 100.0
