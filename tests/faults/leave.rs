@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cut::reset;
 use crate::scaled;
-use crate::slow::narrow;
+use crate::slow::with_window;
 use crate::stage::Stage;
 use crate::support::pattern;
 use crate::support::wire::Client;
@@ -19,7 +19,7 @@ fn readers_that_vanish_leave_nothing_pinned() {
     stage.origin.put("/v/o", &body);
     for round in 0..scaled(40) {
         let mut client = match round % 4 {
-            0 => narrow(stage.origin.http),
+            0 => with_window(stage.origin.http, 128 * 1024),
             _ => stage.origin.client(),
         };
         client.send(&b"GET /v/o HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1 + round % 3)).unwrap();
