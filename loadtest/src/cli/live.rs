@@ -12,6 +12,7 @@ use crate::limits::{CONNECT_TIMEOUT, PLAYLIST_BYTES_MAX, THREADS_MAX, VIEWERS_MA
 use crate::live::arrivals::{self, Arrivals};
 use crate::live::plan::{Cmcd, Plan};
 use crate::live::sessions::{self, Sessions};
+use crate::player::mpd;
 use crate::player::playlist::{self, Playlist};
 use crate::player::uri;
 use crate::player::viewer::Settings;
@@ -29,7 +30,7 @@ enum Who {
 /// Flags.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
-    /// Multivariant or media playlist; several are streams among which viewers choose
+    /// Multivariant or media playlist, or MPD with number or time templates; several are streams among which viewers choose
     #[arg(value_name = "MANIFEST", required = true)]
     manifests: Vec<String>,
     /// Number of viewers (or of caches)
@@ -248,8 +249,16 @@ fn look(plan: &Plan) -> anyhow::Result<Found> {
         }
         let text = String::from_utf8(body).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
         let text = uri::strip_origin(&text, &format!("http://{}", plan.authority));
-        let read = playlist::read(&text, path).map_err(|error| unusable(error.to_string()))?;
-        if let Playlist::Multivariant(list) = read {
+        let wrong = |error: playlist::Error| unusable(error.to_string());
+        let ladder = if mpd::is_mpd(&text) {
+            Some(mpd::read(&text, path).map_err(wrong)?.ladder())
+        } else {
+            match playlist::read(&text, path).map_err(wrong)? {
+                Playlist::Multivariant(list) => Some(list),
+                Playlist::Media(_) => None,
+            }
+        };
+        if let Some(list) = ladder {
             found.levels = found.levels.max(list.variants.len());
             found.audio |= !list.audio.is_empty();
         }

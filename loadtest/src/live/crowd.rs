@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,12 +21,18 @@ use crate::engine::clock::Clock;
 use crate::engine::record::Recorder;
 use crate::engine::worker::{Times, Usage};
 use crate::player::link::Link;
+use crate::player::mpd::Mpd;
 use crate::player::viewer::{Action, Ending, Settings, Viewer};
 use crate::sys::ring::Ring;
 use crate::sys::thread;
 
 /// Longest wait of a turn, in nanoseconds.
 const WAIT_MAX_NS: u64 = 20_000_000;
+/// Connections of a thread with bytes to look at, at once: media is thrown away in the kernel, so
+/// that few buffers serve many viewers.
+const RECEIVING_AT_ONCE: usize = 256;
+/// Completions between two looks at the timers.
+const EVENTS_PER_LOOK: u32 = 16;
 /// Deliveries are handed over every so many seconds.
 const HAND_OVER_S: u64 = 5;
 
@@ -51,6 +58,8 @@ pub struct Seat {
     armed: u64,
     /// Stalls when it last asked: for CMCD.
     pub stalls: u32,
+    /// Its DASH manifest, and when it came.
+    pub mpd: Option<(Rc<Mpd>, u64)>,
 }
 
 /// Viewers of one second, for the series.
@@ -110,7 +119,7 @@ impl<'a> Crowd<'a> {
     ) -> io::Result<Self> {
         recorder.phases(times.measure, times.end);
         let share = usize::try_from(plan.viewers).unwrap_or(usize::MAX) / plan.threads.max(1);
-        let mut ring = Ring::new(share.saturating_add(1))?;
+        let mut ring = Ring::new(share.min(RECEIVING_AT_ONCE))?;
         let address = ring.address(plan.address);
         Ok(Self {
             plan,
@@ -169,9 +178,14 @@ impl<'a> Crowd<'a> {
                 self.drop_all()?;
             }
             self.tick_due()?;
+            let mut events = 0u32;
             while let Some(event) = self.ring.take() {
                 self.take(event)?;
                 self.carry_out()?;
+                events += 1;
+                if events.is_multiple_of(EVENTS_PER_LOOK) {
+                    self.tick_due()?;
+                }
             }
             second = self.keep_books(second);
             let next_join = joins.peek().map_or(u64::MAX, |join| at(join.0));
@@ -217,6 +231,7 @@ impl<'a> Crowd<'a> {
             waiting: VecDeque::new(),
             armed: u64::MAX,
             stalls: 0,
+            mpd: None,
         };
         let index = match self.free_seats.pop() {
             Some(index) => {

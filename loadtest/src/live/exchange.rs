@@ -14,15 +14,23 @@ use super::plan::operation;
 use crate::engine::record::{End, Job};
 use crate::http::Error;
 use crate::limits::{SKIP_BYTES_MIN, VIEWER_QUEUE_MAX};
+use crate::player::mpd::Mpd;
 use crate::player::retry::Failure;
 use crate::player::uri;
 use crate::player::viewer::{Fetch, Kind, PlaylistAnswer, Slot};
 use crate::sys::ring::{Event, Token};
 
+/// A viewer of DASH asks for a segment so many seconds after the clock says that it is there.
+const DASH_SLACK_S: f64 = 0.05;
+
 impl Crowd<'_> {
     /// Asks for something on a free connection of the viewer, a new one, or later.
     pub(super) fn fetch(&mut self, seat: u32, fetch: Fetch, intended: u64) -> io::Result<()> {
         let now = self.clock.now();
+        if let Some(mpd) = self.current_mpd(seat, &fetch, now) {
+            self.imply(seat, &fetch, &mpd, now, now, 0.0);
+            return Ok(());
+        }
         let job = Job {
             operation: operation(fetch.kind),
             measured: (self.times.measure..self.times.end).contains(&intended),
@@ -37,6 +45,33 @@ impl Crowd<'_> {
         let verify = every > 0 && self.recorder.offered.is_multiple_of(every);
         let exchange = Box::new(Exchange::new(fetch, job, verify));
         self.place(seat, exchange)
+    }
+
+    /// The manifest that answers a request for a list without asking the server.
+    fn current_mpd(&self, seat: u32, fetch: &Fetch, now: u64) -> Option<Rc<Mpd>> {
+        if !fetch.uri.starts_with('#') {
+            return None;
+        }
+        let (mpd, fetched) = self.seats[seat as usize].mpd.as_ref()?;
+        let due = mpd.update.is_some_and(|update| now >= fetched + nanos(update));
+        (!due && mpd.is_counted()).then(|| Rc::clone(mpd))
+    }
+
+    /// Tells a viewer what its manifest implies now.
+    fn imply(&mut self, seat: u32, fetch: &Fetch, mpd: &Rc<Mpd>, first: u64, now: u64, age: f64) {
+        let unix = seconds(self.epoch + now);
+        let Some(implied) = self.lists.implied(mpd, &fetch.uri, unix) else { return };
+        // A moment later than promised: clocks and publishers are not exact.
+        let ahead = implied.next_at.map(|next| (next - unix).max(0.001) + DASH_SLACK_S);
+        let at = seconds(now);
+        let answer = PlaylistAnswer {
+            list: Rc::clone(&implied.list),
+            first_byte: seconds(first),
+            age,
+            next_at: ahead.map(|ahead| at + ahead),
+        };
+        let track = fetch.slot.track;
+        self.tell(seat, now, |viewer, actions| viewer.playlist(at, track, answer, actions));
     }
 
     fn place(&mut self, seat: u32, exchange: Box<Exchange>) -> io::Result<()> {
@@ -113,7 +148,8 @@ impl Crowd<'_> {
         let plan = self.plan;
         let place = &mut self.seats[seat as usize];
         let manifest = &plan.manifests[place.channel as usize];
-        let mut path = if fetch.uri.is_empty() { manifest.clone() } else { fetch.uri.clone() };
+        let whole = fetch.uri.is_empty() || fetch.uri.starts_with('#');
+        let mut path = if whole { manifest.clone() } else { fetch.uri.clone() };
         let mut headers = String::new();
         if let (true, Some(viewer)) = (plan.cmcd != Cmcd::None, &mut place.viewer) {
             let (rate, rates) = (viewer.rate(), viewer.bit_rates());
@@ -378,8 +414,8 @@ impl Crowd<'_> {
     fn read_playlist(&mut self, seat: u32, exchange: &Exchange, bytes: u64, now: u64) {
         let fetch = &exchange.fetch;
         let manifest = self.seats[seat as usize].channel as usize;
-        let path =
-            if fetch.uri.is_empty() { &self.plan.manifests[manifest] } else { &fetch.uri }.clone();
+        let whole = fetch.uri.is_empty() || fetch.uri.starts_with('#');
+        let path = if whole { &self.plan.manifests[manifest] } else { &fetch.uri }.clone();
         let read = self.lists.read(&path, &exchange.body).and_then(|shared| match shared {
             Shared::Media(list) if list.skipped > 0 => {
                 let viewer = self.seats[seat as usize].viewer.as_ref();
@@ -407,10 +443,17 @@ impl Crowd<'_> {
         let first_byte = seconds(exchange.job.first_byte);
         let age = exchange.age;
         let track = fetch.slot.track;
+        if let Shared::Mpd(mpd) = &shared {
+            self.seats[seat as usize].mpd = Some((Rc::clone(mpd), now));
+            if fetch.kind != Kind::Master {
+                return self.imply(seat, fetch, mpd, exchange.job.first_byte, now, age);
+            }
+        }
         self.tell(seat, now, |viewer, actions| match shared {
+            Shared::Mpd(mpd) => viewer.manifest(at, Rc::new(mpd.ladder()), actions),
             Shared::Multivariant(list) => viewer.manifest(at, list, actions),
             Shared::Media(list) => {
-                let answer = PlaylistAnswer { list, first_byte, age };
+                let answer = PlaylistAnswer { list, first_byte, age, next_at: None };
                 if fetch.kind == Kind::Master {
                     viewer.single(at, &path, answer, actions);
                 } else {

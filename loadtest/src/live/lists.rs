@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::player::media::MediaPlaylist;
+use crate::player::mpd::{self, Implied, Mpd};
 use crate::player::playlist::{self, Multivariant, Playlist};
 use crate::player::uri;
 
@@ -20,12 +21,19 @@ pub enum Shared {
     Multivariant(Rc<Multivariant>),
     /// It lists segments; it may be a delta update.
     Media(Rc<MediaPlaylist>),
+    /// A DASH manifest, which implies both.
+    Mpd(Rc<Mpd>),
 }
+
+/// A manifest, and what its representations list, by their URI.
+type Implications = (Option<Rc<Mpd>>, HashMap<Box<str>, Rc<Implied>>);
 
 /// What was read.
 pub struct Lists {
     origin: String,
     known: HashMap<Box<str>, VecDeque<(u64, Shared)>>,
+    /// Lists that the newest MPD implied.
+    implied: Implications,
     /// Texts read, and texts that were known.
     pub read: u64,
     /// See `read`.
@@ -36,7 +44,7 @@ impl Lists {
     /// For playlists of `authority`.
     pub fn new(authority: &str) -> Self {
         let origin = format!("http://{authority}");
-        Self { origin, known: HashMap::new(), read: 0, reused: 0 }
+        Self { origin, known: HashMap::new(), implied: (None, HashMap::new()), read: 0, reused: 0 }
     }
 
     /// The playlist in `body`, fetched from `path`; the error is a sentence.
@@ -51,14 +59,33 @@ impl Lists {
         }
         let text = std::str::from_utf8(body).map_err(|_| format!("{path}: it is not UTF-8"))?;
         let text = uri::strip_origin(text, &self.origin);
-        let read = playlist::read(&text, plain).map_err(|error| format!("{path}: {error}"))?;
-        self.read += 1;
-        let shared = match read {
-            Playlist::Multivariant(list) => Shared::Multivariant(Rc::new(list)),
-            Playlist::Media(list) => Shared::Media(Rc::new(list)),
+        let wrong = |error| format!("{path}: {error}");
+        let shared = if mpd::is_mpd(&text) {
+            Shared::Mpd(Rc::new(mpd::read(&text, plain).map_err(wrong)?))
+        } else {
+            match playlist::read(&text, plain).map_err(wrong)? {
+                Playlist::Multivariant(list) => Shared::Multivariant(Rc::new(list)),
+                Playlist::Media(list) => Shared::Media(Rc::new(list)),
+            }
         };
+        self.read += 1;
         self.keep(plain, hash, &shared);
         Ok(shared)
+    }
+
+    /// What representation `uri` of `mpd` lists at `now`, in seconds since 1970; computed once for
+    /// all viewers of a moment between two segments.
+    pub fn implied(&mut self, mpd: &Rc<Mpd>, uri: &str, now: f64) -> Option<Rc<Implied>> {
+        if self.implied.0.as_ref().is_none_or(|known| !Rc::ptr_eq(known, mpd)) {
+            self.implied = (Some(Rc::clone(mpd)), HashMap::new());
+        }
+        let known = self.implied.1.get(uri);
+        if let Some(known) = known.filter(|known| known.next_at.is_none_or(|next| now < next)) {
+            return Some(Rc::clone(known));
+        }
+        let fresh = Rc::new(mpd.implied(uri, now)?);
+        self.implied.1.insert(uri.into(), Rc::clone(&fresh));
+        Some(fresh)
     }
 
     /// A delta update from `path`, completed by `previous`; `None` when that is too old.

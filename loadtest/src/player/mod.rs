@@ -11,6 +11,7 @@ pub mod buffer;
 pub mod date;
 pub mod link;
 pub mod media;
+pub mod mpd;
 pub mod playlist;
 mod read_media;
 pub mod reload;

@@ -127,8 +127,12 @@ impl<O: Origin> Sim<O> {
                         self.viewer.manifest(now, Rc::new(list), actions);
                     }
                     Playlist::Media(list) => {
-                        let answer =
-                            PlaylistAnswer { list: Rc::new(list), first_byte: first, age: 0.0 };
+                        let answer = PlaylistAnswer {
+                            list: Rc::new(list),
+                            first_byte: first,
+                            age: 0.0,
+                            next_at: None,
+                        };
                         if fetch.kind == Kind::Master {
                             self.viewer.single(now, "/m.m3u8", answer, actions);
                         } else {

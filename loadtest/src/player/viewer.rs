@@ -146,6 +146,8 @@ pub struct PlaylistAnswer {
     pub first_byte: f64,
     /// Age header in seconds; 0 without.
     pub age: f64,
+    /// When the next segment is known to be there, in seconds; `None` lets the reload rules decide.
+    pub next_at: Option<f64>,
 }
 
 /// One viewer.
@@ -257,7 +259,7 @@ impl Viewer {
         let Some(asked) = self.track(track).and_then(|track| track.reloading.take()) else {
             return;
         };
-        let PlaylistAnswer { list, first_byte, age } = answer;
+        let PlaylistAnswer { list, first_byte, age, next_at } = answer;
         self.count_playlist(&list, asked.directives);
         let synced = self.buffer.is_some();
         let playhead = self.playhead(now);
@@ -291,7 +293,8 @@ impl Viewer {
             from_edge: own.edge() - playhead,
             low_latency,
         };
-        own.reload = reload::next(&list, &answer).map(|next| (next.at, next.directives));
+        let next = reload::next(&list, &answer);
+        own.reload = next.map(|next| (next_at.unwrap_or(next.at), next.directives));
         if !synced {
             self.begin(now);
         }

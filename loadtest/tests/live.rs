@@ -1,0 +1,133 @@
+//! Live crowds end to end: the binary against scripted origins, and against what arithmetic says.
+#![allow(clippy::unwrap_used)]
+
+#[path = "live/origin.rs"]
+mod origin;
+
+use std::process::Command;
+
+use origin::{Origin, Script};
+use serde_json::Value;
+
+/// Runs `live` against `origin`; the report.
+fn live(origin: &Origin, flags: &str) -> Value {
+    let folder =
+        std::env::temp_dir().join(format!("loadtest-live-{}-{}", std::process::id(), origin.port));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("r.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["live", &origin.url("/master.m3u8"), "--report", file.to_str().unwrap()])
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap();
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{output:?}"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn count(report: &Value, name: &str) -> f64 {
+    report["qoe"]["counts"][name].as_f64().unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn operation<'a>(report: &'a Value, name: &str) -> Option<&'a Value> {
+    report["operations"].as_array().unwrap().iter().find(|operation| operation["name"] == name)
+}
+
+#[test]
+fn viewers_play_and_every_request_is_accounted_for() {
+    let origin = Origin::start(Script::default());
+    let report = live(&origin, "-n 50 --ramp 1s -d 6s");
+    assert_eq!((count(&report, "viewers"), count(&report, "started")), (50.0, 50.0), "{report}");
+    assert_eq!((count(&report, "stalls"), count(&report, "content_errors")), (0.0, 0.0));
+    // Joined at 1 s on average and never stalled.
+    let played = count(&report, "played_s");
+    assert!((260.0..=300.0).contains(&played), "{played}");
+    let completed: u64 = report["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|operation| operation["completed"].as_u64().unwrap())
+        .sum();
+    // Answers that were under way when the run ended are the origin's alone.
+    let served = origin.served();
+    assert!(completed <= served && served <= completed + 60, "{completed} of {served}");
+    assert_eq!(operation(&report, "master").unwrap()["completed"], 50);
+    assert_eq!(report["load"]["failed"], 0, "{report}");
+    assert!(operation(&report, "blocking").is_none());
+}
+
+/// The order's figure in real time: an origin that is silent for a while stalls its viewers for as
+/// long as arithmetic says, within 5 %.
+#[test]
+fn a_silent_origin_stalls_viewers_as_arithmetic_says() {
+    // Segments of 1 s; silent from 5 s to 11 s of the run.
+    let script = Script { silent: Some((5.0, 11.0)), ..Script::default() };
+    let origin = Origin::start(script);
+    let report = live(&origin, "-n 20 --arrivals synchronised --level 0 -d 14s --connections 1");
+    assert_eq!(count(&report, "started"), 20.0, "{report}");
+    assert_eq!(count(&report, "stalled_viewers"), 20.0);
+    assert_eq!(count(&report, "stalls"), 20.0);
+    let (stalled, played) = (count(&report, "stalled_s"), count(&report, "played_s"));
+    let predicted = origin.predicted_stalls() / (stalled + played);
+    let measured = stalled / (stalled + played);
+    assert!((measured / predicted - 1.0).abs() < 0.05, "{measured} against {predicted}");
+    assert!(measured > 0.1, "{measured}");
+}
+
+#[test]
+fn blocking_reloads_and_early_answers_are_told_apart() {
+    let good = Origin::start(Script { parts: true, ..Script::default() });
+    let report = live(&good, "-n 10 --ramp 1s -d 6s");
+    let reloads = count(&report, "blocking_reloads");
+    // Four parts a second, ten viewers, at least four seconds.
+    assert!(reloads > 160.0, "{report}");
+    assert_eq!(count(&report, "early_playlists"), 0.0);
+    assert_eq!(count(&report, "stalls"), 0.0, "{report}");
+    assert!(operation(&report, "part").unwrap()["completed"].as_u64().unwrap() > 160);
+    let early = Origin::start(Script { parts: true, early: true, ..Script::default() });
+    let report = live(&early, "-n 10 --ramp 1s -d 6s");
+    assert!(count(&report, "early_playlists") > 10.0, "{report}");
+}
+
+#[test]
+fn mistakes_of_an_origin_are_counted() {
+    let script = Script { missing_every: 4, stale_every: 5, ..Script::default() };
+    let report = live(&Origin::start(script), "-n 20 --ramp 1s -d 8s");
+    assert!(count(&report, "not_found") > 0.0, "{report}");
+    assert!(count(&report, "stale_playlists") > 0.0, "{report}");
+    let errors = &operation(&report, "segment").unwrap()["errors"];
+    assert_eq!(errors["status 404"].as_f64(), Some(count(&report, "not_found")), "{errors}");
+}
+
+#[test]
+fn a_narrow_link_chooses_a_lower_level() {
+    let origin = Origin::start(Script::default());
+    let wide = live(&origin, "-n 5 --ramp 1s -d 8s");
+    let narrow = live(&origin, "-n 5 --ramp 1s -d 8s --links 1@1M");
+    let bytes = |report: &Value| report["load"]["bytes"].as_f64().unwrap();
+    assert_eq!(count(&narrow, "started"), 5.0, "{narrow}");
+    // 2 Mbit/s against 400 kbit/s.
+    assert!(bytes(&wide) > 3.0 * bytes(&narrow), "{} {}", bytes(&wide), bytes(&narrow));
+    assert!(bytes(&narrow) * 8.0 / 8.0 < 5.0 * 1e6, "no more than the links carry");
+}
+
+#[test]
+fn wrong_targets_are_sentences() {
+    let run = |flags: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let output = command.arg("live").args(flags.split_whitespace()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let origin = Origin::start(Script::default());
+    for (flags, code, sentence) in [
+        (format!("{} -d 1s", origin.url("/0/0.m4s")), 7, "does not begin with #EXTM3U"),
+        (format!("{} -d 1s", origin.url("/nothing")), 7, "status 404"),
+        ("http://127.0.0.1:1/a -d 1s".to_owned(), 6, "refused"),
+        ("http://192.0.2.1/a -d 1s".to_owned(), 2, "--allow-remote"),
+        (format!("{} -d 1s --links x", origin.url("/master.m3u8")), 2, "is no link class"),
+        (format!("{} -d 1s --arrivals x", origin.url("/master.m3u8")), 2, "no way to arrive"),
+    ] {
+        let (ended, said) = run(&flags);
+        assert!(ended == code && said.contains(sentence), "{flags}: {ended} {said}");
+    }
+}
