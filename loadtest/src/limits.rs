@@ -14,6 +14,8 @@ pub const TRAILER_BYTES_MAX: u16 = 4096;
 pub const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
 /// Receive buffers that a thread keeps for later.
 pub const CLIENT_BUFFERS_KEPT: usize = 256;
+/// Bytes from which on it is worth a system call of its own to throw them away in the kernel.
+pub const SKIP_BYTES_MIN: usize = 4 * 1024;
 /// Time for a connect, when nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of one buffer that the kernel receives into.
@@ -46,6 +48,14 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const URLS_MAX: usize = 1_000_000;
 /// Bytes of a request's body.
 pub const BODY_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of a body from which on a target's answers are thrown away inside the kernel.
+pub const BULK_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes thrown away with one entry of the ring.
+pub const DISCARD_BYTES_MAX: u64 = 1 << 20;
+/// URLs that are asked for once before a run.
+pub const PREFLIGHT_URLS_MAX: usize = 16;
+/// Files that a process opens beside its connections.
+pub const FILES_BESIDE: u64 = 1024;
 /// Tracks of all channels that one publisher sends: each holds a connection.
 pub const PUBLISH_TRACKS_MAX: u64 = 20_000;
 /// Chunks of one segment.

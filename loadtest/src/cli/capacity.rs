@@ -93,15 +93,17 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         ..Plan::new(args.start, args.most)
     };
     thread::catch_stop();
-    let first = args.pace.at(&args.load, args.start)?;
+    let mut first = args.pace.at(&args.load, args.start)?;
     let target = args.load.target(&first);
-    preflight::ask(&first)?;
+    preflight::ask(&mut first)?;
     let mut seed = args.load.seed;
     let report = search(plan, &bench, |load, again| {
         sleep(args.settle * (1 + 4 * again));
         let load_flags = Load { seed, ..args.load.clone() };
         seed = seed.wrapping_add(1);
-        measure(&args.pace.at(&load_flags, load)?, "capacity", &target)
+        let mut plan = args.pace.at(&load_flags, load)?;
+        plan.targets.clone_from(&first.targets);
+        measure(&plan, "capacity", &target)
     })?;
     let found = report.capacity.as_ref().is_some_and(|capacity| capacity.largest.is_some());
     let ending = finish(report, &args.output)?;

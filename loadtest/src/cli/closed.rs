@@ -20,6 +20,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.output.check()?;
     let plan = args.load.plan(Mode::Closed)?;
-    let report = execute(&plan, "closed", &args.load.target(&plan))?;
+    let target = args.load.target(&plan);
+    let report = execute(plan, "closed", &target)?;
     finish(report, &args.output)
 }

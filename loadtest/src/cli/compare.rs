@@ -128,8 +128,8 @@ fn one(args: &Args, side: Side, pair: usize) -> anyhow::Result<Report> {
     let mut load = args.load.clone();
     load.urls = vec![url.clone()];
     load.seed = args.load.seed.wrapping_add(pair as u64);
-    let plan = args.pace.at(&load, args.rate)?;
-    preflight::ask(&plan)?;
+    let mut plan = args.pace.at(&load, args.rate)?;
+    preflight::ask(&mut plan)?;
     measure(&plan, "rate", url)
 }
 

@@ -13,7 +13,7 @@ use crate::engine::plan::Verification;
 use crate::engine::source::{Pattern, Source};
 use crate::engine::{Mode, Plan, Target};
 use crate::http::Url;
-use crate::limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, THREADS_MAX, URLS_MAX};
+use crate::limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, FILES_BESIDE, THREADS_MAX, URLS_MAX};
 use crate::rate::profile::seconds;
 use crate::sys::thread;
 
@@ -135,7 +135,7 @@ impl Load {
                     }
                     let authority = one.url.authority.clone();
                     known.insert(authority.clone(), plan.targets.len());
-                    plan.targets.push(Target { authority, address });
+                    plan.targets.push(Target { authority, address, bulk: false });
                     plan.targets.len() - 1
                 }
             };
@@ -181,6 +181,15 @@ impl Load {
         if self.connections < self.threads || self.connections > CONNECTIONS_MAX {
             return wrong(format!(
                 "--connections {}: at least one for each thread, at most {CONNECTIONS_MAX}",
+                self.connections
+            ));
+        }
+        // Beside its sockets a run opens a ring a thread, reports, and files of /proc.
+        let files = self.connections as u64 + FILES_BESIDE;
+        if let Err(most) = thread::allow_files(files) {
+            return wrong(format!(
+                "--connections {}: this process may open {most} files at most; raise the hard \
+                 limit (ulimit -Hn)",
                 self.connections
             ));
         }

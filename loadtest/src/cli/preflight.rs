@@ -1,7 +1,7 @@
 //! One request to each target before a run: a dead target is a sentence, not a report of errors.
 //!
-//! Asks once for the first URL of each target, when its method changes nothing; otherwise it only
-//! connects.
+//! Asks once for the first URLs, when their method changes nothing; otherwise it only connects.
+//! Whether bodies are large decides how the engine receives them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,39 +10,42 @@ use super::exit::Failure;
 use crate::engine::Plan;
 use crate::engine::source::Source;
 use crate::http::{Client, Error, Request};
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::{BULK_BYTES_MIN, CONNECT_TIMEOUT, PREFLIGHT_URLS_MAX};
 
 /// Asks; the error is the sentence to end with.
-pub fn ask(plan: &Plan) -> anyhow::Result<()> {
+pub fn ask(plan: &mut Plan) -> anyhow::Result<()> {
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(64)
         .enable_timer()
         .build()?;
     let mut asked = HashSet::new();
-    for source in &plan.sources {
-        if asked.insert(source.target) {
-            let url = source.example().to_string();
-            let result = runtime.block_on(one(plan, source));
-            match result {
-                Ok(status) if (200..400).contains(&status) => {}
-                Ok(status) => {
-                    return Err(Failure::Unusable(format!(
-                        "{url}: the server answers with status {status}"
-                    ))
-                    .into());
-                }
-                Err(error) => return Err(Failure::of_request(&url, &error).into()),
+    for (place, source) in plan.sources.iter().enumerate() {
+        if !asked.insert(source.target) && place >= PREFLIGHT_URLS_MAX {
+            continue;
+        }
+        let url = source.example().to_string();
+        match runtime.block_on(one(plan, source)) {
+            Ok((status, size)) if (200..400).contains(&status) => {
+                plan.targets[source.target].bulk |= size >= BULK_BYTES_MIN;
             }
+            Ok((status, _)) => {
+                return Err(Failure::Unusable(format!(
+                    "{url}: the server answers with status {status}"
+                ))
+                .into());
+            }
+            Err(error) => return Err(Failure::of_request(&url, &error).into()),
         }
     }
     Ok(())
 }
 
-async fn one(plan: &Plan, source: &Source) -> Result<u16, Error> {
+/// The status of the answer and the size of its body.
+async fn one(plan: &Plan, source: &Source) -> Result<(u16, u64), Error> {
     let within = CONNECT_TIMEOUT.min(plan.timeout.max(Duration::from_millis(100)));
     let mut client = Client::connect(plan.targets[source.target].address, within).await?;
     if !matches!(source.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
-        return Ok(200);
+        return Ok((200, 0));
     }
     let url = source.example();
     let request = Request {
@@ -54,6 +57,5 @@ async fn one(plan: &Plan, source: &Source) -> Result<u16, Error> {
     };
     let mut response = client.request(&request, plan.timeout).await?;
     let status = response.status();
-    response.discard().await?;
-    Ok(status)
+    Ok((status, response.discard().await?))
 }

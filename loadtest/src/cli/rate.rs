@@ -38,7 +38,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.output.check()?;
     let plan = plan(args)?;
-    let report = execute(&plan, "rate", &args.load.target(&plan))?;
+    let target = args.load.target(&plan);
+    let report = execute(plan, "rate", &target)?;
     finish(report, &args.output)
 }
 
@@ -65,10 +66,10 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 }
 
 /// Asks the targets once, runs the plan, and describes what it found.
-pub fn execute(plan: &Plan, command: &str, target: &str) -> anyhow::Result<Report> {
+pub fn execute(mut plan: Plan, command: &str, target: &str) -> anyhow::Result<Report> {
     thread::catch_stop();
-    preflight::ask(plan)?;
-    let report = measure(plan, command, target)?;
+    preflight::ask(&mut plan)?;
+    let report = measure(&plan, command, target)?;
     let load = &report.load;
     if load.achieved == 0 && load.failed > 0 && !report.verdict.interrupted {
         let classes: Vec<&str> = report

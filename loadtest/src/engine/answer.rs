@@ -88,6 +88,25 @@ impl Answer {
         comparison.content.is_some().then_some(comparison.equal)
     }
 
+    /// Body bytes that are certainly to come and that nobody needs to see.
+    pub fn discardable(&self) -> u64 {
+        match (&self.comparison, &self.body) {
+            (None, Some(body)) => body.remaining(),
+            _ => 0,
+        }
+    }
+
+    /// Counts body bytes that were thrown away; at most [`Answer::discardable`].
+    pub fn discarded(&mut self, count: usize) -> Progress {
+        match &mut self.body {
+            Some(body) => {
+                body.advance(count as u64);
+                if body.is_over() { Progress::Done } else { Progress::More }
+            }
+            None => Progress::More,
+        }
+    }
+
     /// Takes the bytes that arrived.
     pub fn feed(&mut self, bytes: &[u8]) -> Progress {
         let result = if self.head.is_some() {

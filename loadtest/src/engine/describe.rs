@@ -4,6 +4,7 @@ use super::clock::nanos;
 use super::plan::{Mode, Plan};
 use super::record::{Side, Slow, Totals};
 use super::run::Outcome;
+use super::worker::Usage;
 use crate::environment;
 use crate::rate::Arrivals;
 use crate::report::latency::Latency;
@@ -46,6 +47,11 @@ pub fn report(plan: &Plan, outcome: &Outcome, command: &str, target: &str) -> Re
     if plan.is_open() {
         let way = if plan.is_busy() { "spins until a request is due" } else { "sleeps" };
         facts.insert("load.pacing".to_owned(), way.to_owned());
+    }
+    if plan.is_busy()
+        && let Some(share) = busiest(outcome, |usage| usage.used)
+    {
+        facts.insert("load.time_in_use".to_owned(), units::percent(share));
     }
     if !outcome.bare.is_empty() {
         let time = |ns: u64| units::time(ns as f64);
@@ -103,7 +109,16 @@ fn phases(plan: &Plan, outcome: &Outcome) -> Vec<Phase> {
     }
     phases.push(phase("measure", times.measure, times.end, &measured));
     phases.push(phase("drain", times.end, outcome.drained_at, &outcome.drained));
+    if !outcome.bare.is_empty() {
+        let ticks = Side { times: outcome.bare.clone(), ..Side::default() };
+        phases.push(phase("bare clock", 0, clock_check(plan), &ticks));
+    }
     phases
+}
+
+/// Length of the bare clock loops together, in nanoseconds.
+fn clock_check(plan: &Plan) -> u64 {
+    nanos(plan.bare).saturating_mul(2)
 }
 
 fn operation(name: &str, totals: &Totals, open: bool) -> Operation {
@@ -145,10 +160,7 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
         response.add(&totals.response);
     }
     let open = plan.is_open();
-    let share = |of: fn(&super::worker::Usage) -> u64| {
-        let shares = outcome.usage.iter().filter(|usage| usage.wall > 0);
-        shares.map(|usage| of(usage) as f64 / usage.wall as f64).max_by(f64::total_cmp)
-    };
+    let share = |of| busiest(outcome, of);
     let busy = plan.is_busy();
     let bare = floor(&outcome.bare).filter(|_| plan.lateness_allowed.is_none());
     let allowed = plan.lateness_allowed.map(nanos);
@@ -168,6 +180,12 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
     verdict.interrupted = outcome.interrupted;
     verdict.notes.extend(notes(plan, outcome, share(|usage| usage.cpu), bare));
     verdict
+}
+
+/// The largest share of the measured phase, over threads, of what `of` takes from the usage.
+fn busiest(outcome: &Outcome, of: fn(&Usage) -> u64) -> Option<f64> {
+    let shares = outcome.usage.iter().filter(|usage| usage.wall > 0);
+    shares.map(|usage| of(usage) as f64 / usage.wall as f64).max_by(f64::total_cmp)
 }
 
 /// Twice what the bare clock loop showed at p99.9, when that is above the usual bound; capped.
@@ -198,6 +216,17 @@ fn notes(plan: &Plan, outcome: &Outcome, cpu: Option<f64>, bare: Option<u64>) ->
             "The busiest load thread used {:.0} % of its CPU: the server may be capable of more.",
             share * 100.0
         ));
+    }
+    let failed: u64 = outcome.totals.iter().flat_map(|totals| totals.errors.values()).sum();
+    if failed > 0 {
+        notes.push(format!(
+            "{} requests failed; each counts as no faster than the timeout, {}.",
+            units::count(failed),
+            units::time(nanos(plan.timeout) as f64)
+        ));
+    }
+    if outcome.connects.failed > 0 {
+        notes.push(format!("{} connects failed.", units::count(outcome.connects.failed)));
     }
     let overflows: u64 = outcome.usage.iter().map(|usage| usage.overflows).sum();
     if overflows > 0 {

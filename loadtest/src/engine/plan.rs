@@ -13,6 +13,8 @@ pub struct Target {
     pub authority: String,
     /// Its address.
     pub address: SocketAddr,
+    /// Its bodies are large: they are thrown away inside the kernel.
+    pub bulk: bool,
 }
 
 /// Comparing bodies with what `prepare` uploaded.

@@ -40,6 +40,8 @@ pub struct Connection {
     pub job: Option<Job>,
     /// The bytes of that request, of which a part may still be to send.
     pub payload: Option<Payload>,
+    /// Whether a receive is with the kernel.
+    pub armed: bool,
     /// Whether the kernel still sends.
     pub sending: bool,
     /// Its answer.
@@ -71,6 +73,7 @@ impl Pool {
             socket: None,
             job: None,
             payload: None,
+            armed: false,
             sending: false,
             answer: Answer::default(),
             since: 0,
@@ -179,6 +182,7 @@ impl Pool {
         }
         connection.state = State::Down;
         connection.socket = None;
+        connection.armed = false;
         connection.sending = false;
         connection.payload = None;
         connection.generation = connection.generation.wrapping_add(1);

@@ -89,6 +89,18 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Writes all its memory, so that no first use within the run takes a page fault.
+    fn touch(&mut self) {
+        let histograms = [
+            &mut self.lateness,
+            &mut self.wait,
+            &mut self.first_byte,
+            &mut self.service,
+            &mut self.response,
+        ];
+        histograms.into_iter().for_each(Latency::clear);
+    }
+
     /// Adds what another thread measured.
     pub fn add(&mut self, other: &Self) {
         self.completed += other.completed;
@@ -220,8 +232,10 @@ impl Recorder {
         messages: Sender<Message>,
         empty: Receiver<Vec<Latency>>,
     ) -> Self {
+        let mut totals = vec![Totals::default(); operations];
+        totals.iter_mut().for_each(Totals::touch);
         Self {
-            totals: vec![Totals::default(); operations],
+            totals,
             connects: Side::default(),
             warm_up: Side::default(),
             drained: Side::default(),
@@ -337,10 +351,14 @@ impl Recorder {
         self.slow.push(Reverse(Slow { took, job: *job, end }));
     }
 
+    /// So many requests are under way.
+    pub fn in_flight(&self, count: u64) {
+        self.live.in_flight.store(count, Ordering::Relaxed);
+    }
+
     /// Ends the interval under way, when it is over or at the end of the run: `number` is that of
     /// the next one.
     pub fn roll(&mut self, number: u64, in_flight: u64) {
-        self.live.in_flight.store(in_flight, Ordering::Relaxed);
         let Ok(latency) = self.empty.try_recv() else { return };
         let thread = self.interval.thread;
         let next = Interval { thread, number, latency, ..Interval::default() };

@@ -77,7 +77,9 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
             let (times_to, times) = mpsc::channel();
             let (empty_to, empty) = mpsc::channel();
             for _ in 0..INTERVALS_SPARE {
-                let spare = vec![Latency::new(); plan.operations.len()];
+                let mut spare = vec![Latency::new(); plan.operations.len()];
+                // Writes all its memory: no page fault within the run.
+                spare.iter_mut().for_each(Latency::clear);
                 // The receiver is right here.
                 let _ = empty_to.send(spare);
             }
@@ -222,7 +224,6 @@ fn gather(
     outcome.change = counting.finish();
     outcome.series = series.finish();
     outcome.slow.sort_by_key(|slow| Reverse(slow.took));
-    outcome.drained_at = clock.now();
     outcome.interrupted = thread::stopped();
     Ok(outcome)
 }
@@ -257,6 +258,7 @@ impl Outcome {
         self.offered += recorder.offered;
         self.ended_inside += recorder.ended_inside;
         self.slow.extend(recorder.slow.drain().map(|slow| slow.0));
+        self.drained_at = self.drained_at.max(usage.drained_at);
         self.usage.push(usage);
         self.times.end = self.times.end.min(recorder.end());
     }

@@ -25,7 +25,8 @@ use super::body::{Body, Piece};
 use super::buffers;
 use super::error::Error;
 use super::head::{self, Head};
-use crate::limits::HEAD_BYTES_MAX;
+use crate::limits::{HEAD_BYTES_MAX, SKIP_BYTES_MIN};
+use crate::sys::socket;
 
 /// What to ask for.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +177,7 @@ impl Client {
         }
     }
 
-    /// Waits for bytes and appends at most `most` to `buffer`; appends none at the connection's end.
+    /// Waits for bytes and appends at most `most` to `buffer`; none at the connection's end.
     async fn fill(
         &mut self,
         buffer: Vec<u8>,
@@ -282,9 +283,36 @@ impl Response<'_> {
         Ok(Some(&self.buffer[range]))
     }
 
-    /// Reads the rest of the body away; the number of bytes of the whole body.
+    /// As [`Response::chunk`], but throws the bytes away and only counts them: large bodies are
+    /// not even copied out of the kernel.
+    pub async fn skip(&mut self, most: usize) -> Result<Option<usize>, Error> {
+        let known = usize::try_from(self.body.remaining()).unwrap_or(usize::MAX).min(most);
+        if self.at < self.buffer.len() || known < SKIP_BYTES_MIN {
+            return Ok(self.chunk(most).await?.map(<[u8]>::len));
+        }
+        loop {
+            let ready = timeout_at(self.deadline.into(), self.client.stream.readable(false)).await;
+            ready.map_err(|_| Error::Timeout)?.map_err(|error| Error::transfer(&error))?;
+            match socket::discard(&self.client.stream, known) {
+                Ok(0) => {
+                    self.body.closed()?;
+                    return Ok(None);
+                }
+                Ok(count) => {
+                    self.arrived = Instant::now();
+                    self.body.advance(count as u64);
+                    self.settle()?;
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Error::transfer(&error)),
+            }
+        }
+    }
+
+    /// Throws the rest of the body away; the number of bytes of the whole body.
     pub async fn discard(&mut self) -> Result<u64, Error> {
-        while self.chunk(usize::MAX).await?.is_some() {}
+        while self.skip(usize::MAX).await?.is_some() {}
         Ok(self.body.received())
     }
 

@@ -123,3 +123,39 @@ fn a_stall_ends_at_the_deadline() {
     });
     assert!((50..1000).contains(&start.elapsed().as_millis()));
 }
+
+#[test]
+fn skipped_bodies_are_counted_to_the_byte() {
+    let size = 300_000;
+    let plain = {
+        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+        bytes.resize(bytes.len() + size, 7);
+        bytes
+    };
+    let chunked = {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..3 {
+            bytes.extend_from_slice(b"186a0\r\n");
+            bytes.resize(bytes.len() + 100_000, 7);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        bytes
+    };
+    let parts = |bytes: &[u8]| bytes.chunks(70_001).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let cut = plain[..plain.len() - 1].to_vec();
+    let scripts = vec![parts(&plain), parts(&chunked), parts(&plain), vec![cut]];
+    let (address, server) = serve(scripts);
+    run(async {
+        let mut client = Client::connect(address, SOON).await.unwrap();
+        for _ in 0..3 {
+            let mut response = client.request(&GET, SOON).await.unwrap();
+            assert_eq!(response.discard().await.unwrap(), size as u64);
+            assert!(response.stamps().last_byte.is_some());
+        }
+        let mut response = client.request(&GET, SOON).await.unwrap();
+        let error = response.discard().await.unwrap_err();
+        assert_eq!(error, Error::Truncated { got: size as u64 - 1, expected: Some(size as u64) });
+    });
+    server.join().unwrap();
+}

@@ -4,4 +4,5 @@
 
 pub mod buffers;
 pub mod ring;
+pub mod socket;
 pub mod thread;

@@ -1,7 +1,8 @@
 //! One thread's io_uring: connect, send, receive; waits with nanoseconds, or not at all.
 //!
 //! A receive is armed once for the life of a connection (multishot into provided buffers), so a
-//! request costs one submission. Completions are taken in this thread only, when it asks for them
+//! request costs one submission; where bodies are large, each is thrown away inside the kernel
+//! instead. Completions are taken in this thread only, when it asks for them
 //! (DEFER_TASKRUN): nothing interrupts a spinning thread, and a flag in shared memory tells it
 //! whether asking is worth a system call. Memory handed to the kernel is owned by the ring until
 //! the completion that names it.
@@ -18,13 +19,14 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::buffers::{Buffers, Received};
-use crate::limits::{RING_BUFFERS_MAX, RING_ENTRIES};
+use crate::limits::{DISCARD_BYTES_MAX, RING_BUFFER_BYTES, RING_BUFFERS_MAX, RING_ENTRIES};
 
 /// The one group of provided buffers.
 const GROUP: u16 = 0;
 const CONNECT: u64 = 1 << 56;
 const SEND: u64 = 2 << 56;
 const RECEIVE: u64 = 3 << 56;
+const DISCARD: u64 = 4 << 56;
 
 /// Which connection: a slot of the caller's and the number of its socket in that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,10 @@ pub enum Event {
     Connected(Token, io::Result<()>),
     /// A send ended; the number of bytes.
     Sent(Token, io::Result<usize>),
-    /// Bytes arrived.
-    Received(Token, Received),
+    /// Bytes arrived; true when the receive must be armed for more.
+    Received(Token, Received, bool),
+    /// So many bytes were thrown away.
+    Discarded(Token, usize),
     /// The receive has ended: the other side closed (`Ok`), or an error.
     Ended(Token, io::Result<()>),
     /// The receive must be armed again: the buffers were used up for a moment.
@@ -65,8 +69,6 @@ pub struct Ring {
     /// Completions that the kernel could not place at once.
     overflows: u64,
     addresses: Vec<SockAddr>,
-    /// Bytes arrived and the receive ended in the same completion.
-    rearm: Option<Token>,
 }
 
 impl Ring {
@@ -88,7 +90,6 @@ impl Ring {
             free: Vec::new(),
             overflows: 0,
             addresses: Vec::new(),
-            rearm: None,
         })
     }
 
@@ -122,6 +123,31 @@ impl Ring {
             .build()
             .user_data(RECEIVE | pack(token));
         // SAFETY: the entry names no memory but the provided buffers, which are never freed.
+        unsafe { self.push(&entry) }
+    }
+
+    /// Receives once, at most one buffer.
+    pub fn receive_once(&mut self, socket: &Socket, token: Token) -> io::Result<()> {
+        let fd = Fd(socket.as_raw_fd());
+        let most = u32::try_from(RING_BUFFER_BYTES).unwrap_or(0);
+        let entry = opcode::Recv::new(fd, std::ptr::null_mut(), most)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(RECEIVE | pack(token));
+        // SAFETY: the entry names no memory but the provided buffers, which are never freed.
+        unsafe { self.push(&entry) }
+    }
+
+    /// Throws away at most `most` bytes of what arrives: the kernel copies nothing (MSG_TRUNC).
+    pub fn discard(&mut self, socket: &Socket, token: Token, most: u64) -> io::Result<()> {
+        let fd = Fd(socket.as_raw_fd());
+        let most = u32::try_from(most.min(DISCARD_BYTES_MAX)).unwrap_or(0);
+        let entry = opcode::Recv::new(fd, std::ptr::null_mut(), most)
+            .flags(libc::MSG_TRUNC)
+            .build()
+            .user_data(DISCARD | pack(token));
+        // SAFETY: with MSG_TRUNC a TCP socket writes nothing into the buffer, which is none.
         unsafe { self.push(&entry) }
     }
 
@@ -191,9 +217,6 @@ impl Ring {
 
     /// The next completion.
     pub fn take(&mut self) -> Option<Event> {
-        if let Some(token) = self.rearm.take() {
-            return Some(Event::Disarmed(token));
-        }
         let entry = self.ring.completion().next()?;
         Some(self.event(&entry))
     }
@@ -207,6 +230,10 @@ impl Ring {
         match data & (0xff << 56) {
             CONNECT => Event::Connected(unpack(data), result.map(drop)),
             SEND => self.sent(data, result),
+            DISCARD => match result {
+                Ok(count) if count > 0 => Event::Discarded(unpack(data), count),
+                result => Event::Ended(unpack(data), result.map(drop)),
+            },
             _ => self.received(unpack(data), entry.flags(), result),
         }
     }
@@ -229,8 +256,7 @@ impl Ring {
         let armed = cqueue::more(flags);
         match (result, cqueue::buffer_select(flags)) {
             (Ok(len), Some(id)) if len > 0 => {
-                self.rearm = (!armed).then_some(token);
-                Event::Received(token, self.buffers.received(id, len))
+                Event::Received(token, self.buffers.received(id, len), !armed)
             }
             (Ok(_), id) => {
                 if let Some(id) = id {

@@ -55,6 +55,25 @@ pub fn schedule() -> (u64, u64) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// Lets this process open `files` descriptors; the error is how many it may at most.
+pub fn allow_files(files: u64) -> Result<(), u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is ours.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if limit.rlim_cur >= files {
+        return Ok(());
+    }
+    if limit.rlim_max < files {
+        return Err(limit.rlim_max);
+    }
+    limit.rlim_cur = files;
+    // SAFETY: the limit is ours.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(limit.rlim_max),
+    }
+}
+
 /// From now on SIGINT and SIGTERM set [`stopped`]; a second one ends the process at once.
 pub fn catch_stop() {
     extern "C" fn note(signal: libc::c_int) {

@@ -10,6 +10,7 @@ use crate::engine::answer::{Comparison, Progress};
 use crate::engine::pool::State;
 use crate::engine::record::{End, Job};
 use crate::http::Error;
+use crate::limits::SKIP_BYTES_MIN;
 use crate::rate::schedule::bits;
 use crate::sys::ring::Event;
 
@@ -50,7 +51,7 @@ impl Worker<'_> {
         let Some(socket) = &connection.socket else { unreachable!("a free connection is up") };
         self.ring.send(socket, token, payload.first.clone())?;
         connection.payload = payload.second.is_some().then_some(payload);
-        Ok(())
+        self.arm(index)
     }
 
     /// Takes in one completion.
@@ -66,18 +67,19 @@ impl Worker<'_> {
             },
             Event::Disarmed(token) => match self.pool.current(token) {
                 Some(index) => {
-                    let connection = self.pool.at(index);
-                    connection.socket.as_ref().map_or(Ok(()), |s| self.ring.receive(s, token))
+                    self.pool.at(index).armed = false;
+                    self.arm(index)
                 }
                 None => Ok(()),
             },
-            Event::Received(token, received) => {
+            Event::Received(token, received, last) => {
                 let Some(index) = self.pool.current(token) else {
                     self.ring.give_back(received);
                     return Ok(());
                 };
                 let now = self.clock.now();
                 let connection = self.pool.at(index);
+                connection.armed = !last;
                 let progress = match &mut connection.job {
                     Some(job) if connection.state == State::Busy => {
                         if job.first_byte == 0 {
@@ -94,6 +96,15 @@ impl Worker<'_> {
                     None => self.close(index),
                 }
             }
+            Event::Discarded(token, count) => match self.pool.current(token) {
+                Some(index) => {
+                    let connection = self.pool.at(index);
+                    connection.armed = false;
+                    let progress = connection.answer.discarded(count);
+                    self.progressed(index, progress, self.clock.now())
+                }
+                None => Ok(()),
+            },
             Event::Ended(token, result) => match self.pool.current(token) {
                 Some(index) => self.lost(index, result),
                 None => Ok(()),
@@ -116,16 +127,35 @@ impl Worker<'_> {
             };
         }
         connects.completed += 1;
-        let token = self.pool.token(index);
-        if let Some(socket) = &self.pool.at(index).socket {
-            self.ring.receive(socket, token)?;
-        }
+        self.arm(index)?;
         match job {
             Some(job) => {
                 self.send(index, job)?;
                 self.ring.submit()
             }
             None => self.free(index),
+        }
+    }
+
+    /// Arms the receive of a connection: for good, or for what is to come of one large body.
+    fn arm(&mut self, index: u32) -> io::Result<()> {
+        let token = self.pool.token(index);
+        let connection = self.pool.at(index);
+        let bulk = self.plan.targets[connection.target].bulk;
+        let Some(socket) = connection.socket.as_ref().filter(|_| !connection.armed) else {
+            return Ok(());
+        };
+        if bulk && connection.state != State::Busy {
+            return Ok(());
+        }
+        connection.armed = true;
+        let discardable = connection.answer.discardable();
+        if !bulk {
+            self.ring.receive(socket, token)
+        } else if discardable >= SKIP_BYTES_MIN as u64 {
+            self.ring.discard(socket, token, discardable)
+        } else {
+            self.ring.receive_once(socket, token)
         }
     }
 
@@ -166,7 +196,7 @@ impl Worker<'_> {
         now: u64,
     ) -> io::Result<()> {
         if progress == Progress::More {
-            return Ok(());
+            return self.arm(index);
         }
         let connection = self.pool.at(index);
         let Some(job) = connection.job.take() else { return Ok(()) };

@@ -35,6 +35,8 @@ pub struct Usage {
     pub used: u64,
     /// Its real length, in nanoseconds.
     pub wall: u64,
+    /// End of the drain.
+    pub drained_at: u64,
     /// Times that completions did not fit.
     pub overflows: u64,
 }
@@ -157,6 +159,7 @@ impl<'a> Worker<'a> {
             self.run_closed()?
         }
         self.give_up();
+        self.usage.drained_at = self.clock.now();
         self.usage.overflows = self.ring.overflows();
         Ok((self.recorder, self.usage))
     }
@@ -165,15 +168,15 @@ impl<'a> Worker<'a> {
         let busy = self.plan.is_busy();
         loop {
             let now = self.clock.now();
+            if now >= self.look_at && !self.keep_books(now)? {
+                return Ok(());
+            }
             let mut worked = self.send_due(now)?;
             self.ring.poll()?;
             while let Some(event) = self.ring.take() {
                 worked = true;
                 self.take(event)?;
                 self.send_due(self.clock.now())?;
-            }
-            if now >= self.look_at && !self.keep_books(now)? {
-                return Ok(());
             }
             if worked {
                 self.note_used(now);
@@ -322,18 +325,26 @@ impl<'a> Worker<'a> {
 
     /// Timeouts, seconds, phases; false when the run is over.
     fn keep_books(&mut self, now: u64) -> io::Result<bool> {
-        self.look_at = now + nanos(WAIT_MAX);
         self.expire(now)?;
         if thread::stopped() && !self.stopping {
             self.stop(now);
         }
+        let in_flight = (self.pool.under_way() + self.waiting_count) as u64;
+        self.recorder.in_flight(in_flight);
         if now >= self.times.measure {
             self.measure_usage(now);
             let second = (now.min(self.times.end) - self.times.measure) / 1_000_000_000;
             if second > self.second && now < self.times.end {
                 self.second = second;
-                self.recorder.roll(second, (self.pool.under_way() + self.waiting_count) as u64);
+                self.recorder.roll(second, in_flight);
             }
+        }
+        // The next look is at the next boundary, so that each second holds its own requests.
+        let second_end = self.times.measure + (self.second + 1) * 1_000_000_000;
+        let boundary = second_end.min(self.times.end);
+        self.look_at = now + nanos(WAIT_MAX);
+        if boundary > now {
+            self.look_at = self.look_at.min(boundary);
         }
         let sending = self.schedule.is_some() && self.next.is_some();
         if now < self.times.end || sending {
