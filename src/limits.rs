@@ -115,6 +115,8 @@ pub const TURN_TASKS_MAX: usize = 256;
 pub const TURN_MESSAGES_MAX: usize = 512;
 /// Completions taken in one turn.
 pub const TURN_COMPLETIONS_MAX: usize = 1024;
+/// A cancelled send that goes on is cancelled again after this time.
+pub const CANCEL_AGAIN_MS: u64 = 250;
 /// Deadlines of connections are looked at this often.
 pub const DEADLINE_SCAN_MS: u64 = 250;
 /// Connections looked at in one turn of such a scan.
@@ -123,6 +125,16 @@ pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 pub const EVICT_SAMPLE: usize = 256;
 /// After this time one completion ends a wait for several, in microseconds.
 pub const GATHER_US: u32 = 50;
+/// Longest time that a policy may let a read wait for an object that is to come.
+pub const HOLD_MS_MAX: u32 = 60_000;
+/// Keys that a shard's readers may wait for at once; more readers are told 503.
+pub const WATCHES_MAX: usize = 4096;
+/// How often an owner forgets watches whose time is over.
+pub const WATCHES_PRUNE_MS: u64 = 1000;
+/// A watch is sent for this much longer than its first reader waits, so that later ones need none.
+pub const WATCH_SLACK_MS: u64 = 10_000;
+/// Requests that a turn waits for at once, for at most [`GATHER_US`].
+pub const GATHER_REQUESTS_MAX: usize = 64;
 /// A send of at most this many bytes is expected to complete as it is submitted.
 pub const PROMPT_BYTES_MAX: usize = 128 * 1024;
 /// Submission entries of a shard's ring.
@@ -251,3 +263,20 @@ pub const ROOM_BYTES_KEPT_MAX: usize = 32 * 1024;
 
 // A head of the largest size fits a room that is kept, with the buffer that ends it.
 const _: () = assert!(ROOM_BYTES_KEPT_MAX >= HEAD_BYTES_MAX + RECV_BUFFER_BYTES);
+
+// Playlists that are read as a whole, and the boxes of fragmented MP4.
+
+/// Bytes in a media or multivariant playlist that is read for low latency.
+pub const PLAYLIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Lines in such a playlist.
+pub const PLAYLIST_LINES_MAX: u32 = 200_000;
+/// Attributes in one tag of a playlist.
+pub const PLAYLIST_ATTRIBUTES_MAX: usize = 64;
+/// Longest duration that a tag of a playlist may name, in microseconds: ten days.
+pub const PLAYLIST_DURATION_US_MAX: u64 = 864_000_000_000;
+/// Largest media sequence number: the last whole number that every player's arithmetic holds.
+pub const PLAYLIST_SEQUENCE_MAX: u64 = 1 << 53;
+/// Longest hold of a playlist request, whatever target duration the playlist names: three of 20 s.
+pub const HLS_HOLD_US_MAX: u64 = 60_000_000;
+/// Most seconds that a held answer may be kept, whatever target duration the playlist names.
+pub const CACHE_BLOCKING_S_MAX: u32 = 120;

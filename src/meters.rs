@@ -184,6 +184,20 @@ crate::meters! {
     "Times the submission queue was full and had to be flushed early.", per 1.0 {
         ring_sq_full: Counter,
     }
+    "headwater_reads_waiting", "Reads that wait for a version or an object to come.", per 1.0 {
+        reads_waiting: Gauge,
+    }
+    "headwater_receive_starved_total",
+    "Receptions that found no receive buffer and waited for one.", per 1.0 {
+        receive_starved: Counter,
+    }
+    "headwater_connections_cut_total",
+    "Connections cut for the receive buffers that they held without reading answers.", per 1.0 {
+        connections_cut: Counter,
+    }
+    "headwater_receive_buffers", "Receive buffers in use, 4 KiB each.", per 1.0 {
+        receive_buffers: Gauge,
+    }
     "headwater_turn_duration_seconds",
     "Work of one turn of the shard's loop, without waiting.", per 1_000_000.0 {
         turn_duration: Histogram(&TURN_US),

@@ -184,11 +184,13 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         linger_ms: timeouts.linger_ms,
         drain_ms: timeouts.drain_ms,
         connections_max: connections.div_ceil(config.shards),
+        holds: config.paths.any_holds(),
         defaults_of: Arc::new(move |key| match paths.find(key) {
             None => PathDefaults::default(),
             Some(rule) => PathDefaults {
                 ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
                 cache_control: rule.cache_control.clone(),
+                hold_ms: rule.hold_ms.map(u64::from),
             },
         }),
     })

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod environment;
 pub mod http;
 pub mod limits;
+pub mod player;
 pub mod publish;
 pub mod rate;
 pub mod report;

@@ -191,10 +191,15 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
     if !section.has("pattern") {
         section.wrong("pattern", "is missing; write for example \"live/**\"".to_owned());
     }
-    if !section.has("ttl_seconds") && !section.has("cache_control") {
-        section.wrong("", "has no effect; set ttl_seconds, cache_control or both".to_owned());
+    let hold_ms = section.read("hold_ms", |value| {
+        let most = limits::HOLD_MS_MAX;
+        Ok(u32::try_from(integer(value, 1, most.into())?).unwrap_or(most))
+    });
+    if !["ttl_seconds", "cache_control", "hold_ms"].iter().any(|key| section.has(key)) {
+        let reason = "has no effect; set ttl_seconds, cache_control or hold_ms";
+        section.wrong("", reason.to_owned());
     }
-    Some(PathRule::new(&pattern?, ttl_seconds, cache_control))
+    Some(PathRule { ttl_seconds, cache_control, hold_ms, ..PathRule::new(&pattern?) })
 }
 
 /// The file being read.

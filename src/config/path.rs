@@ -7,20 +7,27 @@ use crate::limits;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathRules(Vec<PathRule>);
 
-/// One rule. At least one of its two effects is set.
+/// One rule. At least one of its effects is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
-    pattern: Box<str>,
+    pub(super) pattern: Box<str>,
     /// Lifetime of an object from its publication, in seconds; at least 1.
     pub ttl_seconds: Option<u32>,
     /// Cache-Control of objects that were uploaded without one.
     pub cache_control: Option<Box<[u8]>>,
+    /// How long a read of an absent object waits for it, in milliseconds.
+    pub hold_ms: Option<u32>,
 }
 
 impl PathRules {
     /// The first rule that covers the key. Allocates nothing.
     pub fn find(&self, key: &[u8]) -> Option<&PathRule> {
         self.0.iter().find(|rule| glob::covers(rule.pattern.as_bytes(), key))
+    }
+
+    /// Whether any rule has reads wait.
+    pub fn any_holds(&self) -> bool {
+        self.0.iter().any(|rule| rule.hold_ms.is_some())
     }
 
     /// Whether there are none.
@@ -39,14 +46,10 @@ impl PathRules {
 }
 
 impl PathRule {
-    /// A rule with a pattern that was checked.
-    pub(super) fn new(
-        pattern: &str,
-        ttl_seconds: Option<u32>,
-        cache_control: Option<Box<[u8]>>,
-    ) -> Self {
+    /// A rule without effect, with a pattern that was checked.
+    pub(super) fn new(pattern: &str) -> Self {
         debug_assert!(glob::check(pattern).is_ok());
-        Self { pattern: pattern.into(), ttl_seconds, cache_control }
+        Self { pattern: pattern.into(), ttl_seconds: None, cache_control: None, hold_ms: None }
     }
 
     /// The pattern as it was written.
@@ -63,7 +66,8 @@ mod tests {
     fn the_first_rule_that_covers_counts() {
         let mut rules = PathRules::default();
         for (pattern, ttl) in [("live/*/init.mp4", 3600), ("live/**", 30), ("**", 7)] {
-            rules.push(PathRule::new(pattern, Some(ttl), None)).unwrap();
+            let rule = PathRule { ttl_seconds: Some(ttl), ..PathRule::new(pattern) };
+            rules.push(rule).unwrap();
         }
         let ttl = |key: &str| rules.find(key.as_bytes()).and_then(|rule| rule.ttl_seconds);
         assert_eq!(ttl("live/720p/init.mp4"), Some(3600));
@@ -76,8 +80,8 @@ mod tests {
     fn the_number_of_rules_is_bounded() {
         let mut rules = PathRules::default();
         for _ in 0..limits::PATH_RULES_MAX {
-            rules.push(PathRule::new("**", Some(1), None)).unwrap();
+            rules.push(PathRule::new("**")).unwrap();
         }
-        assert!(rules.push(PathRule::new("**", Some(1), None)).is_err());
+        assert!(rules.push(PathRule::new("**")).is_err());
     }
 }

@@ -11,6 +11,7 @@ use crate::limits;
 use self::playlist::Playlist;
 use self::types::Class;
 
+pub mod hls;
 pub mod mpd;
 pub mod playlist;
 pub mod types;

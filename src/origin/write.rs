@@ -18,6 +18,8 @@ pub struct PathDefaults {
     pub ttl_ms: Option<u64>,
     /// Cache-Control when the upload brings none.
     pub cache_control: Option<Box<[u8]>>,
+    /// How long a read of an absent object waits for it, in milliseconds.
+    pub hold_ms: Option<u64>,
 }
 
 /// What an upload's head asks for.

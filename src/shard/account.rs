@@ -168,6 +168,10 @@ impl Shard {
         meters.sends_zc.raise_to(counts.sends_zc.get());
         meters.zc_copied.raise_to(counts.copied.get());
         meters.ring_completions.raise_to(counts.completions.get());
+        meters.reads_waiting.set(self.watching() as u64);
+        meters.receive_starved.raise_to(counts.starved.get());
+        meters.connections_cut.raise_to(counts.cut.get());
+        meters.receive_buffers.set(u64::from(self.reactor.buffers.in_use()));
         let (enters, overflows, full) = self.reactor.ring_counts();
         meters.ring_enters.raise_to(enters);
         meters.ring_cq_overflows.raise_to(overflows);

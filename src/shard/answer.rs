@@ -15,7 +15,7 @@ use crate::store::object::Whole;
 use crate::sys::extent::Extent;
 use crate::sys::net;
 use crate::sys::reactor::Interrupt;
-use crate::sys::send::{Keep, SendBuffer, SendId};
+use crate::sys::send::{Keep, SendBuffer, SendId, Sent};
 
 /// A part of a held body that is still to be sent.
 pub(super) struct Cursor {
@@ -42,6 +42,15 @@ enum Way {
     ZeroCopy,
     /// By reference, behind the head.
     Share,
+}
+
+impl Rest {
+    /// The last bytes of the body that were tried have not left: they go by copy.
+    fn take_back(&mut self, bytes: usize) {
+        let cursor = self.body.as_mut().expect("a send of the body was tried");
+        cursor.at -= bytes as u64;
+        self.way = Way::Copy;
+    }
 }
 
 impl Cursor {
@@ -122,7 +131,10 @@ impl Conn {
         loop {
             self.shard.reactor.turn_budget().await;
             let Some((send, len)) = self.begin_send(&mut rest) else { return Ok(()) };
-            self.finish(send, len).await?;
+            let left = self.finish(send, len).await?;
+            if left > 0 {
+                rest.take_back(left);
+            }
         }
     }
 
@@ -209,7 +221,7 @@ impl Conn {
         };
         match by_reference {
             true if shareable && self.shard.reactor.may_share(bytes) => Way::Share,
-            false if large => Way::ZeroCopy,
+            false if large && !self.shard.reactor.is_half_closed(self.socket) => Way::ZeroCopy,
             _ => Way::Copy,
         }
     }
@@ -226,39 +238,77 @@ impl Conn {
     pub(super) async fn send(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> Result<(), Gone> {
         self.shard.reactor.turn_budget().await;
         let (send, len) = self.submit(buffer, keep);
-        self.finish(send, len).await
+        let left = self.finish(send, len).await?;
+        debug_assert_eq!(left, 0, "a send by copy goes on");
+        Ok(())
     }
 
-    async fn finish(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
+    /// Waits for the end of a send; answers how many bytes it leaves to another way.
+    async fn finish(&mut self, send: SendId, len: usize) -> Result<usize, Gone> {
         let reactor = &self.shard.reactor;
         let window_ms = self.shard.settings.rate_window_ms;
         reactor.set_deadline(self.socket, reactor.clock.now_ms() + window_ms);
         match reactor.sent(self.socket, send).await {
-            Ok(sent) => whole_or_gone(sent, len),
-            Err(_) => Box::pin(self.finish_slow(send, len)).await,
+            Ok(Sent::Whole) => Ok(0),
+            other => Box::pin(self.finish_slow(send, len, other)).await,
         }
     }
 
-    /// A send that outlived a window: from here on the peer is measured.
-    async fn finish_slow(&mut self, send: SendId, len: usize) -> Result<(), Gone> {
-        let reactor = &self.shard.reactor;
-        let fd = reactor.fd(self.socket);
+    /// A send that outlived a window, or of which a part has left: the peer is measured.
+    async fn finish_slow(
+        &mut self,
+        send: SendId,
+        len: usize,
+        mut result: Result<Sent, Interrupt>,
+    ) -> Result<usize, Gone> {
         let window_ms = self.shard.settings.rate_window_ms;
         let window_min = self.shard.settings.window_bytes_min();
-        let mut seen = net::bytes_acknowledged(fd).unwrap_or(0);
+        let acknowledged =
+            |conn: &Self| net::bytes_acknowledged(conn.shard.reactor.fd(conn.socket));
+        let mut seen = acknowledged(self).unwrap_or(0);
         loop {
-            reactor.set_deadline(self.socket, reactor.clock.now_ms() + window_ms);
-            match reactor.sent(self.socket, send).await {
-                Ok(sent) => return whole_or_gone(sent, len),
-                Err(Interrupt::Late | Interrupt::Ended(_)) => {}
+            match result {
+                Ok(Sent::Whole) => return Ok(0),
+                Ok(Sent::Failed) => return Err(Gone),
+                Ok(Sent::Part(sent)) if !self.shard.reactor.has_rest(send) => {
+                    return Ok(len - sent);
+                }
+                Ok(Sent::Part(_)) => self.go_on(send).await?,
+                Err(_) => {}
             }
-            let now = net::bytes_acknowledged(fd).unwrap_or(seen);
-            if now - seen < window_min || self.shard.is_past_drain() {
-                reactor.cancel_send(send);
-                while reactor.sent(self.socket, send).await.is_err() {}
+            let reactor = &self.shard.reactor;
+            reactor.set_deadline(self.socket, reactor.clock.now_ms() + window_ms);
+            result = reactor.sent(self.socket, send).await;
+            if result.is_err() {
+                let now = acknowledged(self).unwrap_or(seen);
+                if now - seen < window_min || self.shard.is_past_drain() {
+                    return self.give_up(send).await;
+                }
+                seen = now;
+            }
+        }
+    }
+
+    /// Submits the rest of a send as soon as there is room.
+    async fn go_on(&self, send: SendId) -> Result<(), Gone> {
+        let room = self.room().await;
+        match room {
+            Ok(()) => self.shard.reactor.go_on(self.socket, send),
+            Err(Gone) => self.shard.reactor.abandon(send),
+        }
+        room
+    }
+
+    /// Cancels a send and waits for its end. A cancel that came at a bad moment is repeated.
+    async fn give_up(&self, send: SendId) -> Result<usize, Gone> {
+        let reactor = &self.shard.reactor;
+        loop {
+            reactor.cancel_send(send);
+            reactor.set_deadline(self.socket, reactor.clock.now_ms() + limits::CANCEL_AGAIN_MS);
+            if reactor.sent(self.socket, send).await.is_ok() {
+                reactor.abandon(send);
                 return Err(Gone);
             }
-            seen = now;
         }
     }
 
@@ -323,11 +373,6 @@ impl Manner {
     pub(super) fn then(self) -> Then {
         if self.keep_alive { Then::Next } else { Then::Close }
     }
-}
-
-fn whole_or_gone(sent: i32, len: usize) -> Result<(), Gone> {
-    // MSG_WAITALL: short only when the connection failed or the send was given up.
-    if usize::try_from(sent) == Ok(len) { Ok(()) } else { Err(Gone) }
 }
 
 /// What is answered when no object is there.

@@ -36,12 +36,14 @@ mod body;
 mod conn;
 mod growing;
 mod input;
+mod live;
 mod peer;
 mod read;
 mod rendered;
 mod share;
 mod special;
 mod upload;
+mod watch;
 
 pub use account::Accounts;
 
@@ -92,6 +94,8 @@ pub struct Settings {
     pub drain_ms: u64,
     /// Connections one shard keeps open.
     pub connections_max: usize,
+    /// Whether any path has reads wait for objects that are to come.
+    pub holds: bool,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
 }
@@ -138,6 +142,7 @@ pub struct Shard {
     fetching: RefCell<HashMap<Box<[u8]>, Vec<TaskId>>>,
     growing_waiters: RefCell<HashMap<u64, Vec<TaskId>>>,
     growing_next: Cell<u64>,
+    watches: RefCell<watch::Watches>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -194,6 +199,7 @@ impl Shard {
             fetching: RefCell::default(),
             growing_waiters: RefCell::default(),
             growing_next: Cell::new(0),
+            watches: RefCell::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),
@@ -281,6 +287,7 @@ impl Shard {
             self.draining_since_ms.set(Some(self.reactor.clock.now_ms()));
             self.reactor.close_listeners();
             self.reactor.evict_all_idle();
+            self.wake_all_watching();
         }
     }
 

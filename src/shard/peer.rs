@@ -140,6 +140,7 @@ impl Shard {
                 self.store.borrow_mut().ask(from, ticket, ask, now_ms);
             }
             Message::Nudge { growing } => self.on_nudge(growing),
+            Message::Changed { key } => self.on_changed(&key),
             message => {
                 let now_ms = self.reactor.clock.now_ms();
                 self.store.borrow_mut().on_message(from, message, now_ms);

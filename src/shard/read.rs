@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answer::{Cursor, Front, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
+use super::live::Judged;
 use super::peer::Answer;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
@@ -29,8 +30,20 @@ enum Found {
     NoKey,
 }
 
+/// What a look at the owner comes to.
+pub(super) enum Obtained {
+    /// A hold on the object.
+    Held(Rc<Held>),
+    /// Nothing is there.
+    Absent,
+    /// The owner has no room to answer.
+    Busy,
+    /// The path names no object.
+    NoKey,
+}
+
 /// Answers that take more than a head and a run of bytes.
-enum Rare {
+pub(super) enum Rare {
     Parts(Rc<Held>, Box<RangeList>, u64),
     Growing(Rc<Held>),
 }
@@ -39,16 +52,29 @@ impl Conn {
     /// Answers GET and HEAD. What is likely is made ready without waiting; the rest is boxed, so
     /// that an idle connection does not carry its size.
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
-        let ready = match self.find(head) {
-            Found::Here(held) => match self.ready_object(head, held) {
-                Ok(ready) => ready,
-                Err(rare) => return Box::pin(self.answer_rare(head, rare)).await,
-            },
-            Found::Absent => self.ready_bare(head, &not_found(head), Then::Next),
-            Found::Elsewhere(owner) => {
-                return Box::pin(self.read_elsewhere(head, owner)).await;
+        let mut hold = None;
+        let ready = loop {
+            let judged = match self.find(head) {
+                Found::Here(held) if !self.may_wait(head) => match self.ready_object(head, held) {
+                    Ok(ready) => break ready,
+                    Err(rare) => Judged::Rare(rare),
+                },
+                Found::Here(held) => self.judge(head, Obtained::Held(held), &hold),
+                Found::Absent => self.judge(head, Obtained::Absent, &hold),
+                Found::NoKey => self.judge(head, Obtained::NoKey, &hold),
+                Found::Elsewhere(owner) => {
+                    let obtained = Box::pin(self.fetch(head, owner)).await;
+                    self.judge(head, obtained, &hold)
+                }
+            };
+            match judged {
+                Judged::Ready(ready) => break ready,
+                Judged::Wait(wait) => {
+                    hold = Some(Box::pin(self.hold(head, wait, hold)).await.ok_or(Gone)?);
+                }
+                Judged::Rare(rare) => return Box::pin(self.answer_rare(head, rare)).await,
+                Judged::Special => return Box::pin(self.read_special(head)).await,
             }
-            Found::NoKey => return Box::pin(self.read_special(head)).await,
         };
         self.deliver(ready).await
     }
@@ -103,7 +129,7 @@ impl Conn {
     }
 
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.
-    async fn read_elsewhere(&mut self, head: &Head, owner: ShardId) -> Result<Then, Gone> {
+    async fn fetch(&mut self, head: &Head, owner: ShardId) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
@@ -112,7 +138,7 @@ impl Conn {
         if shard.fetching.borrow().contains_key(&key) {
             shard.wait_for_fetch(&key).await;
             if let Found::Here(held) = self.find(head) {
-                return self.answer_object(head, held).await;
+                return Obtained::Held(held);
             }
         }
         shard.fetching.borrow_mut().entry(key.clone()).or_default();
@@ -121,28 +147,27 @@ impl Conn {
         waiting.into_iter().for_each(|task| shard.reactor.tasks.wake(task));
         match answer {
             Answer::Held(held) if !held.record.is_gone(shard.reactor.clock.now_ms()) => {
-                self.answer_object(head, held).await
+                Obtained::Held(held)
             }
-            Answer::Reply(Reply::Refused(_)) => self.answer_busy(head).await,
-            _ => self.answer_bare(head, &not_found(head), Then::Next).await,
+            Answer::Reply(Reply::Refused(_)) => Obtained::Busy,
+            _ => Obtained::Absent,
         }
     }
 
-    async fn answer_busy(&mut self, head: &Head) -> Result<Then, Gone> {
+    /// The answer to a read of what is not there.
+    pub(super) fn ready_absent(&mut self, head: &Head) -> Ready {
+        self.ready_bare(head, &not_found(head), Then::Next)
+    }
+
+    /// The answer when there is no room to find out.
+    pub(super) fn ready_busy(&mut self, head: &Head) -> Ready {
         let bare = Bare {
             status: Status::ServiceUnavailable,
             message: "the origin is busy; try again in a second",
             lines: RETRY,
             body_allowed: head.method != Method::Head,
         };
-        self.answer_bare(head, &bare, Then::Next).await
-    }
-
-    async fn answer_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Then, Gone> {
-        match self.ready_object(head, held) {
-            Ok(ready) => self.deliver(ready).await,
-            Err(rare) => self.answer_rare(head, rare).await,
-        }
+        self.ready_bare(head, &bare, Then::Next)
     }
 
     async fn answer_rare(&mut self, head: &Head, rare: Rare) -> Result<Then, Gone> {
@@ -154,7 +179,7 @@ impl Conn {
 
     /// Makes an answer with an object, as conditions and ranges ask.
     #[inline]
-    fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
+    pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
         match held.record.whole().map(|whole| whole.length) {

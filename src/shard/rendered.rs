@@ -89,7 +89,8 @@ impl Shard {
     }
 }
 
-fn append_body(bytes: &mut Vec<u8>, arena: &Arena, whole: &Whole) {
+/// Appends the bytes of an object.
+pub(super) fn append_body(bytes: &mut Vec<u8>, arena: &Arena, whole: &Whole) {
     let mut left = usize::try_from(whole.length).expect("bounded by the caller");
     for &extent in &whole.extents {
         let (at, len) = (bytes.len(), left.min(extent.len as usize));

@@ -42,7 +42,7 @@ impl Conn {
     }
 
     /// Waits until the socket has room, as long as the peer takes enough.
-    async fn room(&mut self) -> Result<(), Gone> {
+    pub(super) async fn room(&self) -> Result<(), Gone> {
         let reactor = &self.shard.reactor;
         let window_ms = self.shard.settings.rate_window_ms;
         let mut before = None;

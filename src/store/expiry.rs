@@ -17,6 +17,7 @@ impl Store {
     /// is left: [`Store::next_deadline`] tells.
     pub fn sweep_expired(&mut self, now_ms: Millis, budget: usize) -> usize {
         let swept = self.sweep(now_ms, budget);
+        self.prune_watches(now_ms);
         self.settle(now_ms);
         swept
     }

@@ -8,7 +8,7 @@
 //! another shard writes; a version that has expired or was cut is never found; at most
 //! [`limits::LEASES_MAX`] entries belong to other shards.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::limits;
+use crate::media::hls::playlist::Media;
 use crate::sys::extent::ShardId;
 
 use super::message::LeaseId;
@@ -72,6 +73,23 @@ pub struct Held {
     released: Rc<Released>,
     /// An answer with it that many readers share.
     pub rendered: Rendered,
+    /// What it says of itself as a live playlist, once somebody has asked.
+    pub live: OnceCell<Option<Box<Live>>>,
+}
+
+/// A playlist that may be waited for: its facts, and answers that many readers share.
+#[derive(Debug)]
+pub struct Live {
+    /// What it lists.
+    pub facts: Media<'static>,
+    /// Its cache age is the one that a playlist gets whose upload says nothing.
+    pub age_is_default: bool,
+    /// A delta update leaves something out.
+    pub delta_is_less: bool,
+    /// All of it, for requests that named a segment.
+    pub blocking: Rendered,
+    /// The delta update, for requests that named a segment and for others.
+    pub delta: [Rendered; 2],
 }
 
 /// A whole answer, and the second of the wall clock in which the version was asked for last.
@@ -163,7 +181,8 @@ impl Index {
     pub fn hold(&self, hash: u64, owner: ShardId, lease: LeaseId, record: Arc<Record>) -> Rc<Held> {
         let touched = Cell::new(true);
         let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
-        Rc::new(Held { record, hash, owner, lease, touched, released, rendered })
+        let live = OnceCell::new();
+        Rc::new(Held { record, hash, owner, lease, touched, released, rendered, live })
     }
 
     /// Makes `held` the entry of its key. A lease may find no place; it then serves as a pin only.

@@ -245,6 +245,21 @@ pub enum Message {
         /// The upload.
         upload: UploadId,
     },
+    /// Holder to owner: it waits for a version of the key that is not `seen`. Bounded by the
+    /// sender; see [`super::watch`].
+    Watch {
+        /// The key.
+        key: Box<[u8]>,
+        /// The version it knows; none when it knows of none.
+        seen: Option<LeaseId>,
+        /// Monotonic instant from which it waits no more.
+        until_ms: Millis,
+    },
+    /// Owner to holder: what it watched has another version. The watch has ended.
+    Changed {
+        /// The key.
+        key: Box<[u8]>,
+    },
     /// A growing object that the shard watches has changed.
     Nudge {
         /// [`Growing::id`].

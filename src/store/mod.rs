@@ -18,6 +18,7 @@ pub mod statistics;
 pub(crate) mod tests;
 mod upload;
 mod version;
+mod watch;
 
 pub use index::Held;
 pub use owner::Store;

@@ -35,6 +35,7 @@ use super::space::Space;
 use super::statistics::Statistics;
 use super::upload::{Opening, Upload};
 use super::version::Version;
+use super::watch::Watches;
 
 /// See the module.
 pub struct Store {
@@ -50,6 +51,7 @@ pub struct Store {
     /// Keys whose queue of changes may go on, or whose place may be empty now.
     pub(super) stirred: VecDeque<Box<[u8]>>,
     pub(super) releasing: Vec<(ShardId, LeaseId)>,
+    pub(super) watches: Watches,
     pub(super) statistics: Statistics,
     /// Messages to other shards and to this one, in order.
     pub outbox: Outbox,
@@ -86,6 +88,7 @@ impl Store {
             holdings: Holdings::new(),
             stirred: VecDeque::new(),
             releasing: Vec::new(),
+            watches: Watches::default(),
             statistics: Statistics::default(),
             outbox: Outbox::new(),
             gaps_ms: Vec::new(),
@@ -157,7 +160,12 @@ impl Store {
             Message::Confirm { lease } => self.confirmed(from, lease),
             Message::Release { lease } => self.let_go(from, lease),
             Message::Abort { upload } => self.abort(upload),
-            Message::Nudge { .. } => debug_assert!(false, "nudges go to the shard's readers"),
+            Message::Watch { key, seen, until_ms } => {
+                self.watch(from, key, seen, until_ms, now_ms);
+            }
+            Message::Nudge { .. } | Message::Changed { .. } => {
+                debug_assert!(false, "these go to the shard's readers");
+            }
         }
         self.settle(now_ms);
     }
@@ -185,6 +193,7 @@ impl Store {
             leases_held: self.index.leased() as u64,
             holds: self.holdings.len() as u64,
             uploads: self.uploads.len() as u64,
+            watched: self.watched() as u64,
             ..self.statistics.clone()
         }
     }

@@ -27,6 +27,8 @@ pub struct Statistics {
     pub holds: u64,
     /// Uploads begun and not ended.
     pub uploads: u64,
+    /// Own keys that shards wait for.
+    pub watched: u64,
     /// Objects that can be read while they arrive.
     pub growing: u64,
     /// Grants ever given.

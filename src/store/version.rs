@@ -103,6 +103,7 @@ impl Store {
         self.statistics.object_bytes += record.whole().map_or(0, |whole| whole.length);
         let held = self.index.hold(hash, self.id, LeaseId { version: place, generation }, record);
         self.index.put(&held);
+        self.tell_watchers(&held.record.key);
         place
     }
 

@@ -107,6 +107,16 @@ pub(super) fn reset_on_close(fd: RawFd) {
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
+/// Ends both directions: sends under way end with EPIPE.
+pub(super) fn shutdown(fd: RawFd) {
+    #[cfg(test)]
+    if sim::shutdown_write(fd).is_some() {
+        return;
+    }
+    // SAFETY: plain call on a descriptor of ours; an error means the peer is gone already.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
 pub(super) fn shutdown_write(fd: RawFd) {
     #[cfg(test)]
     if sim::shutdown_write(fd).is_some() {

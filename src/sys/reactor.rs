@@ -82,6 +82,8 @@ pub struct Counts {
     pub received: Cell<u64>,
     /// Times that no receive buffer was left.
     pub starved: Cell<u64>,
+    /// Connections cut because they held too many receive buffers when none was left.
+    pub cut: Cell<u64>,
 }
 
 fn count(cell: &Cell<u64>, by: u64) {
@@ -116,6 +118,8 @@ pub struct Reactor {
     listeners: RefCell<Vec<Listener>>,
     accepted: RefCell<Vec<(usize, RawFd)>>,
     starved: RefCell<Vec<SocketId>>,
+    /// When greedy connections were last looked for.
+    cut_ms: Cell<u64>,
     deferred: RefCell<Vec<u32>>,
     budget: Cell<i64>,
     /// Registered slots, by the generation of their pages.
@@ -129,7 +133,7 @@ pub struct Reactor {
     evict_from: Cell<usize>,
     /// Small sends of this turn.
     prompt: Cell<usize>,
-    /// Receptions of this turn.
+    /// Sockets that were heard from in this turn.
     heard: Cell<usize>,
 }
 
@@ -159,6 +163,7 @@ impl Reactor {
             listeners: RefCell::default(),
             accepted: RefCell::default(),
             starved: RefCell::default(),
+            cut_ms: Cell::default(),
             deferred: RefCell::default(),
             budget: Cell::new(limits::TURN_BYTES_MAX),
             registered: RefCell::default(),
@@ -240,7 +245,8 @@ impl Reactor {
         // Sends that complete as they are submitted are no reason to come back: their tasks have
         // nothing to do before the client's next request. Under load, as many requests as came in
         // this turn are worth a moment's wait; a single one never waits for another.
-        ring.gather(self.prompt.replace(0) + self.heard.replace(0).max(1));
+        let heard = self.heard.replace(0).clamp(1, limits::GATHER_REQUESTS_MAX);
+        ring.gather(self.prompt.replace(0) + heard);
         ring.enter(wait)
     }
 

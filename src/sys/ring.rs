@@ -37,7 +37,7 @@ pub enum Operation {
         /// The connection.
         fd: RawFd,
     },
-    /// Sends one run of bytes, whole unless the peer fails.
+    /// Sends one run of bytes.
     Send {
         /// The connection.
         fd: RawFd,
@@ -45,13 +45,17 @@ pub enum Operation {
         start: *const u8,
         /// Bytes.
         len: u32,
+        /// How much of it.
+        effort: Effort,
     },
-    /// Sends several runs of bytes, whole unless the peer fails.
+    /// Sends several runs of bytes.
     SendMsg {
         /// The connection.
         fd: RawFd,
         /// The message with its list of runs.
         message: *const libc::msghdr,
+        /// How much of it.
+        effort: Effort,
     },
     /// Sends from a registered slot without copying where the route allows.
     SendZc {
@@ -76,16 +80,29 @@ pub enum Operation {
         /// What its completion says.
         user_data: u64,
     },
-    /// Waits once until the connection has room for bytes to send, or has failed.
+    /// Waits until the connection has room for bytes to send, has failed, or the peer has ended
+    /// its side. Once, or for every change until cancelled.
     PollOut {
         /// The connection.
         fd: RawFd,
+        /// Whether every change is told.
+        multi: bool,
     },
     /// Waits until the event descriptor becomes readable, again and again.
     PollEvent {
         /// The event descriptor.
         fd: RawFd,
     },
+}
+
+/// How much of a send has to leave before it completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All of it. Short all the same when the connection fails, when it is cancelled, and by the
+    /// kernel's whim once the peer has ended its side.
+    Whole,
+    /// What there is room for at once.
+    Now,
 }
 
 /// What became of an operation.

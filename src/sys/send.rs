@@ -123,6 +123,21 @@ impl SendBuffer {
         self.count += 1;
     }
 
+    /// Forgets the first `bytes` bytes: they have left.
+    fn advance(&mut self, mut bytes: usize) {
+        self.bytes -= bytes;
+        let mut gone = 0;
+        for run in &mut self.runs[..self.count] {
+            let count = bytes.min(run.iov_len);
+            run.iov_base = run.iov_base.cast::<u8>().wrapping_add(count).cast();
+            run.iov_len -= count;
+            bytes -= count;
+            gone += usize::from(run.iov_len == 0);
+        }
+        self.runs.copy_within(gone..self.count, 0);
+        self.count -= gone;
+    }
+
     /// The only run, when there is one only.
     pub(super) fn single(&self) -> Option<libc::iovec> {
         (self.count == 1).then_some(self.runs[0])
@@ -150,8 +165,32 @@ pub(super) struct Sending {
     pub(super) socket: u32,
     pub(super) socket_generation: u32,
     pub(super) state: SendState,
+    /// Bytes that were submitted.
+    pub(super) len: usize,
     pub(super) buffer: Option<Box<SendBuffer>>,
     pub(super) keep: Keep,
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All bytes have left.
+    Whole,
+    /// So many have left, and it can go on.
+    Part(usize),
+    /// The connection has failed, or the send was cancelled before a byte had left.
+    Failed,
+}
+
+impl Sent {
+    pub(super) fn of(result: i32, len: usize) -> Self {
+        match usize::try_from(result) {
+            Ok(sent) if sent == len => Self::Whole,
+            Ok(sent) => Self::Part(sent),
+            Err(_) if matches!(-result, libc::EAGAIN | libc::ECANCELED) => Self::Part(0),
+            Err(_) => Self::Failed,
+        }
+    }
 }
 
 /// How far a send has come.
@@ -164,6 +203,8 @@ pub(super) enum SendState {
     Done(i32, bool),
     /// The result has been fetched, the notification has not come.
     Notifying,
+    /// A part has left; the rest waits to be submitted.
+    Rest,
 }
 
 /// The slab of sends.
@@ -197,6 +238,7 @@ impl Sends {
                 socket: 0,
                 socket_generation: 0,
                 state: SendState::Free,
+                len: 0,
                 buffer: None,
                 keep: None,
             });
@@ -214,6 +256,25 @@ impl Sends {
     pub(super) fn at(&mut self, id: SendId) -> Option<&mut Sending> {
         let sending = self.slots.get_mut(id.slot as usize)?;
         (sending.generation == id.generation && sending.state != SendState::Free).then_some(sending)
+    }
+
+    /// Keeps what of a send by copy has not left; `false` when it was none by copy.
+    pub(super) fn keep_rest(&mut self, id: SendId, sent: usize) -> bool {
+        let spare = self.spare.pop();
+        let sending = &mut self.slots[id.slot as usize];
+        let shared = sending.keep.as_ref().and_then(|keep| keep.downcast_ref::<Vec<u8>>());
+        let mut spare = spare;
+        if let (None, Some(bytes)) = (&sending.buffer, shared) {
+            let mut buffer = spare.take().unwrap_or_else(SendBuffer::boxed);
+            buffer.push(bytes.as_ptr().cast_mut(), bytes.len());
+            sending.buffer = Some(buffer);
+        }
+        let by_copy = sending.buffer.as_mut().map(|buffer| buffer.advance(sent)).is_some();
+        if by_copy {
+            sending.state = SendState::Rest;
+        }
+        self.spare.extend(spare);
+        by_copy
     }
 
     /// Frees the slot; what it held is returned so that it is dropped outside of any borrow.

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use super::buffers::Received;
+use super::ring::Effort;
+use super::send::SendId;
 use super::task::TaskId;
 
 /// Names a connection's place in the reactor.
@@ -46,9 +48,24 @@ pub(super) struct Socket {
     pub(super) bytes_received: u64,
     /// Bytes shared with the peer since it sent something last.
     pub(super) unread: u64,
+    /// The send under way.
+    pub(super) sending: Option<SendId>,
+    /// A poll said that the peer has ended its side.
+    pub(super) hung_up: bool,
 }
 
 impl Socket {
+    /// Whether the peer sends nothing more, and may still read. The kernel takes that for a reason
+    /// to wake whoever waits for room, and tries a waiting send again and again.
+    pub(super) fn is_half_closed(&self) -> bool {
+        self.hung_up || self.end == Some(End::Finished)
+    }
+
+    /// How much of a send has to leave: whoever waits for room by itself sends what there is.
+    pub(super) fn effort(&self) -> Effort {
+        if self.is_half_closed() { Effort::Now } else { Effort::Whole }
+    }
+
     pub(super) fn vacant() -> Self {
         Self {
             fd: -1,
@@ -65,6 +82,8 @@ impl Socket {
             deadline_ms: u64::MAX,
             bytes_received: 0,
             unread: 0,
+            sending: None,
+            hung_up: false,
         }
     }
 }

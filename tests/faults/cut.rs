@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::scaled;
+use crate::slow::narrow;
 use crate::stage::{Stage, wait_for};
 use crate::support::pattern;
 use crate::support::wire::Client;
@@ -193,5 +194,36 @@ fn half_closed_clients_are_answered() {
         assert!(client.answer(false).unwrap().body == body);
     }
     assert!(client.is_closed());
+    stage.end();
+}
+
+/// Clients that ended their sending side read slowly. The kernel takes a peer's end for a reason to
+/// try a waiting send again: answers by copy came to an end in the middle, once the kernel had
+/// tried 128 times in a row, and a wait for room to share pages ended at once, for ever.
+#[test]
+fn slow_half_closed_clients_get_everything_and_cost_no_time() {
+    let stage = Stage::with("half-slow", "[timeouts]\nsend_rate_window_ms = 20000", 64, &[]);
+    let body = pattern(8, 5 << 20);
+    stage.origin.put("/half/large", &body);
+    let mut clients: Vec<Client> = (0..10)
+        .map(|_| {
+            let mut client = narrow(stage.origin.http);
+            client.send(&b"GET /half/large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2)).unwrap();
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            client
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(200));
+    let before_ms = stage.cpu_ms();
+    thread::sleep(Duration::from_millis(500));
+    let used_ms = stage.cpu_ms() - before_ms;
+    assert!(used_ms <= 200, "{used_ms} ms of two cores' time while nobody read");
+    for client in &mut clients {
+        for _ in 0..2 {
+            assert!(client.answer(false).unwrap().body == body);
+        }
+        assert!(client.is_closed());
+    }
+    drop(clients);
     stage.end();
 }

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::thread;
+use std::time::Duration;
 
 use crate::scaled;
+use crate::slow::narrow;
 use crate::stage::Stage;
 use crate::support::pattern;
 use crate::support::wire::Client;
@@ -33,6 +35,37 @@ fn ten_thousand_pipelined_reads_are_answered_in_order() {
     }
     sender.join().unwrap();
     drop(client);
+    stage.end();
+}
+
+/// A crowd asks for far more than it ever reads, with the timeouts of a real origin: the requests
+/// that wait behind unread answers keep no receive buffer from those who do read.
+#[test]
+fn a_crowd_that_asks_and_never_reads_keeps_no_buffers() {
+    let mut stage = Stage::with("crowd", "[timeouts]\nsend_rate_window_ms = 60000", 64, &[]);
+    stage.origin.put("/crowd/o", &pattern(9, 1 << 20));
+    let requests = "GET /crowd/o HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+    let crowd: Vec<Client> = (0..1_500)
+        .map(|_| {
+            let client = narrow(stage.origin.http);
+            client.writer().set_nonblocking(true).unwrap();
+            let _ = client.writer().write(requests.as_bytes());
+            client
+        })
+        .collect();
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(100));
+        crowd.iter().for_each(|client| {
+            let _ = client.writer().write(requests.as_bytes());
+        });
+    }
+    stage.end_watch();
+    let starved = stage.origin.metric("headwater_receive_starved_total", "");
+    let buffers = stage.origin.metric("headwater_receive_buffers", "");
+    let cut = stage.origin.metric("headwater_connections_cut_total", "");
+    println!("{} connections, {buffers} buffers, {starved} found none, {cut} cut", crowd.len());
+    assert!(starved == 0.0 || cut > 0.0, "greedy connections kept what they had");
+    drop(crowd);
     stage.end();
 }
 

@@ -82,3 +82,47 @@ fn an_upload_that_breaks_off_takes_no_earlier_answer_away() {
     world.run_quiet();
     assert!(!world.book.outcomes.contains_key("absent"), "the second answer had begun");
 }
+
+/// A drain began while a client was in the middle of a head. The connection was answered with 408
+/// at once, although its time was not over: it is heard out, answered, and then closed.
+#[test]
+fn a_drain_hears_a_head_out_that_has_begun() {
+    for seed in 0..10 {
+        let mut world = World::new(&Plan::new(seed, 2));
+        let whole = put(&mut world, 3, 700, false);
+        world.client(1).plan(whole);
+        world.run_clients();
+        let client = world.client(0);
+        client.pace = Pace { piece_max: 5, pause_us: 20_000, ..Pace::FAST };
+        client.plan(Request::new(What::Get, 3));
+        world.run_ms(60);
+        world.run_drain();
+        assert_eq!(world.clients[0].answers, 1, "seed {seed}");
+    }
+}
+
+/// Everybody connects to one of three shards. It hands connections over, and whoever was handed
+/// over is served as well as the others.
+#[test]
+fn connections_that_are_handed_over_are_served() {
+    for seed in 0..5 {
+        let mut world = World::new(&Plan::new(seed, 3));
+        let whole = put(&mut world, 2, 900, false);
+        world.client(0).plan(whole);
+        world.run_clients();
+        for _ in 0..60 {
+            let client = world.client(0);
+            client.pace = Pace { piece_max: 40, pause_us: 100_000, ..Pace::FAST };
+            (0..3).for_each(|_| client.plan(Request::new(What::Get, 2)));
+        }
+        world.run_until("connections are handed over", |world| {
+            world.shards.iter().all(|shard| shard.reactor.connections() > 0)
+        });
+        world.run_until("all have their answers", |world| {
+            world.clients.iter().all(|client| client.done)
+        });
+        assert!(world.clients.iter().all(|client| client.answers == 3), "seed {seed}");
+        world.clients.clear();
+        world.check_quiet();
+    }
+}

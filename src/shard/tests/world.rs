@@ -50,6 +50,7 @@ impl Plan {
             linger_ms: 2_000,
             drain_ms: 30_000,
             connections_max: 64,
+            holds: false,
             defaults_of: Arc::new(|_| PathDefaults::default()),
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }

@@ -57,6 +57,11 @@ impl Reactor {
         self.with(id, |socket| socket.copied)
     }
 
+    /// Whether the peer sends nothing more, and may still read.
+    pub fn is_half_closed(&self, id: SocketId) -> bool {
+        self.with(id, |socket| socket.is_half_closed())
+    }
+
     /// Shuts the sending side, after what was sent.
     pub fn finish_sending(&self, id: SocketId) {
         net::shutdown_write(self.fd(id));

@@ -38,11 +38,13 @@ impl Reactor {
         into.append(&mut self.accepted.borrow_mut());
     }
 
-    /// Arms accepts that ended.
+    /// Arms accepts that ended, and cancels again those that a cancel did not find.
     pub fn rearm_listeners(&self) {
         for (number, listener) in self.listeners.borrow_mut().iter_mut().enumerate() {
             if listener.is_deaf() {
                 self.arm_listener(number, listener);
+            } else if listener.armed && !listener.open {
+                self.cancel_accept(number);
             }
         }
     }
@@ -62,11 +64,14 @@ impl Reactor {
                 self.close_listener(listener);
                 continue;
             }
-            let place = u32::try_from(number).expect("a few listeners");
-            let target = user_data(KIND_ACCEPT, 0, place);
-            let cancel = Operation::Cancel { target };
-            self.ring.borrow_mut().push(cancel, user_data(KIND_IGNORE, 0, 0));
+            self.cancel_accept(number);
         }
+    }
+
+    fn cancel_accept(&self, number: usize) {
+        let place = u32::try_from(number).expect("a few listeners");
+        let target = user_data(KIND_ACCEPT, 0, place);
+        self.ring.borrow_mut().push(Operation::Cancel { target }, user_data(KIND_IGNORE, 0, 0));
     }
 
     /// Whether a listening socket is open: a client may connect to it and would wait in vain.

@@ -9,6 +9,7 @@ use std::task::Poll;
 use super::{Interrupt, KIND_CANCEL, KIND_RECV, Reactor, count, user_data};
 use crate::limits;
 use crate::sys::buffers::Received;
+use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
 use crate::sys::socket::{End, Reception, Socket, SocketId};
 
@@ -76,9 +77,15 @@ impl Reactor {
             return;
         }
         match received {
+            // The connection was cut: nobody will read this.
+            Some(received) if matches!(socket.end, Some(End::Failed(_))) => {
+                self.buffers.give_back(received);
+            }
             Some(received) if len > 0 => {
                 count(&self.counts.received, len as u64);
-                self.heard.set(self.heard.get() + 1);
+                // What a socket receives beyond its first buffer is no further request.
+                let first = socket.inbox.is_empty();
+                self.heard.set(self.heard.get() + usize::from(first));
                 socket.bytes_received += len as u64;
                 self.forget_unread(socket);
                 socket.inbox.push_back(received);
@@ -90,7 +97,12 @@ impl Reactor {
             let cancelling = socket.reception == Reception::Cancelling;
             socket.reception = Reception::Idle;
             match -completion.result {
-                0 => socket.end = Some(End::Finished),
+                _ if socket.end.is_some() => {}
+                0 => {
+                    socket.end = Some(End::Finished);
+                    // From now on it sends what there is room for at once.
+                    socket.sending.into_iter().for_each(|send| self.cancel_send(send));
+                }
                 libc::ENOBUFS => {
                     count(&self.counts.starved, 1);
                     socket.reception = Reception::Armed;
@@ -129,7 +141,7 @@ impl Reactor {
         if self.starved.borrow().is_empty() {
             return;
         }
-        if self.buffers.available() == 0 && !self.buffers.grow() {
+        if self.buffers.available() == 0 && !self.buffers.grow() && !self.cut_greedy() {
             return;
         }
         let waiting = self.starved.take();
@@ -143,6 +155,32 @@ impl Reactor {
                 self.arm(id);
             }
         }
+    }
+
+    /// Cuts connections that ask on and on without reading answers, and by that hold more than
+    /// their share of the receive buffers, until one lot is back; whether any buffer is.
+    fn cut_greedy(&self) -> bool {
+        let now_ms = self.clock.now_ms();
+        if self.cut_ms.replace(now_ms) == now_ms {
+            return false;
+        }
+        let share = usize::from(limits::RECV_BUFFERS_MAX) / self.connections().max(1);
+        let mut back = 0;
+        for socket in self.sockets.borrow_mut().iter_mut() {
+            if socket.reading || socket.inbox.len() <= share {
+                continue;
+            }
+            back += socket.inbox.len();
+            socket.inbox.drain(..).for_each(|received| self.buffers.give_back(received));
+            socket.end = Some(End::Failed(libc::ENOBUFS));
+            // Its send ends by this as well.
+            net::shutdown(socket.fd);
+            count(&self.counts.cut, 1);
+            if back >= usize::from(limits::RECV_BUFFERS_START) {
+                break;
+            }
+        }
+        back > 0
     }
 }
 

@@ -98,17 +98,28 @@ impl Reactor {
     }
 
     fn arm_poll(&self, id: SocketId) {
-        let (fd, data) = self.with(id, |socket| {
+        let (poll, data) = self.with(id, |socket| {
             socket.poll = Reception::Armed;
-            (socket.fd, user_data(KIND_POLL, socket.generation, id.0))
+            // That the peer has ended its side would end a single wait at once, for ever.
+            let poll = Operation::PollOut { fd: socket.fd, multi: socket.is_half_closed() };
+            (poll, user_data(KIND_POLL, socket.generation, id.0))
         });
-        self.ring.borrow_mut().push(Operation::PollOut { fd }, data);
+        self.ring.borrow_mut().push(poll, data);
     }
 
-    pub(super) fn note_poll(&self, _: Completion, generation: u32, place: u32) {
+    pub(super) fn note_poll(&self, completion: Completion, generation: u32, place: u32) {
         let socket = &mut self.sockets.borrow_mut()[place as usize];
         // A connection is closed only when its poll has ended.
         debug_assert_eq!(socket.generation, generation);
+        let events = completion.result.max(0);
+        socket.hung_up |= events & i32::from(libc::POLLRDHUP) != 0;
+        if completion.more() {
+            let room = events & i32::from(libc::POLLOUT | libc::POLLERR | libc::POLLHUP) != 0;
+            if room && socket.poll == Reception::Armed {
+                self.cancel_poll(socket, place);
+            }
+            return;
+        }
         socket.poll = Reception::Idle;
         self.tasks.wake(socket.task);
     }

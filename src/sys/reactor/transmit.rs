@@ -4,7 +4,6 @@
 //! until the notification, which comes if and only if the result said that more would follow.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -13,7 +12,7 @@ use crate::limits;
 use crate::sys::extent::Extent;
 use crate::sys::net;
 use crate::sys::ring::{Completion, Operation};
-use crate::sys::send::{Keep, SendBuffer, SendId, SendState};
+use crate::sys::send::{Keep, SendBuffer, SendId, SendState, Sent};
 use crate::sys::socket::SocketId;
 
 impl Reactor {
@@ -45,11 +44,7 @@ impl Reactor {
     /// Submits a send by copy. The slab keeps `buffer` and `keep` until the kernel is done.
     pub fn send(&self, id: SocketId, mut buffer: Box<SendBuffer>, keep: Keep) -> SendId {
         debug_assert!(!buffer.is_empty());
-        let fd = self.fd(id);
-        let operation = match buffer.single() {
-            Some(run) => whole_run(fd, run),
-            None => Operation::SendMsg { fd, message: buffer.message() },
-        };
+        let operation = self.copying(id, &mut buffer);
         let len = buffer.len();
         self.submit_send(id, operation, len, (Some(buffer), keep))
     }
@@ -57,7 +52,57 @@ impl Reactor {
     /// Submits a send by copy of bytes that many sends share.
     pub fn send_rendered(&self, id: SocketId, bytes: Rc<Vec<u8>>) -> SendId {
         let run = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        self.submit_send(id, whole_run(self.fd(id), run), bytes.len(), (None, Some(bytes)))
+        let operation = self.copying_run(id, run);
+        self.submit_send(id, operation, bytes.len(), (None, Some(bytes)))
+    }
+
+    /// Submits what a send of which a part has left has kept.
+    pub fn go_on(&self, id: SocketId, send: SendId) {
+        let mut sends = self.sends.borrow_mut();
+        let sending = sends.at(send).expect("the rest was kept");
+        debug_assert_eq!(sending.state, SendState::Rest);
+        let buffer = sending.buffer.as_mut().expect("a rest has its buffer");
+        let operation = self.copying(id, buffer);
+        sending.len = buffer.len();
+        sending.state = SendState::Submitted;
+        let len = sending.len;
+        drop(sends);
+        self.spend(len);
+        self.with(id, |socket| socket.sending = Some(send));
+        self.ring.borrow_mut().push(operation, user_data(KIND_SEND, send.generation, send.slot));
+    }
+
+    /// Forgets the rest of a send, if it has one.
+    pub fn abandon(&self, send: SendId) {
+        let mut sends = self.sends.borrow_mut();
+        if sends.at(send).is_some_and(|sending| sending.state == SendState::Rest) {
+            let (buffer, keep) = sends.remove(send);
+            buffer.into_iter().for_each(|buffer| sends.recycle(buffer));
+            drop(sends);
+            drop(keep);
+        }
+    }
+
+    /// Whether a part of the send has left and the rest waits.
+    pub fn has_rest(&self, send: SendId) -> bool {
+        let mut sends = self.sends.borrow_mut();
+        sends.at(send).is_some_and(|sending| sending.state == SendState::Rest)
+    }
+
+    fn copying(&self, id: SocketId, buffer: &mut SendBuffer) -> Operation {
+        match buffer.single() {
+            Some(run) => self.copying_run(id, run),
+            None => {
+                let (fd, effort) = self.with(id, |socket| (socket.fd, socket.effort()));
+                Operation::SendMsg { fd, message: buffer.message(), effort }
+            }
+        }
+    }
+
+    fn copying_run(&self, id: SocketId, run: libc::iovec) -> Operation {
+        let (fd, effort) = self.with(id, |socket| (socket.fd, socket.effort()));
+        let len = u32::try_from(run.iov_len).expect("a send is bounded");
+        Operation::Send { fd, start: run.iov_base.cast(), len, effort }
     }
 
     #[inline]
@@ -74,16 +119,7 @@ impl Reactor {
         if len <= limits::PROMPT_BYTES_MAX {
             self.prompt.set(self.prompt.get() + 1);
         }
-        let generation = self.with(id, |socket| {
-            socket.reading = false;
-            socket.generation
-        });
-        let mut sends = self.sends.borrow_mut();
-        let send = sends.insert(self.tasks.current(), id.0, generation);
-        let sending = sends.at(send).expect("just inserted");
-        sending.buffer = buffer;
-        sending.keep = keep;
-        drop(sends);
+        let send = self.insert_send(id, len, (buffer, keep));
         let data = user_data(KIND_SEND, send.generation, send.slot);
         self.ring.borrow_mut().push(operation, data);
         send
@@ -104,18 +140,30 @@ impl Reactor {
         count(&self.counts.sends_zc, 1);
         count(&self.counts.bytes_zc, u64::from(len));
         self.spend(len as usize);
-        let (fd, generation) = self.with(id, |socket| {
-            socket.reading = false;
-            (socket.fd, socket.generation)
-        });
         let start = self.arena.place(extent, at, len as usize).cast_const();
-        let mut sends = self.sends.borrow_mut();
-        let send = sends.insert(self.tasks.current(), id.0, generation);
-        sends.at(send).expect("just inserted").keep = keep;
-        drop(sends);
+        let send = self.insert_send(id, len as usize, (None, keep));
+        let fd = self.fd(id);
         let data = user_data(KIND_SEND, send.generation, send.slot);
         self.ring.borrow_mut().push(Operation::SendZc { fd, start, len, slot }, data);
         Ok(send)
+    }
+
+    #[inline]
+    fn insert_send(
+        &self,
+        id: SocketId,
+        len: usize,
+        (buffer, keep): (Option<Box<SendBuffer>>, Keep),
+    ) -> SendId {
+        let mut sends = self.sends.borrow_mut();
+        self.with(id, |socket| {
+            socket.reading = false;
+            let send = sends.insert(self.tasks.current(), id.0, socket.generation);
+            let sending = sends.at(send).expect("just inserted");
+            (sending.len, sending.buffer, sending.keep) = (len, buffer, keep);
+            socket.sending = Some(send);
+            send
+        })
     }
 
     fn register(&self, slot: u32) -> io::Result<()> {
@@ -131,12 +179,17 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits for a send's result: bytes sent or a negative errno. [`Interrupt::Late`] leaves the
-    /// send under way; wait again or cancel it.
-    pub fn sent(&self, id: SocketId, send: SendId) -> impl Future<Output = Result<i32, Interrupt>> {
+    /// Waits for a send's result. Of a send by copy the rest is kept: go on with it or abandon it.
+    /// [`Interrupt::Late`] leaves the send under way; wait again or cancel it.
+    pub fn sent(
+        &self,
+        id: SocketId,
+        send: SendId,
+    ) -> impl Future<Output = Result<Sent, Interrupt>> {
         std::future::poll_fn(move |_| {
-            if let Some(result) = self.fetch(send) {
-                return Poll::Ready(Ok(result));
+            if let Some(sent) = self.fetch(send) {
+                self.with(id, |socket| socket.sending = None);
+                return Poll::Ready(Ok(sent));
             }
             match self.with(id, |socket| std::mem::take(&mut socket.late)) {
                 true => Poll::Ready(Err(Interrupt::Late)),
@@ -145,13 +198,19 @@ impl Reactor {
         })
     }
 
-    fn fetch(&self, send: SendId) -> Option<i32> {
+    fn fetch(&self, send: SendId) -> Option<Sent> {
         let mut sends = self.sends.borrow_mut();
         let sending = sends.at(send).expect("a send is fetched once");
         let SendState::Done(result, notification_due) = sending.state else { return None };
+        let sent = Sent::of(result, sending.len);
         if notification_due {
             sending.state = SendState::Notifying;
-            return Some(result);
+            return Some(sent);
+        }
+        if let Sent::Part(bytes) = sent
+            && sends.keep_rest(send, bytes)
+        {
+            return Some(sent);
         }
         let (buffer, keep) = sends.remove(send);
         if let Some(buffer) = buffer {
@@ -159,7 +218,7 @@ impl Reactor {
         }
         drop(sends);
         drop(keep);
-        Some(result)
+        Some(sent)
     }
 
     /// Asks the kernel to give a send up; its result still has to be waited for.
@@ -201,9 +260,4 @@ impl Reactor {
             }
         }
     }
-}
-
-fn whole_run(fd: RawFd, run: libc::iovec) -> Operation {
-    let len = u32::try_from(run.iov_len).expect("a send is bounded");
-    Operation::Send { fd, start: run.iov_base.cast(), len }
 }

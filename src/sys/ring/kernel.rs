@@ -13,7 +13,7 @@ use io_uring::{IoUring, opcode, squeue};
 
 use crate::limits;
 
-use super::{Completion, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
+use super::{Completion, Effort, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
 
 /// A ring of the kernel's.
 pub struct KernelRing {
@@ -52,7 +52,7 @@ impl KernelRing {
         let can_gather = inner.params().is_feature_min_timeout();
         Ok(Self {
             inner,
-            usage_reported: true,
+            usage_reported: usage_is_reported(),
             overflows: 0,
             can_gather,
             want: 1,
@@ -64,11 +64,6 @@ impl KernelRing {
     /// The ring's descriptor, to which other rings post wake-ups.
     pub fn fd(&self) -> RawFd {
         self.inner.as_raw_fd()
-    }
-
-    /// Asks for no usage reports on SEND_ZC (kernels before 6.2 do not know them).
-    pub fn without_usage_reports(&mut self) {
-        self.usage_reported = false;
     }
 
     /// Queues an operation; it reaches the kernel at the next [`KernelRing::enter`] at the latest.
@@ -177,7 +172,6 @@ impl KernelRing {
     }
 
     fn entry(&self, operation: Operation) -> squeue::Entry {
-        const WHOLE: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         match operation {
             Operation::AcceptMulti { fd } => {
                 // Splices must not block; the ring's own operations wait all the same.
@@ -185,22 +179,24 @@ impl KernelRing {
                 opcode::AcceptMulti::new(Fd(fd)).flags(flags).build()
             }
             Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
-            Operation::Send { fd, start, len } => {
-                opcode::Send::new(Fd(fd), start, len).flags(WHOLE).build()
+            Operation::Send { fd, start, len, effort } => {
+                opcode::Send::new(Fd(fd), start, len).flags(flags_of(effort)).build()
             }
-            Operation::SendMsg { fd, message } => {
-                opcode::SendMsg::new(Fd(fd), message).flags(WHOLE as u32).build()
+            Operation::SendMsg { fd, message, effort } => {
+                opcode::SendMsg::new(Fd(fd), message).flags(flags_of(effort) as u32).build()
             }
             Operation::SendZc { fd, start, len, slot } => opcode::SendZc::new(Fd(fd), start, len)
                 .buf_index(Some(slot))
-                .flags(WHOLE)
+                .flags(flags_of(Effort::Whole))
                 .zc_flags(if self.usage_reported { ZC_REPORT_USAGE } else { 0 })
                 .build(),
             Operation::Cancel { target } => opcode::AsyncCancel::new(target).build(),
             Operation::Wake { ring_fd, user_data } => {
                 opcode::MsgRingData::new(Fd(ring_fd), 0, user_data, None).build()
             }
-            Operation::PollOut { fd } => opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build(),
+            Operation::PollOut { fd, multi } => {
+                opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).multi(multi).build()
+            }
             Operation::PollEvent { fd } => {
                 opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
             }
@@ -208,9 +204,35 @@ impl KernelRing {
     }
 }
 
+fn flags_of(effort: Effort) -> i32 {
+    match effort {
+        Effort::Whole => libc::MSG_WAITALL | libc::MSG_NOSIGNAL,
+        Effort::Now => libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+    }
+}
+
+/// Whether the kernel says of a zero-copy send that it was copied (6.2 and newer). Kernels before
+/// refuse the flag, and that before they look at the descriptor.
+fn usage_is_reported() -> bool {
+    let Ok(mut ring) = IoUring::new(2) else { return false };
+    let nobody = opcode::SendZc::new(Fd(-1), std::ptr::null(), 0).zc_flags(ZC_REPORT_USAGE);
+    // SAFETY: no bytes are named, and the descriptor is none.
+    let pushed = unsafe { ring.submission().push(&nobody.build()) };
+    let answered = pushed.is_ok() && ring.submit_and_wait(1).is_ok();
+    answered && ring.completion().next().is_some_and(|cqe| cqe.result() == -libc::EBADF)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_since_6_2_reports_how_zero_copy_went() {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert_eq!(usage_is_reported(), version >= (6, 2), "kernel {release}");
+    }
 
     /// The kernel keeps what does not fit, and its own counter of lost completions stays at zero:
     /// the overflow was counted nowhere.

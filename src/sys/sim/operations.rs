@@ -9,7 +9,7 @@ use super::ring::{BUFFER, Due, MORE, Pending};
 use super::socket::{Segment, ZeroCopyId};
 use super::state::{Object, State};
 use crate::limits::RECV_BUFFER_BYTES;
-use crate::sys::ring::{Completion, Operation};
+use crate::sys::ring::{Completion, Effort, Operation};
 
 /// An operation that the kernel has.
 pub(super) struct InFlight {
@@ -28,10 +28,10 @@ pub(super) struct InFlight {
 enum Kind {
     Accept { listener: usize },
     Receive { socket: usize },
-    Send { socket: usize, source: Source, len: usize, sent: usize },
+    Send { socket: usize, source: Source, effort: Effort, len: usize, sent: usize },
     SendZeroCopy { socket: usize, id: ZeroCopyId, run: Run, sent: usize },
     Poll { fd: RawFd, seen: u64 },
-    Room { socket: usize },
+    Room { socket: usize, multi: bool, told: i32 },
 }
 
 impl InFlight {
@@ -50,7 +50,7 @@ impl InFlight {
                 format!("zero-copy send on {socket}: {sent} of {}", run.len)
             }
             Kind::Poll { .. } => "poll".to_owned(),
-            Kind::Room { socket } => format!("wait for room on {socket}"),
+            Kind::Room { socket, .. } => format!("wait for room on {socket}"),
         };
         format!("{what}{}", if self.cancelled { ", cancelled" } else { "" })
     }
@@ -89,7 +89,7 @@ impl Kind {
             Self::Receive { socket }
             | Self::Send { socket, .. }
             | Self::SendZeroCopy { socket, .. }
-            | Self::Room { socket } => Some(socket),
+            | Self::Room { socket, .. } => Some(socket),
             Self::Accept { .. } | Self::Poll { .. } => None,
         }
     }
@@ -107,7 +107,7 @@ pub(super) fn fd_of(operation: &Operation) -> Option<RawFd> {
         | Operation::Send { fd, .. }
         | Operation::SendMsg { fd, .. }
         | Operation::SendZc { fd, .. }
-        | Operation::PollOut { fd } => Some(fd),
+        | Operation::PollOut { fd, .. } => Some(fd),
         Operation::Cancel { .. } | Operation::Wake { .. } | Operation::PollEvent { .. } => None,
     }
 }
@@ -121,13 +121,14 @@ impl State {
                 Kind::Accept { listener }
             }
             (Operation::RecvMulti { .. }, Some(Object::Socket(socket))) => Kind::Receive { socket },
-            (Operation::Send { start, len, .. }, Some(Object::Socket(socket))) => {
+            (Operation::Send { start, len, effort, .. }, Some(Object::Socket(socket))) => {
                 let len = len as usize;
-                Kind::Send { socket, source: Source::Run(Run { start, len }), len, sent: 0 }
+                let source = Source::Run(Run { start, len });
+                Kind::Send { socket, source, effort, len, sent: 0 }
             }
-            (Operation::SendMsg { message, .. }, Some(Object::Socket(socket))) => {
+            (Operation::SendMsg { message, effort, .. }, Some(Object::Socket(socket))) => {
                 let len = memory::runs_of(message).iter().map(|run| run.len).sum();
-                Kind::Send { socket, source: Source::Message(message), len, sent: 0 }
+                Kind::Send { socket, source: Source::Message(message), effort, len, sent: 0 }
             }
             (Operation::SendZc { start, len, slot, .. }, Some(Object::Socket(socket))) => {
                 let run = Run { start, len: len as usize };
@@ -136,7 +137,9 @@ impl State {
                 let id = self.begin_zero_copy(ring, user_data, run, copied);
                 Kind::SendZeroCopy { socket, id, run, sent: 0 }
             }
-            (Operation::PollOut { .. }, Some(Object::Socket(socket))) => Kind::Room { socket },
+            (Operation::PollOut { multi, .. }, Some(Object::Socket(socket))) => {
+                Kind::Room { socket, multi, told: 0 }
+            }
             (Operation::PollEvent { fd }, _) => Kind::Poll { fd, seen: 0 },
             (Operation::Cancel { target }, _) => return self.cancel(ring, target, user_data),
             (Operation::Wake { ring_fd, user_data: says }, _) => {
@@ -181,7 +184,8 @@ impl State {
         let result = match found {
             None => -libc::ENOENT,
             Some(other) if other.cancelled => -libc::EALREADY,
-            Some(other) if missed && matches!(other.kind, Kind::Receive { .. }) => -libc::ENOENT,
+            // Whoever may go on after the wake-up that hid it goes on.
+            Some(other) if missed && !matches!(other.kind, Kind::Room { .. }) => -libc::ENOENT,
             Some(other) => {
                 other.cancelled = true;
                 0
@@ -240,12 +244,16 @@ impl State {
                 let socket = &self.sockets[socket];
                 !socket.receive.is_empty() || socket.finished || socket.reset
             }
-            Kind::Send { socket, .. }
-            | Kind::SendZeroCopy { socket, .. }
-            | Kind::Room { socket } => {
+            Kind::Send { effort: Effort::Now, .. } => true,
+            Kind::Send { socket, .. } => {
+                let socket = &self.sockets[socket];
+                socket.room() > 0 || socket.reset || socket.finished
+            }
+            Kind::SendZeroCopy { socket, .. } => {
                 let socket = &self.sockets[socket];
                 socket.room() > 0 || socket.reset
             }
+            Kind::Room { socket, told, .. } => self.sockets[socket].events() & !told != 0,
             Kind::Poll { fd, seen } => self.events.get(&fd).is_some_and(|&count| count > seen),
         };
         more || cancelled
@@ -264,7 +272,7 @@ impl State {
                 Kind::Receive { socket } => self.receive(ring, id, socket),
                 Kind::Send { .. } | Kind::SendZeroCopy { .. } => self.send(ring, id, kind),
                 Kind::Poll { fd, .. } => self.poll(ring, id, fd),
-                Kind::Room { socket } => self.room(ring, id, socket),
+                Kind::Room { socket, .. } => self.room(ring, id, socket),
             }
         }
     }
@@ -378,14 +386,18 @@ impl State {
     }
 
     fn room(&mut self, ring: usize, id: u64, socket: usize) {
-        let cancelled = self.operation(ring, id).expect("the caller found it").cancelled;
-        let socket = &self.sockets[socket];
-        let result = match (socket.reset, socket.room() > 0 && !cancelled) {
-            (true, _) => i32::from(libc::POLLOUT | libc::POLLERR | libc::POLLHUP),
-            (false, true) => i32::from(libc::POLLOUT),
-            (false, false) => -libc::ECANCELED,
-        };
-        self.finish(ring, id, result, 0);
+        let events = self.sockets[socket].events();
+        let operation = self.operation(ring, id).expect("the caller found it");
+        if operation.cancelled {
+            return self.finish(ring, id, -libc::ECANCELED, 0);
+        }
+        match &mut operation.kind {
+            Kind::Room { multi: true, told, .. } => {
+                *told |= events;
+                self.result(ring, id, events, 0);
+            }
+            _ => self.finish(ring, id, events, 0),
+        }
     }
 
     fn poll(&mut self, ring: usize, id: u64, fd: RawFd) {
@@ -407,19 +419,23 @@ impl State {
             return self.finish_send(ring, id, kind);
         }
         let room = self.sockets[socket].room();
-        let (sent, len) = match kind {
-            Kind::Send { len, sent, .. } => (sent, len),
-            Kind::SendZeroCopy { run, sent, .. } => (sent, run.len),
+        let (sent, len, effort) = match kind {
+            Kind::Send { len, sent, effort, .. } => (sent, len, effort),
+            Kind::SendZeroCopy { run, sent, .. } => (sent, run.len, Effort::Whole),
             _ => unreachable!("the caller sends"),
         };
+        // Without room only whoever sends what fits comes here, and who has tried for too long.
+        if room == 0 {
+            return self.finish_send(ring, id, kind);
+        }
         let most = room.min(len - sent);
         let some = most > 1 && self.random.once_in(4);
         let count = if some { 1 + self.random.index(most) } else { most };
         let now = match kind {
-            Kind::Send { socket, source, len, sent } => {
+            Kind::Send { socket, source, effort, len, sent } => {
                 let bytes = source.read(sent, count);
                 self.sockets[socket].queue(Segment::Bytes(bytes));
-                Kind::Send { socket, source, len, sent: sent + count }
+                Kind::Send { socket, source, effort, len, sent: sent + count }
             }
             Kind::SendZeroCopy { socket, id, run, sent } => {
                 let zero_copy = self.zero_copies.get_mut(&id).expect("not notified yet");
@@ -433,7 +449,7 @@ impl State {
         let operation = self.operation(ring, id).expect("the caller found it");
         operation.kind = now;
         (operation.due_us, operation.seen) = (None, false);
-        if sent + count == len || cancelled {
+        if sent + count == len || cancelled || effort == Effort::Now {
             self.finish_send(ring, id, now);
         }
     }
@@ -442,10 +458,12 @@ impl State {
     /// send that failed may or may not have got as far as to owe a notification.
     fn finish_send(&mut self, ring: usize, id: u64, kind: Kind) {
         let socket = kind.socket().expect("sends have one");
+        let cancelled = self.operation(ring, id).is_some_and(|operation| operation.cancelled);
         let failure = match self.sockets[socket].reset {
             true if self.random.once_in(2) => -libc::EPIPE,
             true => -libc::ECONNRESET,
-            false => -libc::ECANCELED,
+            false if cancelled => -libc::ECANCELED,
+            false => -libc::EAGAIN,
         };
         let (sent, zero_copy) = match kind {
             Kind::SendZeroCopy { sent, id, .. } => (sent, Some(id)),

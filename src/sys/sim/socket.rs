@@ -171,6 +171,16 @@ impl Socket {
         if self.reset { 0 } else { self.send_room.saturating_sub(self.out_bytes) }
     }
 
+    /// What poll(2) for room says.
+    pub fn events(&self) -> i32 {
+        let events = match (self.reset, self.room() > 0) {
+            (true, _) => libc::POLLOUT | libc::POLLERR | libc::POLLHUP,
+            (false, true) => libc::POLLOUT,
+            (false, false) => 0,
+        };
+        i32::from(events | if self.finished { libc::POLLRDHUP } else { 0 })
+    }
+
     pub fn queue(&mut self, segment: Segment) {
         let bytes = match &segment {
             Segment::Bytes(bytes) => bytes.len(),

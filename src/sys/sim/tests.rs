@@ -6,7 +6,7 @@ use super::{Faults, Peer, Sim};
 use crate::sys::arena::Arena;
 use crate::sys::extent::Extent;
 use crate::sys::net;
-use crate::sys::ring::{Completion, Operation, Ring, RingSize};
+use crate::sys::ring::{Completion, Effort, Operation, Ring, RingSize};
 
 const SIZE: RingSize = RingSize { submissions: 8, completions: 16 };
 const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
@@ -89,7 +89,7 @@ fn a_cancelled_send_tells_what_has_gone() {
     let sim = Sim::install(1, Faults { send_room: 60, inbox_room: 1, ..Faults::default() });
     let (mut ring, _, fd) = connected(&sim);
     let bytes = [7u8; 100];
-    ring.push(Operation::Send { fd, start: bytes.as_ptr(), len: 100 }, 3);
+    ring.push(Operation::Send { fd, start: bytes.as_ptr(), len: 100, effort: Effort::Whole }, 3);
     assert!(completions(&sim, &mut ring).is_empty());
     ring.push(Operation::Cancel { target: 3 }, 4);
     let found = completions(&sim, &mut ring);
@@ -104,7 +104,10 @@ fn two_sends_on_one_socket_are_found() {
     let (mut ring, _, fd) = connected(&sim);
     let bytes = [7u8; 100];
     for name in 5..7 {
-        ring.push(Operation::Send { fd, start: bytes.as_ptr(), len: 100 }, name);
+        ring.push(
+            Operation::Send { fd, start: bytes.as_ptr(), len: 100, effort: Effort::Whole },
+            name,
+        );
     }
     completions(&sim, &mut ring);
 }
@@ -115,7 +118,7 @@ fn a_close_under_an_operation_is_found() {
     let sim = Sim::install(1, Faults { send_room: 1, ..Faults::default() });
     let (mut ring, _, fd) = connected(&sim);
     let bytes = [7u8; 100];
-    ring.push(Operation::Send { fd, start: bytes.as_ptr(), len: 100 }, 5);
+    ring.push(Operation::Send { fd, start: bytes.as_ptr(), len: 100, effort: Effort::Whole }, 5);
     completions(&sim, &mut ring);
     net::close(fd);
 }

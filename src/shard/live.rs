@@ -1,0 +1,361 @@
+//! Reads that may wait: reload directives of players, and objects that are about to come.
+//!
+//! A request that names a segment or part of a playlist is answered by the first version that has
+//! it (HLS draft section 6.2.5.2), whatever packager wrote the playlist; delta updates are made
+//! here (6.2.5.1). Where the path's policy says so, a request for an object that is not there yet
+//! waits for it. All readers of one version share the bytes of its answers.
+//!
+//! Invariants: nobody waits for longer than the draft's three target durations, or the policy's
+//! bound; a request that waits is answered once, by what it asked for or by an error.
+
+use std::rc::Rc;
+
+use super::answer::{Cursor, Front, Ready};
+use super::conn::{Conn, Then};
+use super::read::{HEAD_FITS, Obtained, Rare};
+use super::rendered::{Answer, append_body};
+use super::watch::Waited;
+use super::{PREAMBLE_BYTES, Shard};
+use crate::http::known::Known;
+use crate::http::request::{Head, Method};
+use crate::http::response::{Status, Writer};
+use crate::limits;
+use crate::media::hls::blocking::{self, Answer as Kind, Decision, Directives, Skip};
+use crate::media::hls::delta;
+use crate::media::hls::playlist::Media;
+use crate::media::types::{self, Class};
+use crate::origin::errors::{Bare, RETRY};
+use crate::origin::heads::ObjectHead;
+use crate::origin::{key, read};
+use crate::store::index::Live;
+use crate::store::message::LeaseId;
+use crate::store::object::Whole;
+use crate::store::{Held, index};
+
+/// How much of a playlist is answered, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    /// The request named a segment.
+    blocking: bool,
+    /// Old segments are left out.
+    delta: bool,
+}
+
+/// A playlist that is told in a form.
+struct Told<'a> {
+    held: &'a Rc<Held>,
+    live: &'a Live,
+    whole: &'a Whole,
+    form: Form,
+}
+
+/// What a look at a key comes to.
+pub(super) enum Judged {
+    /// An answer.
+    Ready(Ready),
+    /// An answer that takes more.
+    Rare(Rare),
+    /// The path names no object.
+    Special,
+    /// A wait.
+    Wait(Wait),
+}
+
+/// What is waited for: another version than this one, for so long in all.
+pub(super) struct Wait {
+    seen: Option<LeaseId>,
+    bound_ms: u64,
+}
+
+/// A request that has begun to wait, and how its last wait ended.
+pub(super) struct Hold {
+    key: Box<[u8]>,
+    until_ms: u64,
+    last: Waited,
+}
+
+impl Conn {
+    /// Whether the request says that it would wait.
+    #[inline]
+    pub(super) fn may_wait(&self, head: &Head) -> bool {
+        !head.query.is_empty() && self.directives(head).any()
+    }
+
+    fn directives(&self, head: &Head) -> Directives {
+        Directives::read(head.query.of(self.input.unread(&self.shard.reactor.buffers)))
+    }
+
+    /// What follows from what is there now, for a request that may wait or has waited.
+    pub(super) fn judge(
+        &mut self,
+        head: &Head,
+        obtained: Obtained,
+        hold: &Option<Box<Hold>>,
+    ) -> Judged {
+        let last = hold.as_ref().map(|hold| hold.last);
+        match obtained {
+            Obtained::NoKey => Judged::Special,
+            Obtained::Busy => Judged::Ready(self.ready_busy(head)),
+            _ if last == Some(Waited::Busy) => Judged::Ready(self.ready_busy(head)),
+            Obtained::Absent => match self.absent_bound_ms(head) {
+                Some(bound_ms) if last != Some(Waited::Late) => {
+                    Judged::Wait(Wait { seen: None, bound_ms })
+                }
+                _ => Judged::Ready(self.ready_absent(head)),
+            },
+            Obtained::Held(held) => self.judge_held(head, held, last),
+        }
+    }
+
+    fn judge_held(&mut self, head: &Head, held: Rc<Held>, last: Option<Waited>) -> Judged {
+        let directives = self.directives(head);
+        let shard = self.shard.clone();
+        let live = if directives.any() { live_of(&shard, &held) } else { None };
+        let Some(live) = live else { return self.judge_plain(head, held) };
+        match directives.decide(&live.facts) {
+            Decision::Serve => self.judge_told(head, &held, live, directives),
+            Decision::BadRequest(reason) => {
+                let body_allowed = head.method != Method::Head;
+                let status = Status::BadRequest;
+                let bare = Bare { status, message: reason, lines: b"", body_allowed };
+                Judged::Ready(self.ready_bare(head, &bare, Then::Next))
+            }
+            Decision::Hold { .. } if last == Some(Waited::Late) => {
+                Judged::Ready(self.ready_late(head))
+            }
+            Decision::Hold { .. } => {
+                let bound_ms = blocking::hold_us(&live.facts) / 1000;
+                Judged::Wait(Wait { seen: Some(held.lease()), bound_ms })
+            }
+        }
+    }
+
+    fn judge_plain(&mut self, head: &Head, held: Rc<Held>) -> Judged {
+        match self.ready_object(head, held) {
+            Ok(ready) => Judged::Ready(ready),
+            Err(rare) => Judged::Rare(rare),
+        }
+    }
+
+    /// How long a read of this absent object waits, if the path's policy lets it wait.
+    fn absent_bound_ms(&self, head: &Head) -> Option<u64> {
+        if !self.shard.settings.holds {
+            return None;
+        }
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        let key = key::parse(head.path.of(bytes), &mut scratch).ok()?;
+        (self.shard.settings.defaults_of)(key).hold_ms
+    }
+
+    /// Waits until what was looked at may have changed. `None` when the peer has gone.
+    pub(super) async fn hold(
+        &self,
+        head: &Head,
+        wait: Wait,
+        hold: Option<Box<Hold>>,
+    ) -> Option<Box<Hold>> {
+        let shard = &self.shard;
+        let mut hold = match hold {
+            Some(hold) => hold,
+            None => {
+                let bytes = self.input.unread(&shard.reactor.buffers);
+                let mut scratch = [0; limits::KEY_BYTES_MAX];
+                let key = key::parse(head.path.of(bytes), &mut scratch).ok()?.into();
+                let until_ms = shard.reactor.clock.now_ms() + wait.bound_ms;
+                Box::new(Hold { key, until_ms, last: Waited::Changed })
+            }
+        };
+        let Hold { key, until_ms, last } = &mut *hold;
+        *last = shard.wait_for_change(self.socket, key, wait.seen, *until_ms).await;
+        (*last != Waited::Gone).then_some(hold)
+    }
+
+    /// 503: the playlist did not come that far in time (draft section 6.2.5.2).
+    fn ready_late(&mut self, head: &Head) -> Ready {
+        let bare = Bare {
+            status: Status::ServiceUnavailable,
+            message: "the playlist has not come that far in time; reload it without directives",
+            lines: RETRY,
+            body_allowed: head.method != Method::Head,
+        };
+        self.ready_bare(head, &bare, Then::Next)
+    }
+
+    /// Answers with a playlist that has what the request asked for.
+    fn judge_told(
+        &mut self,
+        head: &Head,
+        held: &Rc<Held>,
+        live: &Live,
+        directives: Directives,
+    ) -> Judged {
+        let Some(whole) = held.record.whole() else { return self.judge_plain(head, held.clone()) };
+        let delta = directives.skip != Skip::No && live.delta_is_less;
+        let form = Form { blocking: directives.msn.is_some(), delta };
+        let plain = !form.delta && (!form.blocking || !live.age_is_default);
+        let conditional = !form.delta && !read::is_plain(head);
+        if plain || conditional || whole.length > PLAYLIST_TOLD_MAX {
+            return self.judge_plain(head, held.clone());
+        }
+        let told = Told { held, live, whole, form };
+        if head.has(Known::IfNoneMatch) {
+            let bytes = self.input.unread(&self.shard.reactor.buffers);
+            if head.header(bytes, Known::IfNoneMatch) == Some(told.etag().as_slice()) {
+                let bare = Bare {
+                    status: Status::NotModified,
+                    message: "",
+                    lines: &told.validators(self.shard.settings.cors),
+                    body_allowed: false,
+                };
+                return Judged::Ready(self.ready_bare(head, &bare, Then::Next));
+            }
+        }
+        Judged::Ready(self.ready_told(head, &told))
+    }
+
+    fn ready_told(&mut self, head: &Head, told: &Told<'_>) -> Ready {
+        let manner = self.manner(head, Then::Next);
+        let answer = told.answer(&self.shard);
+        let body_len = told.body_len(&answer);
+        if head.method == Method::Get && manner.connection_line().is_empty() {
+            self.note_head(Status::Ok, answer.len() - body_len);
+            self.input_past_head(head);
+            return Ready { front: Front::Rendered(answer), body: None, then: manner.then() };
+        }
+        let mut buffer = self.shard.reactor.send_buffer();
+        let mut writer = Writer::new(buffer.space());
+        // The last line of the head is empty.
+        writer.raw(&answer[..answer.len() - body_len - 2]);
+        writer.raw(manner.connection_line());
+        writer.end_head();
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
+        self.note_head(Status::Ok, len);
+        self.input_past_head(head);
+        if head.method == Method::Get && told.form.delta {
+            buffer.push_owned(answer[answer.len() - body_len..].to_vec());
+        }
+        let body = (head.method == Method::Get && !told.form.delta && body_len > 0)
+            .then(|| Cursor { held: told.held.clone(), at: 0, end: told.whole.length });
+        Ready::new(buffer, body, manner.then())
+    }
+}
+
+impl Told<'_> {
+    fn etag(&self) -> Vec<u8> {
+        let etag = &self.held.record.etag;
+        match (self.form.delta, etag.strip_suffix(b"\"")) {
+            (true, Some(open)) => [open, b"-delta\""].concat(),
+            _ => etag.to_vec(),
+        }
+    }
+
+    /// The kind of answer decides how long a cache may keep it; whoever uploaded the playlist with
+    /// an age of its own has said so.
+    fn cache_control(&self) -> Vec<u8> {
+        if !self.live.age_is_default {
+            return self.held.record.cache_control.to_vec();
+        }
+        let kind = if self.form.blocking { Kind::Blocking } else { Kind::Plain };
+        blocking::cache_age(kind, self.live.facts.target_duration_us).as_bytes().to_vec()
+    }
+
+    /// Runs `with` on the head of an answer of `length` bytes.
+    fn head<T>(
+        &self,
+        length: Option<u64>,
+        cors: bool,
+        with: impl FnOnce(ObjectHead<'_>) -> T,
+    ) -> T {
+        let record = &self.held.record;
+        with(ObjectHead {
+            etag: &self.etag(),
+            content_type: &record.content_type,
+            cache_control: &self.cache_control(),
+            modified_s: record.modified_s,
+            length,
+            cors,
+        })
+    }
+
+    fn validators(&self, cors: bool) -> Vec<u8> {
+        let mut out = vec![0; limits::RENDERED_HEAD_BYTES_MAX];
+        let mut writer = Writer::new(&mut out);
+        self.head(None, cors, |head| head.validators(&mut writer));
+        let len = writer.finish().expect("a few short lines");
+        out.truncate(len);
+        out
+    }
+
+    /// The whole plain 200, made once a second and version for all who ask in this form.
+    fn answer(&self, shard: &Shard) -> Answer {
+        let slot = match self.form {
+            Form { delta: false, .. } => &self.live.blocking,
+            Form { delta: true, blocking } => &self.live.delta[usize::from(blocking)],
+        };
+        let second = shard.preamble.borrow().wall_s;
+        if slot.second.replace(second) == second
+            && let Some(answer) = slot.bytes.borrow().clone()
+        {
+            return answer;
+        }
+        let answer: Answer = Rc::new(self.render(shard));
+        *slot.bytes.borrow_mut() = Some(answer.clone());
+        answer
+    }
+
+    fn render(&self, shard: &Shard) -> Vec<u8> {
+        let mut text = Vec::new();
+        append_body(&mut text, shard.reactor.arena(), self.whole);
+        if self.form.delta {
+            let mut short = Vec::with_capacity(text.len());
+            if let Ok(media) = Media::read(&text)
+                && delta::write(&media, &mut |piece| short.extend_from_slice(piece))
+            {
+                text = short;
+            }
+        }
+        let length = Some(text.len() as u64);
+        let head = self.head(length, shard.settings.cors, |head| head.render());
+        let mut answer = Vec::with_capacity(PREAMBLE_BYTES + head.len() + 2 + text.len());
+        answer.extend_from_slice(&shard.preamble.borrow().ok);
+        answer.extend_from_slice(&head);
+        answer.extend_from_slice(b"\r\n");
+        answer.extend_from_slice(&text);
+        answer
+    }
+
+    fn body_len(&self, answer: &Answer) -> usize {
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        head.map_or(0, |head| answer.len() - head - 4)
+    }
+}
+
+/// The facts of a playlist, read once a version; `None` for anything else.
+fn live_of<'a>(shard: &Shard, held: &'a Held) -> Option<&'a Live> {
+    held.live.get_or_init(|| read_live(shard, held)).as_deref()
+}
+
+fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
+    let record = &held.record;
+    let whole = record.whole()?;
+    let is_manifest = types::class(&record.key, &record.content_type) == Class::Manifest;
+    if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
+        return None;
+    }
+    let mut text = Vec::new();
+    append_body(&mut text, shard.reactor.arena(), whole);
+    let media = Media::read(&text).ok()?;
+    let default = crate::media::cache_control(Class::Manifest, Some(&text));
+    Some(Box::new(Live {
+        facts: media.facts(),
+        age_is_default: *record.cache_control == *default.as_bytes(),
+        delta_is_less: delta::skippable(&media) > 0,
+        blocking: index::Rendered::default(),
+        delta: Default::default(),
+    }))
+}
+
+/// Playlists of more bytes are not kept as answers: they leave as they lie.
+const PLAYLIST_TOLD_MAX: u64 = 256 * 1024;
