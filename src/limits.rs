@@ -295,7 +295,16 @@ pub const LL_TEXT_BYTES_MAX: usize = 255;
 pub const LL_SEGMENTS_MAX: usize = 32;
 /// Parts that a rendition keeps: 50 s of parts of 0.1 s.
 pub const LL_PARTS_MAX: usize = 512;
+/// Parts of one segment; a longer one gets no further ones.
+pub const LL_SEGMENT_PARTS_MAX: u32 = 128;
 /// Segments that may be missing between two that a rendition is told of.
 pub const LL_MISSING_MAX: u64 = 8;
+/// Segments that may wait for their entry in the encoder's playlist; further ones are not followed.
+pub const LL_WAITING_MAX: u64 = 16;
 /// Shortest PART-TARGET that may be wished for, in microseconds.
 pub const LL_PART_TARGET_US_MIN: u64 = 100_000;
+
+// The parts of a few segments are kept, and those of the last one for certain.
+const _: () = assert!(LL_SEGMENT_PARTS_MAX as usize * 2 < LL_PARTS_MAX);
+// What waits leaves room for what is listed.
+const _: () = assert!(LL_WAITING_MAX < LL_SEGMENTS_MAX as u64);

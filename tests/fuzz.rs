@@ -1,8 +1,9 @@
 //! Fuzzing on the stable toolchain: every target on its corpus, then on changed inputs for a while.
 //!
-//! `HEADWATER_FUZZ_SECONDS` says for how long (2 seconds without it; `scripts/fuzz` sets it), and
-//! `HEADWATER_FUZZ_SEED` repeats a run. The corpus of a target is the parser vectors and the files
-//! of `tests/corpus/NAME/`, to which every input that once broke a promise is added.
+//! `HEADWATER_FUZZ_SECONDS` says for how long (2 seconds without it; `scripts/fuzz` sets it),
+//! `HEADWATER_FUZZ_SEED` repeats a run, and `HEADWATER_FUZZ_TARGET` runs one target alone. The
+//! corpus of a target is the parser vectors and the files of `tests/corpus/NAME/`, to which every
+//! input that once broke a promise is added.
 #![allow(clippy::unwrap_used)]
 
 #[path = "fuzz/connection.rs"]
@@ -57,8 +58,11 @@ fn run(target: &Target, data: &[u8]) -> u64 {
 
 #[test]
 fn every_target_holds_on_changed_inputs() {
-    let each = duration() / u32::try_from(TARGETS.len()).unwrap();
-    for target in TARGETS {
+    let only = std::env::var("HEADWATER_FUZZ_TARGET").ok();
+    let is_chosen = |target: &&Target| only.as_ref().is_none_or(|only| only == target.name);
+    let chosen: Vec<&Target> = TARGETS.iter().filter(is_chosen).collect();
+    let each = duration() / u32::try_from(chosen.len()).unwrap();
+    for target in chosen {
         let mut random = Random::announced(target.name);
         let mut inputs = corpus(target.name);
         inputs.iter_mut().for_each(|data| data.truncate(target.bytes_max));

@@ -53,7 +53,7 @@ impl Rendition {
     /// Finds out how the encoder's numbers stand to the published ones.
     fn place(&mut self, media: &Media) -> Result<(), Refusal> {
         let Some(last_in) = self.last_in else {
-            self.begin(media, 0, false);
+            self.begin(media);
             return Ok(());
         };
         let found = newest_of(media).filter_map(|segment| {
@@ -62,25 +62,22 @@ impl Rendition {
         });
         let next = self.window.newest().map_or(0, |slot| slot.msn + 1);
         let last = media.next_msn() - 1;
-        match found.last() {
+        let shift = match found.last() {
             Some(shift) if shift == self.shift => {
-                if last < last_in {
-                    Err(Refusal::Older)
-                } else {
-                    Ok(())
-                }
+                return if last < last_in { Err(Refusal::Older) } else { Ok(()) };
             }
-            Some(shift) => {
-                self.begin(media, shift, true);
-                Ok(())
-            }
+            Some(shift) => shift,
             // A window that moved on by more than its length.
-            None if media.media_sequence > last_in && self.goes_on(media) => Ok(()),
-            None => {
-                self.begin(media, distance(next, media.media_sequence), true);
-                Ok(())
-            }
+            None if media.media_sequence > last_in && self.goes_on(media) => return Ok(()),
+            None => distance(next, media.media_sequence),
+        };
+        if self.is_ready() {
+            return self.begin_anew(media, shift);
         }
+        // Nothing was published under numbers of its own.
+        *self = Self::new(self.policy);
+        self.begin(media);
+        Ok(())
     }
 
     fn goes_on(&self, media: &Media) -> bool {
@@ -90,34 +87,36 @@ impl Rendition {
         newest.zip(first).is_some_and(|(newest, first)| step(newest, first.uri).is_some())
     }
 
-    /// The encoder has started, for the first time or anew.
-    fn begin(&mut self, media: &Media, shift: i64, is_restarted: bool) {
-        self.shift = shift;
+    /// The encoder is seen for the first time.
+    fn begin(&mut self, media: &Media) {
+        self.base = media.media_sequence;
+        self.base_discontinuity = media.discontinuity_sequence;
+        self.base_discontinuity_in = media.discontinuity_sequence;
+    }
+
+    /// The encoder has started anew, and its numbers with it.
+    fn begin_anew(&mut self, media: &Media, shift: i64) -> Result<(), Refusal> {
+        let listed = self.window.iter().rev().find(|slot| slot.listed).map(|slot| slot.msn);
         let is_new = |segment: &Segment| {
             let msn = segment.msn.saturating_add_signed(shift);
+            let is_same = |at| self.window.at(at).uri.as_bytes() == segment.uri;
+            if msn < self.first {
+                return false;
+            }
             match self.window.place_of(msn) {
-                Some(at) => {
-                    let slot = self.window.at(at);
-                    !slot.listed && slot.uri.as_bytes() == segment.uri
-                }
+                Some(at) => listed.is_none_or(|listed| msn > listed) && is_same(at),
                 None => self.window.newest().is_none_or(|newest| msn > newest.msn),
             }
         };
-        let first = newest_of(media).find(is_new);
-        let first_msn = first.map_or(media.media_sequence, |segment| segment.msn);
-        let first_msn = if is_restarted { first_msn } else { media.media_sequence };
-        self.base = first_msn.saturating_add_signed(shift);
-        self.is_restarted = is_restarted;
-        if !is_restarted {
-            self.base_discontinuity = media.discontinuity_sequence;
-            self.base_discontinuity_in = media.discontinuity_sequence;
-            return;
-        }
-        let own = first.is_some_and(|segment| segment.discontinuity);
+        let Some(first) = newest_of(media).find(is_new) else { return Err(Refusal::Older) };
+        self.shift = shift;
+        self.base = first.msn.saturating_add_signed(shift);
+        self.is_restarted = true;
         self.base_discontinuity = self.last_discontinuity + 1;
-        self.base_discontinuity_in = media.discontinuity_sequence + u64::from(own);
-        let kept = if self.window.len() > 0 { self.window.at(0).msn } else { self.base };
-        self.tail = self.first.max(kept).max(self.floor).min(self.base);
+        self.base_discontinuity_in =
+            media.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
+        let kept = self.window.iter().next().map_or(self.base, |slot| slot.msn);
+        self.tail = self.first.max(kept).min(self.base);
         for at in 0..self.window.len() {
             let base = self.base;
             let slot = self.window.at_mut(at);
@@ -126,6 +125,7 @@ impl Rendition {
                 slot.duration_us = slot.group.total_us().max(1000);
             }
         }
+        Ok(())
     }
 
     fn note_map(&mut self, map: &[u8]) {
@@ -171,6 +171,9 @@ impl Rendition {
             slot.decode_end = None;
             slot.duration_us = segment.duration_us;
         }
+        if segment.gap {
+            slot.parts = 0;
+        }
         slot.state = State::Whole;
         slot.discontinuity = segment.discontinuity || is_base;
         if !slot.own {
@@ -200,7 +203,7 @@ impl Rendition {
         if first > self.base {
             self.tail = self.base;
         }
-        self.tail = self.tail.max(self.floor).min(self.base);
+        self.tail = self.tail.max(self.first).min(self.base);
         let hidden = |slot: &&Slot| slot.msn < self.base && !slot.is_shown();
         if let Some(slot) = self.window.iter().rev().find(hidden) {
             self.tail = self.tail.max(slot.msn + 1);
@@ -222,11 +225,13 @@ impl Rendition {
 
     /// The number of the first segment that is listed.
     pub(super) fn visible(&self, media: &Media) -> u64 {
-        if self.is_restarted && self.tail < self.base {
-            return self.tail;
+        let tail = self.tail.max(self.first);
+        if self.is_restarted && tail < self.base {
+            return tail;
         }
         let first = media.media_sequence.saturating_add_signed(self.shift);
-        first.max(self.base).max(self.floor)
+        //= RFC 8216 section 6.2.2: the value MUST NOT decrease
+        first.max(self.base).max(self.first)
     }
 }
 

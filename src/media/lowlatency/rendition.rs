@@ -55,12 +55,11 @@ pub struct Rendition {
     pub(super) last_discontinuity: u64,
     /// The first segment of an earlier start that is still listed; `base` when there is none.
     pub(super) tail: u64,
-    /// The first segment that was listed last.
+    /// The first segment that may be listed: those before it were removed, or have lost their bytes
+    /// to others of the same name.
     pub(super) first: u64,
     /// Segments in a row that could not be cut into parts.
     silent: u32,
-    /// Segments below this number have lost their bytes to others of the same name.
-    pub(super) floor: u64,
     pub(super) has_dates: bool,
     pub(super) target_duration_us: u64,
     pub(super) ended: bool,
@@ -88,7 +87,6 @@ impl Rendition {
             tail: 0,
             first: 0,
             silent: 0,
-            floor: 0,
             has_dates: false,
             target_duration_us: 0,
             ended: false,
@@ -107,18 +105,28 @@ impl Rendition {
 
     /// The last segment and part that are published.
     pub fn position(&self) -> Option<Position> {
-        let open = self.open().filter(|slot| slot.parts > 0);
-        let shown = || self.window.iter().rev().find(|slot| slot.is_shown());
+        let open = self.open().filter(|slot| slot.parts > 0 && !self.ended);
+        let shown = || self.window.iter().rev().find(|slot| self.is_out(slot));
         let slot = open.or_else(shown)?;
         let parts = if slot.state == State::Broken { 0 } else { slot.parts };
         Some(Position { msn: slot.msn, part: parts.checked_sub(1) })
     }
 
+    /// Whether a segment stands in the playlist.
+    pub(super) fn is_out(&self, slot: &Slot) -> bool {
+        let last = self.last_in.map_or(0, |last| last.saturating_add_signed(self.shift));
+        let is_behind = slot.msn > last && !self.ended;
+        slot.msn >= self.first && slot.is_shown() && (slot.listed || is_behind)
+    }
+
     /// The segment that is arriving and published.
     pub(super) fn open(&self) -> Option<&Slot> {
-        self.window
-            .newest()
-            .filter(|slot| slot.public && slot.state == State::Growing && !slot.listed)
+        let is_open = |slot: &&Slot| {
+            let is_growing = slot.state == State::Growing && !slot.listed;
+            slot.public && is_growing && slot.msn >= self.first
+        };
+        // Of those that are published only the last can be without an end.
+        self.window.iter().rev().find(is_open)
     }
 
     /// Whether this name belongs to the series of the rendition's segments.
@@ -139,21 +147,28 @@ impl Rendition {
     pub fn start(&mut self, uri: &[u8]) -> bool {
         let Some(text) = Text::new(uri).filter(|_| self.expects(uri)) else { return false };
         let Some(newest) = self.window.newest() else { return false };
-        let (before, mut msn) = (newest.uri, newest.msn + 1);
-        if before.as_bytes() == uri {
+        if newest.uri.as_bytes() == uri {
             return self.resume();
         }
-        if let Some(at) = self.window.find(uri) {
-            self.floor = self.window.at(at).msn + 1;
+        let series = self.series.unwrap_or_default();
+        let step = series.step(newest.uri.as_bytes(), uri);
+        if step.is_none() {
+            self.forget_hidden();
         }
-        let series = self.series.filter(|series| series.is_counting());
-        let step = series.and_then(|series| series.step(before.as_bytes(), uri)).unwrap_or(1);
+        let Some(mut msn) = self.window.newest().map(|slot| slot.msn + 1) else { return false };
         // Segments that were missed have numbers too; the playlist will tell of them.
-        if step <= limits::LL_MISSING_MAX {
-            for _ in 1..step {
-                self.window.push(Slot::new(msn));
-                msn += 1;
-            }
+        let is_gap = |step: &u64| series.is_counting() && *step <= limits::LL_MISSING_MAX;
+        let missing = step.filter(is_gap).map_or(0, |step| step - 1);
+        let waiting = self.window.iter().rev().take_while(|slot| !slot.listed).count() as u64;
+        if waiting + missing >= limits::LL_WAITING_MAX {
+            return false;
+        }
+        if let Some(at) = self.window.find(uri) {
+            self.first = self.first.max(self.window.at(at).msn + 1);
+        }
+        for _ in 0..missing {
+            self.window.push(Slot::new(msn));
+            msn += 1;
         }
         let mut slot = Slot { uri: text, state: State::Growing, map: self.map, ..Slot::new(msn) };
         if !matches!(self.target, Some(Ok(_))) {
@@ -164,14 +179,26 @@ impl Rendition {
         true
     }
 
+    /// An encoder that starts anew: what an earlier one left unpublished never will be.
+    fn forget_hidden(&mut self) {
+        while self.window.newest().is_some_and(|slot| !slot.public && !slot.listed) {
+            self.window.pop();
+        }
+    }
+
     /// The newest segment is uploaded once more: it counts if nothing of it was published.
     fn resume(&mut self) -> bool {
         let at = self.window.len() - 1;
         let slot = self.window.at_mut(at);
-        if slot.state != State::Growing || slot.parts > 0 {
+        if slot.state == State::Growing && slot.parts > 0 {
+            // Its first upload broke off without a word.
+            self.break_off(at);
+            return false;
+        }
+        if slot.state != State::Growing {
             // To learn from a segment that was listed before it was told of.
-            let is_lesson =
-                slot.listed && !slot.has_fragment && !matches!(self.target, Some(Ok(_)));
+            let has_target = matches!(self.target, Some(Ok(_)));
+            let is_lesson = slot.listed && !slot.has_fragment && !has_target;
             if is_lesson {
                 slot.state = State::Growing;
                 slot.group.stop();
@@ -202,6 +229,9 @@ impl Rendition {
             return false;
         };
         let mut parts = 0;
+        if slot.parts >= limits::LL_SEGMENT_PARTS_MAX {
+            slot.group.stop();
+        }
         for part in slot.group.take(fragment, target_us).into_iter().flatten() {
             self.window.push_part(at, part);
             parts += 1;

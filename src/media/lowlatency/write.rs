@@ -48,7 +48,8 @@ impl Rendition {
     }
 
     fn tail_slots(&self) -> impl Iterator<Item = &Slot> {
-        let tail = if self.is_restarted { self.tail..self.base } else { 0..0 };
+        let from = self.tail.max(self.first);
+        let tail = if self.is_restarted { from..self.base } else { 0..0 };
         self.window.iter().filter(move |slot| tail.contains(&slot.msn))
     }
 
@@ -57,7 +58,7 @@ impl Rendition {
         &self,
         media: &Media<'a>,
     ) -> impl Iterator<Item = (Segment<'a>, Option<&Slot>)> + use<'a, '_> {
-        let first = self.base.max(self.floor);
+        let first = self.base.max(self.first);
         let numbered = media.segments().map(|segment| Segment {
             msn: segment.msn.saturating_add_signed(self.shift),
             ..segment
@@ -71,9 +72,7 @@ impl Rendition {
     /// Segments that are whole and published but not listed by the encoder.
     fn pending_slots(&self) -> impl Iterator<Item = &Slot> {
         let is_over = self.ended;
-        self.window.iter().filter(move |slot| {
-            !is_over && slot.msn >= self.base && !slot.listed && slot.is_shown()
-        })
+        self.window.iter().filter(move |slot| !is_over && !slot.listed && self.is_out(slot))
     }
 }
 
@@ -148,7 +147,7 @@ impl<'a> Writer<'a> {
             return rendition.base_discontinuity.saturating_sub(tags);
         }
         let left = media.discontinuity_sequence.saturating_sub(rendition.base_discontinuity_in);
-        let first = rendition.base.max(rendition.floor);
+        let first = rendition.base.max(rendition.first);
         let hidden = media.segments().filter(|segment| {
             let msn = segment.msn.saturating_add_signed(rendition.shift);
             segment.discontinuity && msn < first && msn > rendition.base
@@ -202,7 +201,7 @@ impl<'a> Writer<'a> {
         }
         if let Some(slot) = rendition.open().filter(|slot| !rendition.ended && slot.parts > 0) {
             self.opening(slot);
-            self.parts(slot, 0);
+            self.parts(slot, u64::MAX);
         }
     }
 
@@ -328,8 +327,9 @@ impl<'a> Writer<'a> {
     /// The part that comes next, where its name is known.
     fn hint(&mut self) {
         let rendition = self.rendition;
-        let mut newest_first = rendition.window.iter().rev();
-        let (Some(newest), before) = (newest_first.next(), newest_first.next()) else { return };
+        let Some(newest) = rendition.open().or(rendition.window.newest()) else { return };
+        let before = newest.msn.checked_sub(1).and_then(|msn| rendition.window.place_of(msn));
+        let before = before.map(|at| rendition.window.at(at));
         let is_open = rendition.open().is_some();
         // A segment that has just begun was hinted by its name, if that was the next one.
         let is_next = |before: &Slot| {
@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
         };
         let has_begun = newest.state == State::Growing && !newest.has_fragment && !newest.listed;
         let is_expected = has_begun && before.is_some_and(|one| one.is_shown() && is_next(one));
-        if is_expected || (is_open && !newest.group.is_over() && !self.is_full(newest)) {
+        if is_expected || (is_open && !newest.group.is_over() && !self.is_full(newest, before)) {
             let from = Digits::whole(newest.group.from());
             self.put(&[b"#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"", newest.uri.as_bytes()]);
             self.put(&[b"\",BYTERANGE-START=", from.as_bytes(), b"\n"]);
@@ -354,8 +354,7 @@ impl<'a> Writer<'a> {
 
     /// Whether a segment's parts already last as long as the segment before it, so that its end is
     /// more likely than another part.
-    fn is_full(&self, slot: &Slot) -> bool {
-        let before = self.rendition.window.iter().rev().nth(1);
+    fn is_full(&self, slot: &Slot, before: Option<&Slot>) -> bool {
         let parts_us: u64 = self.rendition.window.parts_of(slot).map(|part| part.duration_us).sum();
         before.is_some_and(|before| parts_us + FULL_SLACK_US >= before.duration_us)
     }
