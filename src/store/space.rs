@@ -7,7 +7,7 @@
 //!
 //! Runs freed in a slot from which bodies were spliced are retired: readers may still look at their
 //! pages. They are of use again when the slot's pages are renewed, all at once when nothing in it
-//! is in use any more, or page by page when room is needed.
+//! is in use any more, or page by page when room is needed and slots to draw are scarce.
 //!
 //! Invariants: no granule belongs to two extents; a request fails whole or succeeds whole; a wholly
 //! free slot goes back to the pool, all but one, and that one too when nothing is in use.
@@ -91,7 +91,8 @@ impl Space {
         let mut left = bytes;
         while left > 0 {
             let piece = u32::try_from(left.min(u64::from(self.slot_bytes))).ok()?;
-            let found = self.one(piece).or_else(|| self.renewed(piece));
+            let found = self.own(piece).or_else(|| self.one(piece));
+            let found = found.or_else(|| self.renewed(piece));
             let found = found.or_else(|| self.scrap(piece));
             let fits = extents.len() < limits::EXTENTS_MAX;
             let Some(extent) = found.filter(|_| fits) else {
@@ -119,11 +120,17 @@ impl Space {
         Extent { len, ..extent }
     }
 
+    /// One run of `bytes` where retired pages were renewed, if slots are scarce: what is drawn
+    /// without need is missing to another shard.
+    fn own(&mut self, bytes: u32) -> Option<Extent> {
+        let wanted = self.retired_granules > 0 && self.source.is_scarce();
+        (wanted && self.find(granules(bytes), 1).is_none()).then(|| self.renewed(bytes)).flatten()
+    }
+
     /// One run of `bytes`, in the slots held or else in a new one.
     fn one(&mut self, bytes: u32) -> Option<Extent> {
         let need = granules(bytes);
-        let align = if bytes >= ALIGNED_BYTES_MIN { ALIGNED_GRANULES } else { 1 };
-        let place = self.find(need, align);
+        let place = self.find(need, align(bytes));
         let (place, start) = match place.or_else(|| Some((self.draw()?, 0))) {
             Some(found) => found,
             None => self.find(need, 1)?,
@@ -134,8 +141,8 @@ impl Space {
     /// One run of `bytes` where retired pages were renewed.
     fn renewed(&mut self, bytes: u32) -> Option<Extent> {
         while self.renew_some() {
-            if let Some(found) = self.one(bytes) {
-                return Some(found);
+            if let Some((place, start)) = self.find(granules(bytes), align(bytes)) {
+                return Some(self.take(place, start, bytes));
             }
         }
         None
@@ -366,6 +373,11 @@ impl Slot {
     fn granules(&self) -> u32 {
         bits::count(&self.used)
     }
+}
+
+/// Of which granules a run of `bytes` had better start at a multiple.
+fn align(bytes: u32) -> u32 {
+    if bytes >= ALIGNED_BYTES_MIN { ALIGNED_GRANULES } else { 1 }
 }
 
 fn granules(bytes: u32) -> u32 {

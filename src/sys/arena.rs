@@ -177,6 +177,10 @@ impl SlotSource for Arc<Arena> {
         self.free().pop()
     }
 
+    fn is_scarce(&self) -> bool {
+        self.free().len() <= (self.slots as usize / 8).max(2)
+    }
+
     fn give_back(&self, slot: u32) {
         let mut free = self.free();
         debug_assert!(!free.contains(&slot), "slot returned twice");

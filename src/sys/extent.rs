@@ -26,6 +26,10 @@ pub trait SlotSource {
     fn slot_bytes(&self) -> u32;
     /// Takes one free slot, or `None` when the arena is exhausted.
     fn draw(&self) -> Option<u32>;
+    /// Whether so few slots are left that others will soon miss one drawn without need.
+    fn is_scarce(&self) -> bool {
+        true
+    }
     /// Notes that nobody uses an extent's bytes any more.
     fn freed(&self, _extent: Extent) {}
     /// Whether sockets may still refer to pages of the slot, which must not be written then.

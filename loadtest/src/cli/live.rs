@@ -30,7 +30,8 @@ enum Who {
 /// Flags.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
-    /// Multivariant or media playlist, or MPD with number or time templates; several are streams among which viewers choose
+    /// Multivariant or media playlist, or MPD with number or time templates; several are streams
+    /// among which viewers choose
     #[arg(value_name = "MANIFEST", required = true)]
     manifests: Vec<String>,
     /// Number of viewers (or of caches)

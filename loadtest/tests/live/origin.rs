@@ -1,6 +1,8 @@
 //! A scripted live origin on threads of its own: segments of one second, two levels, and mistakes
 //! on request. Shares no code with the load generator.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small numbers of a script
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,8 +37,8 @@ struct State {
     served: AtomicU64,
     playlists: AtomicU64,
     missed: Mutex<Vec<String>>,
-    /// Of each connection: when the first playlist was sent, in seconds of the stream, and the newest
-    /// segment that was sent before the silence.
+    /// Of each connection: when the first playlist was sent, in seconds of the stream, and the
+    /// newest segment that was sent before the silence.
     seen: Mutex<Vec<(f64, u64)>>,
 }
 
@@ -159,10 +161,9 @@ fn answer(state: &State, path: &str, own: &mut Option<usize>) -> (u16, Vec<u8>) 
     }
     if let Some((from, _)) = state.script.silent
         && state.first.lock().unwrap().is_some_and(|first| first.elapsed().as_secs_f64() < from)
+        && let Some(own) = own
     {
-        if let Some(own) = own {
-            state.seen.lock().unwrap()[*own].1 = number;
-        }
+        state.seen.lock().unwrap()[*own].1 = number;
     }
     let seconds = if plain.ends_with(".part") { PART } else { 1.0 };
     (200, vec![7; (BIT_RATES[level] as f64 / 8.0 * seconds) as usize])

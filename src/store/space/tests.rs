@@ -188,6 +188,21 @@ fn retired_pages_beside_a_body_that_stays_are_renewed_when_room_is_needed() {
     assert_eq!(space.retired_bytes(), 0);
 }
 
+/// A shard that had retired memory went on drawing slots until the pool was empty, and its
+/// neighbour was told that the memory is full while megabytes lay idle beside it.
+#[test]
+fn retired_pages_are_renewed_before_a_scarce_slot_is_drawn() {
+    let pool = Pool::new(4, SLOT_BYTES);
+    let (mut space, mut neighbour) = (Space::new(pool.clone()), Space::new(pool.clone()));
+    let _stays = space.allot(100_000).unwrap();
+    let goes = space.allot(3 << 20).unwrap()[0];
+    pool.splice(goes.slot);
+    space.free(goes);
+    let _comes = space.allot(3 << 20).unwrap();
+    assert_eq!((space.retired_bytes(), space.slots_held()), (0, 1));
+    assert!(neighbour.allot(3 * u64::from(SLOT_BYTES)).is_some());
+}
+
 #[test]
 fn a_request_of_up_to_a_slot_is_one_extent_and_loses_less_than_a_granule() {
     let pool = Pool::new(4, SLOT_BYTES);
