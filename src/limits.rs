@@ -303,6 +303,23 @@ pub const LL_MISSING_MAX: u64 = 8;
 pub const LL_WAITING_MAX: u64 = 16;
 /// Shortest PART-TARGET that may be wished for, in microseconds.
 pub const LL_PART_TARGET_US_MIN: u64 = 100_000;
+/// The longest part that may be wished for, in milliseconds.
+pub const PART_TARGET_MS_MAX: u32 = 5_000;
+/// PART-TARGET where the configuration names none, in milliseconds.
+pub const PART_TARGET_MS: u32 = 500;
+/// How long a read waits for what a made playlist hints at, where the configuration does not say,
+/// in milliseconds.
+pub const LL_HOLD_MS: u32 = 4_000;
+/// Low-latency playlists that one shard makes at the same time; each takes some 40 KiB.
+pub const LL_MAKERS_MAX: usize = 512;
+/// Segments that arrive for one rendition before its maker has looked at them.
+pub const LL_EVENTS_MAX: usize = 32;
+/// Segments of one rendition that are followed at the same time.
+pub const LL_FOLLOWED_MAX: usize = 4;
+/// Presentations whose renditions tell of each other.
+pub const LADDERS_MAX: usize = 1024;
+/// Renditions of a presentation that tell of each other.
+pub const LADDER_MEMBERS_MAX: usize = 32;
 
 // The parts of a few segments are kept, and those of the last one for certain.
 const _: () = assert!(LL_SEGMENT_PARTS_MAX as usize * 2 < LL_PARTS_MAX);

@@ -187,6 +187,12 @@ crate::meters! {
     "headwater_reads_waiting", "Reads that wait for a version or an object to come.", per 1.0 {
         reads_waiting: Gauge,
     }
+    "headwater_ll_playlists", "Low-latency playlists that are made here.", per 1.0 {
+        ll_playlists: Gauge,
+    }
+    "headwater_ll_versions_total", "Versions of made playlists that were published.", per 1.0 {
+        ll_versions: Counter,
+    }
     "headwater_receive_starved_total",
     "Receptions that found no receive buffer and waited for one.", per 1.0 {
         receive_starved: Counter,

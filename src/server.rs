@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
-use crate::config::{Config, Tx as TxWish, WriteAccess};
+use crate::config::{Config, PathRule, Tx as TxWish, WriteAccess};
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
@@ -190,10 +190,21 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
             Some(rule) => PathDefaults {
                 ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
                 cache_control: rule.cache_control.clone(),
-                hold_ms: rule.hold_ms.map(u64::from),
+                hold_ms: hold_ms(rule),
+                part_target_us: part_target_us(rule),
             },
         }),
     })
+}
+
+fn hold_ms(rule: &PathRule) -> Option<u64> {
+    let hinted = (rule.ll == Some(true)).then_some(limits::LL_HOLD_MS);
+    rule.hold_ms.or(hinted).map(u64::from)
+}
+
+fn part_target_us(rule: &PathRule) -> Option<u64> {
+    let target_ms = rule.part_target_ms.unwrap_or(limits::PART_TARGET_MS);
+    (rule.ll == Some(true)).then_some(u64::from(target_ms) * 1000)
 }
 
 /// What the wish for zero-copy comes to on this host.

@@ -195,11 +195,20 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
         let most = limits::HOLD_MS_MAX;
         Ok(u32::try_from(integer(value, 1, most.into())?).unwrap_or(most))
     });
-    if !["ttl_seconds", "cache_control", "hold_ms"].iter().any(|key| section.has(key)) {
-        let reason = "has no effect; set ttl_seconds, cache_control or hold_ms";
+    let ll = section.read("ll", boolean);
+    let part_target_ms = section.read("part_target_ms", |value| {
+        let (least, most) = (limits::LL_PART_TARGET_US_MIN / 1000, limits::PART_TARGET_MS_MAX);
+        Ok(u32::try_from(integer(value, least, most.into())?).unwrap_or(most))
+    });
+    if section.has("part_target_ms") && ll != Some(true) {
+        section.wrong("part_target_ms", "has no effect without ll = true".to_owned());
+    }
+    if !["ttl_seconds", "cache_control", "hold_ms", "ll"].iter().any(|key| section.has(key)) {
+        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms or ll";
         section.wrong("", reason.to_owned());
     }
-    Some(PathRule { ttl_seconds, cache_control, hold_ms, ..PathRule::new(&pattern?) })
+    let pattern = PathRule::new(&pattern?);
+    Some(PathRule { ttl_seconds, cache_control, hold_ms, ll, part_target_ms, ..pattern })
 }
 
 /// The file being read.

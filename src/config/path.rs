@@ -17,6 +17,10 @@ pub struct PathRule {
     pub cache_control: Option<Box<[u8]>>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u32>,
+    /// Whether low-latency playlists are made from plain ones.
+    pub ll: Option<bool>,
+    /// No part of them is longer than this, in milliseconds.
+    pub part_target_ms: Option<u32>,
 }
 
 impl PathRules {
@@ -27,7 +31,7 @@ impl PathRules {
 
     /// Whether any rule has reads wait.
     pub fn any_holds(&self) -> bool {
-        self.0.iter().any(|rule| rule.hold_ms.is_some())
+        self.0.iter().any(|rule| rule.hold_ms.is_some() || rule.ll == Some(true))
     }
 
     /// Whether there are none.
@@ -49,7 +53,14 @@ impl PathRule {
     /// A rule without effect, with a pattern that was checked.
     pub(super) fn new(pattern: &str) -> Self {
         debug_assert!(glob::check(pattern).is_ok());
-        Self { pattern: pattern.into(), ttl_seconds: None, cache_control: None, hold_ms: None }
+        Self {
+            pattern: pattern.into(),
+            ttl_seconds: None,
+            cache_control: None,
+            hold_ms: None,
+            ll: None,
+            part_target_ms: None,
+        }
     }
 
     /// The pattern as it was written.

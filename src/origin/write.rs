@@ -20,6 +20,8 @@ pub struct PathDefaults {
     pub cache_control: Option<Box<[u8]>>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u64>,
+    /// Low-latency playlists are made from plain ones, with parts of at most so many microseconds.
+    pub part_target_us: Option<u64>,
 }
 
 /// What an upload's head asks for.

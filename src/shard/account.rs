@@ -169,6 +169,7 @@ impl Shard {
         meters.zc_copied.raise_to(counts.copied.get());
         meters.ring_completions.raise_to(counts.completions.get());
         meters.reads_waiting.set(self.watching() as u64);
+        meters.ll_playlists.set(self.makers() as u64);
         meters.receive_starved.raise_to(counts.starved.get());
         meters.connections_cut.raise_to(counts.cut.get());
         meters.receive_buffers.set(u64::from(self.reactor.buffers.in_use()));

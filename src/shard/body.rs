@@ -78,6 +78,17 @@ impl Writer {
         }
     }
 
+    /// Writes a body that is at hand into the extents that were allotted for it.
+    pub(super) fn fill_whole(shard: &Shard, extents: &[Extent], body: &[u8]) {
+        let mut rest = body;
+        for &extent in extents {
+            let (now, later) = rest.split_at(rest.len().min(extent.len as usize));
+            shard.reactor.arena().write(extent, 0, now);
+            rest = later;
+        }
+        debug_assert!(rest.is_empty(), "room for all of it was asked for");
+    }
+
     /// Bytes written so far.
     pub(super) fn written(&self) -> u64 {
         self.written

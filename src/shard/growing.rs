@@ -39,6 +39,9 @@ impl Conn {
     ) -> Result<Then, Gone> {
         let Body::Growing(growing) = &held.record.body else { return Err(Gone) };
         let growing = growing.clone();
+        if let Some(wanted) = self.range_of_growing(head, &growing) {
+            return self.answer_growing_part(head, held, &growing, wanted).await;
+        }
         let chunked = head.version == Version::Http11;
         let manner = self.manner(head, if chunked { Then::Next } else { Then::Close });
         let mut buffer = self.shard.reactor.send_buffer();
@@ -101,7 +104,13 @@ impl Conn {
     }
 
     /// One chunk with the bytes from `at` on, as many as one send takes.
-    fn chunk(&self, growing: &Growing, at: &mut u64, ready: u64, chunked: bool) -> Box<SendBuffer> {
+    pub(super) fn chunk(
+        &self,
+        growing: &Growing,
+        at: &mut u64,
+        ready: u64,
+        chunked: bool,
+    ) -> Box<SendBuffer> {
         let mut runs = [None; limits::SEND_RUNS_MAX - 2];
         let mut bytes = 0;
         let most = u64::from(limits::SEND_BYTES_MAX);
@@ -127,12 +136,20 @@ impl Conn {
     }
 
     async fn wait_for_growth(&self, growing: &Arc<Growing>, at: u64) -> Result<(), Gone> {
+        self.wait_for_change_of(growing, || growing.progress() > at).await
+    }
+
+    /// Waits until `is_enough`, or until the object's upload has ended.
+    pub(super) async fn wait_for_change_of(
+        &self,
+        growing: &Arc<Growing>,
+        is_enough: impl Fn() -> bool,
+    ) -> Result<(), Gone> {
         let shard = &self.shard;
         // The upload's own timeouts end it; this one only guards against a lost nudge.
         let patience_ms = shard.settings.body_idle_ms.saturating_mul(2);
         shard.reactor.set_deadline(self.socket, shard.reactor.clock.now_ms() + patience_ms);
-        let changed =
-            || growing.progress() > at || growing.finished().is_some() || growing.is_cut();
+        let changed = || is_enough() || growing.finished().is_some() || growing.is_cut();
         std::future::poll_fn(|_| {
             if changed() {
                 return Poll::Ready(Ok(()));
@@ -153,7 +170,7 @@ impl Conn {
 
 impl Shard {
     /// Puts the calling task on the list of those to be woken by the object's next nudge.
-    fn await_nudge(&self, growing: u64) {
+    pub(super) fn await_nudge(&self, growing: u64) {
         let task = self.reactor.tasks.current();
         let mut waiters = self.growing_waiters.borrow_mut();
         let waiting = waiters.entry(growing).or_default();

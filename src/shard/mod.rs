@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ mod conn;
 mod growing;
 mod input;
 mod live;
+mod lowlatency;
+mod parted;
 mod peer;
 mod read;
 mod rendered;
@@ -133,6 +135,7 @@ pub enum Ending {
 
 /// One shard.
 pub struct Shard {
+    me: Weak<Self>,
     id: ShardId,
     reactor: Reactor,
     store: RefCell<Store>,
@@ -143,6 +146,7 @@ pub struct Shard {
     growing_waiters: RefCell<HashMap<u64, Vec<TaskId>>>,
     growing_next: Cell<u64>,
     watches: RefCell<watch::Watches>,
+    makers: RefCell<lowlatency::Makers>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -189,7 +193,8 @@ impl Shard {
             reactor.listen(listener.into_raw_fd());
         }
         let wall_s = reactor.clock.wall_s();
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
+            me: me.clone(),
             id,
             reactor,
             store: RefCell::new(store),
@@ -200,6 +205,7 @@ impl Shard {
             growing_waiters: RefCell::default(),
             growing_next: Cell::new(0),
             watches: RefCell::default(),
+            makers: RefCell::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),
@@ -288,6 +294,7 @@ impl Shard {
             self.reactor.close_listeners();
             self.reactor.evict_all_idle();
             self.wake_all_watching();
+            self.wake_makers();
         }
     }
 

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use super::{Envelope, Shard};
 use crate::limits;
+use crate::media::hls::Position;
 use crate::store::Held;
 use crate::store::Store;
 use crate::store::message::{Ask, Message, Refusal, Reply, Ticket, UploadId};
@@ -38,7 +39,7 @@ pub(super) enum Answer {
 }
 
 impl Tickets {
-    fn open(&mut self, task: TaskId, elsewhere: bool) -> Ticket {
+    pub(super) fn open(&mut self, task: TaskId, elsewhere: bool) -> Ticket {
         self.elsewhere += usize::from(elsewhere);
         let waiting = Waiting::Reply { task, elsewhere };
         match self.free.pop() {
@@ -61,7 +62,7 @@ impl Tickets {
         Some(task)
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<Answer> {
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Answer> {
         let slot = &mut self.slots[ticket as usize];
         match std::mem::replace(slot, Waiting::Free) {
             Waiting::Ready(answer) => {
@@ -141,6 +142,14 @@ impl Shard {
             }
             Message::Nudge { growing } => self.on_nudge(growing),
             Message::Changed { key } => self.on_changed(&key),
+            Message::Refresh { ticket, key, part_target_us } => {
+                self.on_refresh(from, ticket, &key, part_target_us);
+            }
+            Message::Arriving { key } => self.on_arriving(&key),
+            Message::Ladder { key, members } => self.on_ladder(key, members),
+            Message::Position { key, msn, part } => {
+                self.on_position(&key, Position { msn, part });
+            }
             message => {
                 let now_ms = self.reactor.clock.now_ms();
                 self.store.borrow_mut().on_message(from, message, now_ms);

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::Shard;
 use super::answer::{Cursor, Front, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
 use super::live::Judged;
@@ -97,7 +98,7 @@ impl Conn {
         let bytes = self.input.unread(&shard.reactor.buffers);
         let path = head.path.of(bytes);
         match key::plain(path) {
-            Some(key) => self.find_key(key),
+            Some(key) => shard.find_key(key),
             None => self.find_encoded(path),
         }
     }
@@ -106,52 +107,19 @@ impl Conn {
     fn find_encoded(&self, path: &[u8]) -> Found {
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         match key::parse(path, &mut scratch) {
-            Ok(key) => self.find_key(key),
+            Ok(key) => self.shard.find_key(key),
             Err(_) => Found::NoKey,
         }
     }
 
-    #[inline]
-    fn find_key(&self, key: &[u8]) -> Found {
-        let shard = &self.shard;
-        let store = shard.store.borrow();
-        let hash = store.key_hash(key);
-        if let Some(held) = store.lookup(hash, key, shard.reactor.clock.now_ms()) {
-            return Found::Here(held);
-        }
-        if key::check(key).is_err() || key::is_reserved(key) {
-            return Found::NoKey;
-        }
-        match store.owner_of(key) {
-            owner if owner == shard.id => Found::Absent,
-            owner => Found::Elsewhere(owner),
-        }
-    }
-
-    /// Fetches a lease from the owner; one ask for all that wait for the same key here.
+    /// Fetches what the owner has.
     async fn fetch(&mut self, head: &Head, owner: ShardId) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key: Box<[u8]> =
             key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default().into();
-        if shard.fetching.borrow().contains_key(&key) {
-            shard.wait_for_fetch(&key).await;
-            if let Found::Here(held) = self.find(head) {
-                return Obtained::Held(held);
-            }
-        }
-        shard.fetching.borrow_mut().entry(key.clone()).or_default();
-        let answer = shard.fetch(owner, key.clone()).await;
-        let waiting = shard.fetching.borrow_mut().remove(&key).unwrap_or_default();
-        waiting.into_iter().for_each(|task| shard.reactor.tasks.wake(task));
-        match answer {
-            Answer::Held(held) if !held.record.is_gone(shard.reactor.clock.now_ms()) => {
-                Obtained::Held(held)
-            }
-            Answer::Reply(Reply::Refused(_)) => Obtained::Busy,
-            _ => Obtained::Absent,
-        }
+        shard.obtain_from(owner, key).await
     }
 
     /// The answer to a read of what is not there.
@@ -347,6 +315,55 @@ impl Conn {
             modified_s: record.modified_s,
             length: None,
             cors: self.shard.settings.cors,
+        }
+    }
+}
+
+impl Shard {
+    /// A hold on the current version of a key.
+    pub(super) async fn obtain(&self, key: Box<[u8]>) -> Obtained {
+        match self.find_key(&key) {
+            Found::Here(held) => Obtained::Held(held),
+            Found::Absent => Obtained::Absent,
+            Found::NoKey => Obtained::NoKey,
+            Found::Elsewhere(owner) => self.obtain_from(owner, key).await,
+        }
+    }
+
+    #[inline]
+    fn find_key(&self, key: &[u8]) -> Found {
+        let store = self.store.borrow();
+        let hash = store.key_hash(key);
+        if let Some(held) = store.lookup(hash, key, self.reactor.clock.now_ms()) {
+            return Found::Here(held);
+        }
+        if key::check(key).is_err() || key::is_reserved(key) {
+            return Found::NoKey;
+        }
+        match store.owner_of(key) {
+            owner if owner == self.id => Found::Absent,
+            owner => Found::Elsewhere(owner),
+        }
+    }
+
+    /// Fetches a lease from the owner; one ask for all that wait for the same key here.
+    async fn obtain_from(&self, owner: ShardId, key: Box<[u8]>) -> Obtained {
+        if self.fetching.borrow().contains_key(&key) {
+            self.wait_for_fetch(&key).await;
+            if let Found::Here(held) = self.find_key(&key) {
+                return Obtained::Held(held);
+            }
+        }
+        self.fetching.borrow_mut().entry(key.clone()).or_default();
+        let answer = self.fetch(owner, key.clone()).await;
+        let waiting = self.fetching.borrow_mut().remove(&key).unwrap_or_default();
+        waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));
+        match answer {
+            Answer::Held(held) if !held.record.is_gone(self.reactor.clock.now_ms()) => {
+                Obtained::Held(held)
+            }
+            Answer::Reply(Reply::Refused(_)) => Obtained::Busy,
+            _ => Obtained::Absent,
         }
     }
 }

@@ -11,16 +11,18 @@ use std::sync::Arc;
 use super::Shard;
 use super::body::{BodyFault, Writer};
 use super::conn::{Conn, Gone, Then};
+use super::lowlatency::{is_playlist, plain_key};
 use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;
+use crate::media::types::Class;
 use crate::origin::auth::Verdict;
 use crate::origin::errors::{ALLOW_ROOT, Bare, CHALLENGE, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Publication, Refusal, Reply, Streaming};
+use crate::store::message::{Ask, Message, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
 use crate::sys::extent::ShardId;
 
@@ -29,6 +31,10 @@ struct Accepted {
     key: Box<[u8]>,
     owner: ShardId,
     intent: Intent,
+    /// Low-latency playlists are made here, with parts of at most so many microseconds.
+    part_target_us: Option<u64>,
+    /// The playlist that is made from this one.
+    made: Option<Box<[u8]>>,
 }
 
 /// A write that is answered with an error.
@@ -86,8 +92,9 @@ impl Conn {
             Err(denied) => return self.deny(head, denied).await,
         };
         let shard = self.shard.clone();
-        let Accepted { key, owner, intent } = accepted;
-        let streaming = intent.stream.then(|| shard.streaming(&key, &intent));
+        let Accepted { key, owner, intent, part_target_us, made } = accepted;
+        let is_parted = part_target_us.is_some();
+        let streaming = intent.stream.then(|| shard.streaming(&key, &intent, is_parted));
         let record = streaming.as_ref().map(|streaming| streaming.record.clone());
         let ask = Ask::Begin {
             key: key.clone(),
@@ -103,6 +110,10 @@ impl Conn {
         shard.accounts.meters.uploads_begun.bump();
         self.input_past_head(head);
         let streamed = growing.as_ref().and(record);
+        let is_segment = is_parted && intent.class == Class::Segment;
+        if is_segment && growing.is_some() {
+            shard.tell_all(|| Message::Arriving { key: key.clone() });
+        }
         let mut writer = Writer::new(shard.clone(), owner, upload, extents, growing, &intent);
         if let Err(fault) = self.receive_body(head, &mut writer).await {
             shard.accounts.meters.uploads_aborted.bump();
@@ -114,6 +125,12 @@ impl Conn {
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
+                if is_segment && streamed.is_none() {
+                    shard.tell_all(|| Message::Arriving { key: key.clone() });
+                }
+                if let (Some(made), Some(part_target_us)) = (made, part_target_us) {
+                    Box::pin(shard.refresh(made, part_target_us)).await;
+                }
                 self.answer_stored(head, &etag).await
             }
             Reply::Refused(refusal) => {
@@ -144,8 +161,15 @@ impl Conn {
         if let Err(fault) = self.read_past_body(head).await {
             return self.deny_body(head, fault).await;
         }
+        let part_target_us = (shard.settings.defaults_of)(&key).part_target_us;
+        let made = part_target_us.filter(|_| is_playlist(&key, b"")).map(|us| (key.clone(), us));
+        let key = if made.is_some() { plain_key(&key) } else { key };
         let owner = shard.store.borrow().owner_of(&key);
-        let bare = match shard.ask(owner, Ask::Delete { key, guard }).await {
+        let reply = shard.ask(owner, Ask::Delete { key, guard }).await;
+        if let Some((made, part_target_us)) = made {
+            Box::pin(shard.refresh(made, part_target_us)).await;
+        }
+        let bare = match reply {
             Reply::Deleted => bare(Status::Ok, "", b""),
             Reply::Absent => bare(Status::NotFound, "no such object", b""),
             Reply::Refused(refusal) => {
@@ -180,8 +204,12 @@ impl Conn {
                 _ => Denied::new(status, message),
             },
         )?;
-        let owner = shard.store.borrow().owner_of(key);
-        Ok(Accepted { key: key.into(), owner, intent })
+        let part_target_us = defaults.part_target_us;
+        let is_made = part_target_us.is_some() && is_playlist(key, &intent.content_type);
+        let made: Option<Box<[u8]>> = is_made.then(|| key.into());
+        let key: Box<[u8]> = if is_made { plain_key(key) } else { key.into() };
+        let owner = shard.store.borrow().owner_of(&key);
+        Ok(Accepted { key, owner, intent, part_target_us, made })
     }
 
     fn permit(&self, head: &Head, bytes: &[u8]) -> Result<(), Denied> {
@@ -270,11 +298,12 @@ fn bare<'a>(status: Status, message: &'a str, lines: &'a [u8]) -> Bare<'a> {
 
 impl Shard {
     /// The record of an object that is readable while it arrives. Its tag is fixed now.
-    fn streaming(&self, key: &[u8], intent: &Intent) -> Streaming {
+    fn streaming(&self, key: &[u8], intent: &Intent, is_parted: bool) -> Streaming {
         let number = self.growing_next.get();
         self.growing_next.set(number + 1);
         // The shard's number keeps the names of two shards apart.
         let id = u64::from(self.id) << 48 | number;
+        let growing = if is_parted { Growing::parted(id) } else { Growing::new(id) };
         let etag = format!("\"g{:x}-{id:x}\"", self.nonce);
         let record = Record {
             key: key.into(),
@@ -284,7 +313,7 @@ impl Shard {
             modified_s: self.reactor.clock.wall_s(),
             stored_ms: self.reactor.clock.now_ms(),
             expires_ms: self.expires_ms(intent),
-            body: Body::Growing(Arc::new(Growing::new(id))),
+            body: Body::Growing(Arc::new(growing)),
         };
         Streaming { record: Arc::new(record) }
     }

@@ -30,6 +30,9 @@ pub struct Growing {
     /// Extents appended; only the owner looks at it.
     extent_count: AtomicUsize,
     progress: AtomicU64,
+    /// Bytes that ranges may take; all that are there for objects without parts.
+    released: AtomicU64,
+    is_parted: bool,
     cut: AtomicBool,
     watch: [AtomicU64; WATCH_WORDS],
     finished: OnceLock<Whole>,
@@ -38,8 +41,20 @@ pub struct Growing {
 impl Growing {
     /// A growing object without bytes yet.
     pub fn new(id: u64) -> Self {
+        Self::made(id, false)
+    }
+
+    /// The same for one that may be cut into parts: a range waits until [`Growing::release`] has
+    /// said that its bytes belong to whole parts.
+    pub fn parted(id: u64) -> Self {
+        Self::made(id, true)
+    }
+
+    fn made(id: u64, is_parted: bool) -> Self {
         Self {
             id,
+            released: AtomicU64::new(if is_parted { 0 } else { u64::MAX }),
+            is_parted,
             extents: [const { OnceLock::new() }; NEAR_EXTENTS],
             more_extents: OnceLock::new(),
             extent_count: AtomicUsize::new(0),
@@ -80,7 +95,7 @@ impl Growing {
     /// and at most `bytes_max`; `None` when there is nothing.
     pub fn run(&self, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u32, u32)> {
         let mut skipped = 0u64;
-        for index in 0..self.extents.len() {
+        for index in 0..limits::GROWING_EXTENTS_MAX {
             let extent = self.extent(index)?;
             let len = u64::from(extent.len);
             if at < skipped + len {
@@ -103,6 +118,22 @@ impl Growing {
     /// Bytes that may be read now.
     pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::SeqCst)
+    }
+
+    /// Whether ranges of it are served while it arrives, part by part.
+    pub fn is_parted(&self) -> bool {
+        self.is_parted
+    }
+
+    /// Whoever makes the parts: the first `bytes` bytes belong to whole ones; `u64::MAX` when
+    /// there will be no more parts.
+    pub fn release(&self, bytes: u64) {
+        self.released.fetch_max(bytes, Ordering::SeqCst);
+    }
+
+    /// Bytes that ranges may take now.
+    pub fn released(&self) -> u64 {
+        self.released.load(Ordering::SeqCst).min(self.progress())
     }
 
     /// Owner: the upload is complete and acknowledged or about to be.
@@ -170,6 +201,34 @@ mod tests {
             assert_eq!(growing.extent(at), Some(extent(at)));
         }
         assert_eq!(growing.extent(limits::GROWING_EXTENTS_MAX), None);
+    }
+
+    /// Runs were looked for in the first six extents only: an object that had grown beyond some
+    /// twelve megabytes ended early for whoever read it while it arrived.
+    #[test]
+    fn runs_are_found_in_every_extent() {
+        let growing = Growing::new(1);
+        for slot in 0..20 {
+            assert!(growing.append(Extent { slot, offset: 0, len: 100 }));
+        }
+        for at in 0..2000_u64 {
+            let (extent, offset, bytes) = growing.run(at, 2000, 1000).unwrap();
+            assert_eq!(u64::from(extent.slot), at / 100);
+            assert_eq!((u64::from(offset), u64::from(bytes)), (at % 100, 100 - at % 100));
+        }
+        assert_eq!(growing.run(2000, 3000, 1000), None);
+    }
+
+    #[test]
+    fn ranges_take_whole_parts_only() {
+        let growing = Growing::parted(1);
+        growing.advance(100);
+        assert_eq!(growing.released(), 0);
+        growing.release(60);
+        growing.release(40);
+        assert_eq!(growing.released(), 60);
+        growing.release(u64::MAX);
+        assert_eq!(growing.released(), 100);
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub enum Reply {
     Linked,
     /// To `Unlink`.
     Unlinked,
+    /// To `Message::Refresh`: the playlist in the plain one's place is up to date.
+    Refreshed,
     /// To any ask.
     Refused(Refusal),
 }
@@ -259,6 +261,37 @@ pub enum Message {
     Changed {
         /// The key.
         key: Box<[u8]>,
+    },
+    /// To the owner of a playlist that the origin makes: the plain one it is made from has another
+    /// version, or none. Answered by `Reply::Refreshed`.
+    Refresh {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// The playlist that is made.
+        key: Box<[u8]>,
+        /// No part is longer than this, in microseconds.
+        part_target_us: u64,
+    },
+    /// To all shards: a segment has begun to arrive, or is there.
+    Arriving {
+        /// The segment.
+        key: Box<[u8]>,
+    },
+    /// To all shards: these playlists are the renditions of one presentation.
+    Ladder {
+        /// The multivariant playlist.
+        key: Box<[u8]>,
+        /// Its renditions; none when it is gone.
+        members: Arc<[Box<[u8]>]>,
+    },
+    /// To all shards: how far a playlist that the origin makes has come.
+    Position {
+        /// The playlist.
+        key: Box<[u8]>,
+        /// Media sequence number of its last segment.
+        msn: u64,
+        /// Number of the last part of that segment.
+        part: Option<u32>,
     },
     /// A growing object that the shard watches has changed.
     Nudge {

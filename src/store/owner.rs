@@ -163,8 +163,13 @@ impl Store {
             Message::Watch { key, seen, until_ms } => {
                 self.watch(from, key, seen, until_ms, now_ms);
             }
-            Message::Nudge { .. } | Message::Changed { .. } => {
-                debug_assert!(false, "these go to the shard's readers");
+            Message::Nudge { .. }
+            | Message::Changed { .. }
+            | Message::Refresh { .. }
+            | Message::Arriving { .. }
+            | Message::Ladder { .. }
+            | Message::Position { .. } => {
+                debug_assert!(false, "these are for the shard, not for its store");
             }
         }
         self.settle(now_ms);

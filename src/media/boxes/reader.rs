@@ -78,6 +78,24 @@ impl Reader {
         })
     }
 
+    /// Passes over up to `most` bytes that need not be looked at; says how many.
+    pub fn pass(&mut self, most: u64, found: &mut dyn FnMut(Fragment)) -> u64 {
+        let Some(current) = &self.current else { return 0 };
+        let is_read = current.leaf.as_ref().is_some_and(|leaf| leaf.wants().is_some());
+        if is_read || self.fault.is_some() {
+            return 0;
+        }
+        let (kind, end) = (current.open.kind, current.open.end);
+        let passed = most.min(end - self.at);
+        self.at += passed;
+        if self.at == end {
+            self.current = None;
+            self.close(kind, found);
+            self.leave(found);
+        }
+        passed
+    }
+
     /// Notes the end of the file; media data that goes on to the end is complete with it.
     ///
     /// # Errors

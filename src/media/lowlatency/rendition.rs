@@ -135,6 +135,14 @@ impl Rendition {
         last.is_some_and(|last| self.series.unwrap_or_default().is_same(last.uri.as_bytes(), uri))
     }
 
+    /// Hands out the name that the segment behind the newest ought to have, in pieces; says whether
+    /// there is one.
+    pub fn write_expected(&self, out: &mut dyn FnMut(&[u8])) -> bool {
+        let newest = self.window.newest().filter(|newest| newest.listed);
+        let series = self.series.unwrap_or(Series::ASSUMED);
+        newest.is_some_and(|newest| series.write_next(newest.uri.as_bytes(), out))
+    }
+
     /// How many bytes of this segment may be sent: those of complete parts. `None`: all there are.
     pub fn released(&self, uri: &[u8]) -> Option<u64> {
         let slot = self.window.at(self.window.find(uri)?);
@@ -150,7 +158,7 @@ impl Rendition {
         if newest.uri.as_bytes() == uri {
             return self.resume();
         }
-        let series = self.series.unwrap_or_default();
+        let series = self.series.unwrap_or(Series::ASSUMED);
         let step = series.step(newest.uri.as_bytes(), uri);
         if step.is_none() {
             self.forget_hidden();

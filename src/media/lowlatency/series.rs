@@ -14,6 +14,9 @@ pub struct Series {
 }
 
 impl Series {
+    /// The last number of a name goes up by one: what is assumed before two names are known.
+    pub const ASSUMED: Self = Self { run: 0, is_counting: true };
+
     /// The series of two names in a row; `None` when they differ in more than one number.
     pub fn of(before: &[u8], last: &[u8]) -> Option<Self> {
         (0..RUNS_MAX).find_map(|run| {

@@ -1,0 +1,172 @@
+//! New versions of a made playlist: an upload like any other, by the maker itself.
+//!
+//! Invariants: a version that says nothing new is not published; what cannot be published now is
+//! said, and comes with the next change.
+
+use std::rc::Rc;
+
+use super::maker::{Plain, Work};
+use super::names;
+use crate::media::hls::{Media, Position};
+use crate::media::lowlatency::Report;
+use crate::media::{self, types};
+use crate::origin::heads::ObjectHead;
+use crate::shard::Shard;
+use crate::shard::body::Writer;
+use crate::store::message::{Ask, Guard, Message, Publication, Reply};
+
+/// What was published last.
+#[derive(Default)]
+pub(super) struct Made {
+    etag: Box<[u8]>,
+    position: Option<Position>,
+    /// Whether the last publication failed and was said.
+    is_failing: bool,
+    /// Whether it was said why no parts are made.
+    is_unsuited: bool,
+}
+
+impl Work {
+    /// Publishes the playlist as it is now.
+    pub(super) async fn publish(&mut self) {
+        let Some(plain) = self.plain.take() else { return };
+        let is_made = plain.is_taken && self.maker.rendition.borrow().is_ready();
+        let text = if is_made { self.write(&plain) } else { None };
+        if !is_made {
+            self.say_unsuited();
+        }
+        self.store(&plain, text.as_deref().unwrap_or(&plain.text)).await;
+        if text.is_some() {
+            self.tell_position();
+        }
+        self.plain = Some(plain);
+    }
+
+    /// The low-latency playlist.
+    fn write(&self, plain: &Plain) -> Option<Vec<u8>> {
+        let media = Media::read(&plain.text).ok()?;
+        let others = self.shard.siblings(&self.maker.key);
+        let reports: Vec<Report<'_>> =
+            others.iter().map(|(uri, position)| Report { uri, position: *position }).collect();
+        let mut text = Vec::with_capacity(plain.text.len() * 2);
+        let rendition = self.maker.rendition.borrow();
+        rendition.write(&media, &reports, &mut |piece| text.extend_from_slice(piece));
+        Some(text)
+    }
+
+    /// Tells the other renditions how far this one is.
+    fn tell_position(&mut self) {
+        let position = self.maker.rendition.borrow().position();
+        let Some(position) = position.filter(|_| position != self.made.position) else { return };
+        self.made.position = Some(position);
+        let Position { msn, part } = position;
+        self.shard.tell_all(|| Message::Position { key: self.maker.key.clone(), msn, part });
+    }
+
+    fn say_unsuited(&mut self) {
+        let reason = self.maker.rendition.borrow().unsuited();
+        if let Some(reason) = reason.filter(|_| !self.made.is_unsuited) {
+            self.made.is_unsuited = true;
+            self.complain(reason);
+        }
+    }
+
+    /// Publishes `text` under the maker's key.
+    async fn store(&mut self, plain: &Plain, text: &[u8]) {
+        let outcome = self.shard.clone().put_made(&self.maker.key, plain, text, &self.made.etag);
+        match outcome.await {
+            Ok(etag) => {
+                self.made.etag = etag;
+                self.made.is_failing = false;
+            }
+            Err(()) if !self.made.is_failing => {
+                self.made.is_failing = true;
+                self.complain("the memory is full, or the key is a folder");
+            }
+            Err(()) => {}
+        }
+    }
+
+    /// The plain playlist is gone: so is the made one.
+    pub(super) async fn withdraw(&mut self) {
+        let key = self.maker.key.clone();
+        let guard = Guard { if_match: None, if_none_match: None };
+        self.shard.ask(self.shard.id, Ask::Delete { key, guard }).await;
+        let members: std::sync::Arc<[Box<[u8]>]> = std::sync::Arc::new([]);
+        let key = || self.maker.key.clone();
+        self.shard.tell_all(|| Message::Ladder { key: key(), members: members.clone() });
+    }
+}
+
+impl Shard {
+    /// Stores a made playlist unless it equals the version with the tag `known`; answers its tag.
+    async fn put_made(
+        self: Rc<Self>,
+        key: &[u8],
+        plain: &Plain,
+        text: &[u8],
+        known: &[u8],
+    ) -> Result<Box<[u8]>, ()> {
+        let etag: Box<[u8]> =
+            format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(text)).into_bytes().into();
+        if *etag == *known {
+            return Ok(etag);
+        }
+        let guard = Guard { if_match: None, if_none_match: None };
+        let declared = Some(text.len() as u64);
+        let ask = Ask::Begin { key: key.into(), declared, guard, stream: None };
+        let Reply::Begun { upload, extents, .. } = self.ask(self.id, ask).await else {
+            return Err(());
+        };
+        Writer::fill_whole(&self, &extents, text);
+        let class = types::class(key, &plain.content_type);
+        let is_default =
+            *media::cache_control(class, Some(&plain.text)).as_bytes() == *plain.cache_control;
+        let cache_control: Box<[u8]> = if is_default {
+            media::cache_control(class, Some(text)).as_bytes().into()
+        } else {
+            plain.cache_control.clone()
+        };
+        let modified_s = self.reactor.clock.wall_s();
+        let head = ObjectHead {
+            etag: &etag,
+            content_type: &plain.content_type,
+            cache_control: &cache_control,
+            modified_s,
+            length: declared,
+            cors: self.settings.cors,
+        };
+        let publication = Publication {
+            length: text.len() as u64,
+            head: head.render(),
+            content_type: plain.content_type.clone(),
+            modified_s,
+            expires_ms: plain.expires_ms,
+            cache_control: cache_control.clone(),
+            etag: etag.clone(),
+        };
+        match self.ask(self.id, Ask::Commit { upload, publication }).await {
+            Reply::Committed { .. } => {
+                self.accounts.meters.ll_versions.bump();
+                Ok(etag)
+            }
+            _ => Err(()),
+        }
+    }
+
+    /// How far the other renditions of the same presentation are, by their names relative to
+    /// this one.
+    fn siblings(&self, key: &[u8]) -> Vec<(Vec<u8>, Position)> {
+        let makers = self.makers.borrow();
+        let Some(ladder) = makers.ladders.iter().rev().find(|ladder| ladder.has(key)) else {
+            return Vec::new();
+        };
+        let others = ladder.members.iter().filter(|member| ***member != *key);
+        others
+            .filter_map(|member| {
+                let position = makers.positions.get(member)?;
+                Some((names::relative(key, member), *position))
+            })
+            .collect()
+    }
+}
