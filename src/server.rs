@@ -16,6 +16,7 @@ use crate::config::{Config, PathRule, Tx as TxWish, WriteAccess};
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
+use crate::media::types::{self, Class};
 use crate::meters::ShardMeters;
 use crate::origin::auth::Writers;
 use crate::origin::write::PathDefaults;
@@ -190,15 +191,17 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
             Some(rule) => PathDefaults {
                 ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
                 cache_control: rule.cache_control.clone(),
-                hold_ms: hold_ms(rule),
+                hold_ms: hold_ms(rule, key),
                 part_target_us: part_target_us(rule),
             },
         }),
     })
 }
 
-fn hold_ms(rule: &PathRule) -> Option<u64> {
-    let hinted = (rule.ll == Some(true)).then_some(limits::LL_HOLD_MS);
+/// What a made playlist hints at is waited for, unless the rule says how long.
+fn hold_ms(rule: &PathRule, key: &[u8]) -> Option<u64> {
+    let is_hinted = rule.ll == Some(true) && types::class(key, b"") == Class::Segment;
+    let hinted = is_hinted.then_some(limits::LL_HOLD_MS);
     rule.hold_ms.or(hinted).map(u64::from)
 }
 

@@ -328,6 +328,10 @@ impl<'a> Writer<'a> {
     fn hint(&mut self) {
         let rendition = self.rendition;
         let Some(newest) = rendition.open().or(rendition.window.newest()) else { return };
+        // An encoder that broke off may start anew with any name.
+        if newest.state == State::Broken {
+            return;
+        }
         let before = newest.msn.checked_sub(1).and_then(|msn| rendition.window.place_of(msn));
         let before = before.map(|at| rendition.window.at(at));
         let is_open = rendition.open().is_some();
