@@ -16,7 +16,6 @@ use crate::config::{Config, PathRule, Tx as TxWish, WriteAccess};
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
-use crate::media::types::{self, Class};
 use crate::meters::ShardMeters;
 use crate::origin::auth::Writers;
 use crate::origin::write::PathDefaults;
@@ -191,18 +190,11 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
             Some(rule) => PathDefaults {
                 ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
                 cache_control: rule.cache_control.clone(),
-                hold_ms: hold_ms(rule, key),
+                hold_ms: rule.hold_ms.map(u64::from),
                 part_target_us: part_target_us(rule),
             },
         }),
     })
-}
-
-/// What a made playlist hints at is waited for, unless the rule says how long.
-fn hold_ms(rule: &PathRule, key: &[u8]) -> Option<u64> {
-    let is_hinted = rule.ll == Some(true) && types::class(key, b"") == Class::Segment;
-    let hinted = is_hinted.then_some(limits::LL_HOLD_MS);
-    rule.hold_ms.or(hinted).map(u64::from)
 }
 
 fn part_target_us(rule: &PathRule) -> Option<u64> {

@@ -145,7 +145,10 @@ impl Conn {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key = key::parse(head.path.of(bytes), &mut scratch).ok()?;
-        (self.shard.settings.defaults_of)(key).hold_ms
+        let defaults = (self.shard.settings.defaults_of)(key);
+        let is_hinted =
+            defaults.part_target_us.is_some() && types::class(key, b"") == Class::Segment;
+        defaults.hold_ms.or(is_hinted.then_some(limits::LL_HOLD_MS.into()))
     }
 
     /// Waits until what was looked at may have changed. `None` when the peer has gone.
