@@ -306,7 +306,7 @@ pub const LL_PART_TARGET_US_MIN: u64 = 100_000;
 /// The longest part that may be wished for, in milliseconds.
 pub const PART_TARGET_MS_MAX: u32 = 5_000;
 /// PART-TARGET where the configuration names none, in milliseconds.
-pub const PART_TARGET_MS: u32 = 500;
+pub const PART_TARGET_MS: u32 = 700;
 /// How long a read waits for what a made playlist hints at, where the configuration does not say,
 /// in milliseconds.
 pub const LL_HOLD_MS: u32 = 4_000;

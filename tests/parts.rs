@@ -38,7 +38,7 @@ fn origin(name: &str, shards: &str) -> Origin {
     let folder = std::env::temp_dir().join(format!("headwater-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let config = folder.join("headwater.toml");
-    std::fs::write(&config, "[[path]]\npattern = \"c/**\"\nll = true\npart_target_ms = 450\n")
+    std::fs::write(&config, "[[path]]\npattern = \"c/**\"\nll = true\npart_target_ms = 700\n")
         .unwrap();
     Origin::start(&["--shards", shards, "--config", config.to_str().unwrap()])
 }

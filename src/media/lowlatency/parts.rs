@@ -1,7 +1,7 @@
 //! Groups the fragments of one segment into parts.
 //!
-//! A part is closed as soon as it lasts 85 % of the target, so that it is published as early as the
-//! draft allows; the last part of a segment is whatever is left. A group that would break the rule
+//! A part is closed as soon as it lasts 85 % of the target and another fragment like its last would
+//! be too much; the last part of a segment is whatever is left. A group that would break the rule
 //! (too long, or too short with no room for the next fragment) ends the parts of its segment.
 //!
 //! **Invariants**: the parts of a segment lie behind each other from its first byte on; what was
@@ -58,14 +58,13 @@ impl Group {
         let open = self.total - self.closed;
         let total = self.total.saturating_add(fragment.duration);
         if !self.is_over {
-            let is_too_long = |units: u64| self.scaled(units) > self.target(target_us);
-            if is_too_long(fragment.duration) {
+            if self.is_beyond(fragment.duration, target_us) {
                 self.is_over = true;
-            } else if is_too_long(open.saturating_add(fragment.duration)) {
+            } else if self.is_beyond(open.saturating_add(fragment.duration), target_us) {
                 //= draft section 4.4.4.9: at least 85 %, with the exception of Partial Segments
                 //= with the INDEPENDENT=YES attribute
-                self.is_over = !self.independent;
-                if self.independent {
+                self.is_over = !self.independent && !self.is_long(open, target_us);
+                if !self.is_over {
                     closed[0] = self.close(target_us);
                 }
             }
@@ -73,9 +72,9 @@ impl Group {
         self.independent |= fragment.independent;
         self.total = total;
         self.to = fragment.end;
-        let is_full =
-            self.scaled(self.total - self.closed) * 100 >= self.target(target_us) * FILL_PERCENT;
-        if is_full && !self.is_over {
+        let open = self.total - self.closed;
+        let has_room = !self.is_beyond(open.saturating_add(fragment.duration), target_us);
+        if self.is_long(open, target_us) && !has_room && !self.is_over {
             closed[1] = self.close(target_us);
         }
         closed
@@ -125,6 +124,16 @@ impl Group {
         Some(part)
     }
 
+    /// Whether so many units are more than a part may last.
+    fn is_beyond(&self, units: u64, target_us: u64) -> bool {
+        self.scaled(units) > self.target(target_us)
+    }
+
+    /// Whether they are as many as a part must last.
+    fn is_long(&self, units: u64, target_us: u64) -> bool {
+        self.scaled(units) * 100 >= self.target(target_us) * FILL_PERCENT
+    }
+
     fn scaled(&self, units: u64) -> u128 {
         u128::from(units) * 1_000_000
     }
@@ -172,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_closed_as_soon_as_it_lasts_85_percent() {
+    fn a_part_is_closed_when_it_has_no_room_for_another_fragment() {
         let (yes, no) = (true, false);
         let even = [(200, yes), (200, no), (200, no), (200, no), (200, no)];
         assert_eq!(parts(400, &even), (vec![(400, yes), (400, no), (200, no)], false));
         let fine: Vec<(u64, bool)> = (0..25).map(|at| (40, at == 13)).collect();
-        assert_eq!(parts(500, &fine), (vec![(440, no), (440, yes), (120, no)], false));
+        assert_eq!(parts(500, &fine), (vec![(480, no), (480, yes), (40, no)], false));
         assert_eq!(parts(500, &[]), (vec![], false));
     }
 

@@ -1,0 +1,118 @@
+// Plays one live channel in headless Chromium with hls.js, dash.js and shaka-player, one after the
+// other, and says how far behind the clock each plays and whether it stalled.
+// Usage: node play.mjs ORIGIN SECONDS FOLDER    (FOLDER: node_modules with the players; screenshots)
+import { createRequire } from 'node:module';
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const [origin, seconds, folder] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
+const require = createRequire(join(folder, 'package.json'));
+const { chromium } = require('playwright-core');
+
+const LIBRARIES = {
+  hls: 'hls.js/dist/hls.min.js',
+  dash: 'dashjs/dist/modern/umd/dash.all.min.js',
+  shaka: 'shaka-player/dist/shaka-player.compiled.js',
+};
+// What is played: the player, the address, and how far behind the clock it may be, in seconds.
+const PLAYS = [
+  { name: 'hls.js HLS', player: 'hls', path: '/c/master.m3u8', low: false, behind: 15 },
+  { name: 'hls.js LL-HLS', player: 'hls', path: '/c/master.m3u8', low: true, behind: 3 },
+  { name: 'dash.js LL-DASH', player: 'dash', path: '/c/live.mpd', low: true, behind: 3 },
+  { name: 'shaka HLS', player: 'shaka', path: '/c/master.m3u8', low: false, behind: 15 },
+  { name: 'shaka LL-HLS', player: 'shaka', path: '/c/master.m3u8', low: true, behind: 3 },
+  { name: 'shaka LL-DASH', player: 'shaka', path: '/c/live.mpd', low: true, behind: 3 },
+];
+
+const page = (player) => `<!doctype html><meta charset="utf-8"><title>player</title>
+<video id="v" muted autoplay width="640" height="360"></video><pre id="said"></pre>
+<script src="/${player}"></script>`;
+
+const server = createServer((request, response) => {
+  const name = request.url.slice(1);
+  const library = LIBRARIES[name];
+  const body = library ? readFileSync(join(folder, 'node_modules', library))
+    : page(new URLSearchParams(request.url.split('?')[1]).get('player'));
+  response.setHeader('Content-Type', library ? 'text/javascript' : 'text/html');
+  response.end(body);
+}).listen(0, '127.0.0.1');
+
+// Runs in the page: starts a player; window.state tells how it goes.
+function start({ player, url, low }) {
+  const video = document.getElementById('v');
+  const state = (window.state = { errors: [], stalls: 0, date: () => NaN });
+  let playing = false;
+  video.addEventListener('playing', () => { playing = true; });
+  video.addEventListener('waiting', () => { if (playing && video.currentTime > 0) state.stalls += 1; });
+  const fail = (what) => state.errors.push(String(what));
+  if (player === 'hls') {
+    const hls = new Hls({ lowLatencyMode: low, maxLiveSyncPlaybackRate: low ? 1.5 : 1 });
+    hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || data.details !== 'bufferStalledError') fail(data.details); });
+    state.date = () => hls.playingDate && hls.playingDate.getTime();
+    state.low = () => hls.latestLevelDetails && Boolean(hls.latestLevelDetails.partTarget);
+    hls.loadSource(url);
+    hls.attachMedia(video);
+  } else if (player === 'dash') {
+    const dash = dashjs.MediaPlayer().create();
+    dash.updateSettings({ streaming: { delay: { liveDelay: 1.5 }, liveCatchup: { enabled: true } } });
+    dash.on('error', (event) => fail(event.error && event.error.message));
+    dash.initialize(video, url, true);
+    state.date = () => Date.now() - dash.getCurrentLiveLatency() * 1000;
+  } else {
+    const shakaPlayer = new shaka.Player();
+    shakaPlayer.addEventListener('error', (event) => fail('shaka ' + event.detail.code));
+    shakaPlayer.configure({ streaming: { lowLatencyMode: low } });
+    state.date = () => { const date = shakaPlayer.getPlayheadTimeAsDate(); return date && date.getTime(); };
+    shakaPlayer.attach(video).then(() => shakaPlayer.load(url)).catch((e) => fail('shaka ' + e.code));
+  }
+  video.play().catch(() => {});
+}
+
+async function play(browser, one) {
+  const tab = await browser.newPage();
+  const said = [];
+  tab.on('pageerror', (error) => said.push(error.message));
+  await tab.goto(`http://127.0.0.1:${server.address().port}/?player=${one.player}`);
+  await tab.evaluate(start, { player: one.player, url: origin + one.path, low: one.low });
+  const look = () => tab.evaluate(() => {
+    const video = document.getElementById('v');
+    const { errors, stalls } = window.state;
+    return { at: video.currentTime, behind: (Date.now() - window.state.date()) / 1000, errors, stalls };
+  });
+  // The first seconds are for the start.
+  const settle = 6;
+  await tab.waitForTimeout(settle * 1000);
+  const first = await look();
+  const behinds = [];
+  for (let second = 0; second < seconds; second += 1) {
+    await tab.waitForTimeout(1000);
+    behinds.push((await look()).behind);
+  }
+  const last = await look();
+  await tab.screenshot({ path: join(folder, `${one.name.replaceAll(/[ .]/g, '-')}.png`) });
+  await tab.close();
+  const sorted = behinds.toSorted((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  const played = last.at - first.at;
+  const stalls = last.stalls - first.stalls;
+  const errors = [...last.errors, ...said];
+  const fine = played > seconds * 0.9 && median < one.behind && stalls === 0 && errors.length === 0;
+  const figures = `played ${played.toFixed(1)} s, behind ${median.toFixed(2)} s, stalls ${stalls}`;
+  console.log(`${fine ? 'OK    ' : 'FAILED'} ${one.name}: ${figures} ${errors.join('; ')}`);
+  return fine;
+}
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--autoplay-policy=no-user-gesture-required'],
+});
+let fine = true;
+for (const one of PLAYS) {
+  fine = (await play(browser, one)) && fine;
+}
+await browser.close();
+server.close();
+process.exit(fine ? 0 : 1);
