@@ -80,6 +80,8 @@ struct Bench {
     threads: usize,
     busy: bool,
     link: Option<f64>,
+    /// A tenth of the shortest latency that a gate asks for: more lateness could decide it.
+    lateness_allowed: Option<Duration>,
 }
 
 /// Runs it.
@@ -103,6 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         seed = seed.wrapping_add(1);
         let mut plan = args.pace.at(&load_flags, load)?;
         plan.targets.clone_from(&first.targets);
+        plan.lateness_allowed = plan.lateness_allowed.or(bench.lateness_allowed);
         measure(&plan, "capacity", &target)
     })?;
     let found = report.capacity.as_ref().is_some_and(|capacity| capacity.largest.is_some());
@@ -112,9 +115,14 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
 
 fn bench(args: &Args) -> Result<Bench, Failure> {
     let wrong = |text: String| Err(Failure::Usage(text));
-    for gate in &args.gate {
-        threshold::parse(gate).map_err(Failure::Usage)?;
+    let defaults = || threshold::RATE_GATES.map(str::to_owned).to_vec();
+    let gates = if args.gate.is_empty() { defaults() } else { args.gate.clone() };
+    let mut shortest = f64::INFINITY;
+    for gate in &gates {
+        let gate = threshold::parse(gate).map_err(Failure::Usage)?;
+        shortest = gate.latency_bound().unwrap_or(shortest).min(shortest);
     }
+    let tenth = Duration::from_secs_f64((shortest / 10.0 / 1e9).min(LATENESS_S_MAX));
     if !(0.001..=0.5).contains(&args.precision) {
         return wrong(format!("--precision {}: 0.001 to 0.5", args.precision));
     }
@@ -127,15 +135,19 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
     if args.start > args.most {
         return wrong(format!("--start {} is above --most {}", args.start, args.most));
     }
-    let defaults = || threshold::RATE_GATES.map(str::to_owned).to_vec();
     Ok(Bench {
-        gates: if args.gate.is_empty() { defaults() } else { args.gate.clone() },
+        gates,
+        lateness_allowed: shortest.is_finite().then_some(tenth.max(LATENESS_MIN)),
         server_cores: args.load.server_pid.map(counters::server_cores),
         threads: args.load.threads,
         busy: args.pace.busy_poll,
         link: args.link,
     })
 }
+
+/// No gate allows less than the usual bound, nor more than this.
+const LATENESS_MIN: Duration = Duration::from_micros(50);
+const LATENESS_S_MAX: f64 = 0.01;
 
 /// Searches by `run`, which loads once at the load it is given, and hears how many runs before it
 /// said nothing. The report is that of the last run that passed, or of the last of all.
@@ -285,8 +297,14 @@ mod tests {
     use super::*;
     use crate::report::model::{Operation, Verdict};
 
-    const BENCH: Bench =
-        Bench { gates: Vec::new(), server_cores: Some(1), threads: 1, busy: false, link: None };
+    const BENCH: Bench = Bench {
+        gates: Vec::new(),
+        server_cores: Some(1),
+        threads: 1,
+        busy: false,
+        link: None,
+        lateness_allowed: None,
+    };
 
     /// A run against a server that answers `limit` requests a second.
     fn run(load: f64, limit: f64) -> Report {

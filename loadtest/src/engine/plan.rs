@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::source::Source;
 use crate::rate::{Arrivals, Profile};
+use crate::sys::thread;
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -90,6 +91,13 @@ impl Plan {
     /// Whether threads spin.
     pub fn is_busy(&self) -> bool {
         matches!(self.mode, Mode::Open { busy: true, .. })
+    }
+
+    /// The CPUs on which servers of this machine may run: those that pinned threads leave free.
+    pub fn server_cpus(&self) -> Vec<usize> {
+        let is_local = self.targets.iter().any(|target| target.address.ip().is_loopback());
+        let free = thread::cpus().into_iter().filter(|cpu| !self.cpus.contains(cpu));
+        if is_local && !self.cpus.is_empty() { free.collect() } else { Vec::new() }
     }
 
     /// The share of `whole` that falls to `thread`.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -159,12 +160,34 @@ fn load(
     Ok(Message::Done(Box::new(recorder), usage, bare(plan, index)))
 }
 
+/// Runs `work` while `cpus` are kept busy: under load the server's cores are, and cores that share
+/// a package, or a host, disturb each other.
+fn beside_busy<T>(cpus: &[usize], work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for &cpu in cpus {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                // Where it may not be pinned it spins wherever it is.
+                let _ = thread::pin(&[cpu]);
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let result = work();
+        is_over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
 /// The bare clock loop at this thread's share of the rate; not without a schedule.
 fn bare(plan: &Plan, thread: usize) -> Option<Latency> {
     match &plan.mode {
         Mode::Open { profile, .. } if !plan.bare.is_zero() && !thread::stopped() => {
             let rate = profile.requests() / profile.seconds() / plan.threads as f64;
-            Some(bare_loop(rate, plan.bare, plan.seed ^ thread as u64))
+            let others = if thread == 0 { plan.server_cpus() } else { Vec::new() };
+            Some(beside_busy(&others, || bare_loop(rate, plan.bare, plan.seed ^ thread as u64)))
         }
         _ => None,
     }

@@ -126,6 +126,12 @@ fn number(text: &str) -> Option<f64> {
 type Measured = Result<(f64, String), String>;
 
 impl Gate {
+    /// The latency that it asks for, in nanoseconds.
+    pub fn latency_bound(&self) -> Option<f64> {
+        let is_time = matches!(self.metric, Metric::Quantile(_) | Metric::Max);
+        (self.below && is_time && self.bound > 0.0).then_some(self.bound)
+    }
+
     /// Holds the gate against a report.
     pub fn evaluate(&self, report: &Report) -> Threshold {
         let (measured, outcome) = match self.measure(report) {
