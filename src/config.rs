@@ -22,7 +22,7 @@ mod token;
 
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
-pub use path::{PathRule, PathRules};
+pub use path::{PathRule, PathRules, StaleAfter};
 pub use size::parse_size;
 pub use token::Tokens;
 

@@ -310,6 +310,10 @@ pub const PART_TARGET_MS: u32 = 700;
 /// How long a read waits for what a made playlist hints at, where the configuration does not say,
 /// in milliseconds.
 pub const LL_HOLD_MS: u32 = 4_000;
+/// Longest time for which a live manifest may be good, in milliseconds.
+pub const STALE_AFTER_MS_MAX: u32 = 86_400_000;
+/// Stale manifests that one shard remembers, to say when they recover.
+pub const STALE_KEYS_MAX: usize = 4096;
 /// Low-latency playlists that one shard makes at the same time; each takes some 40 KiB.
 pub const LL_MAKERS_MAX: usize = 512;
 /// Segments that arrive for one rendition before its maker has looked at them.

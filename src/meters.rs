@@ -187,6 +187,12 @@ crate::meters! {
     "headwater_reads_waiting", "Reads that wait for a version or an object to come.", per 1.0 {
         reads_waiting: Gauge,
     }
+    "headwater_stale_manifests", "Manifests whose last answer was that they are stale.", per 1.0 {
+        stale_manifests: Gauge,
+    }
+    "headwater_stale_answers_total", "Answers that a manifest is stale.", per 1.0 {
+        stale_answers: Counter,
+    }
     "headwater_ll_playlists", "Low-latency playlists that are made here.", per 1.0 {
         ll_playlists: Gauge,
     }

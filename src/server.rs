@@ -12,13 +12,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
-use crate::config::{Config, PathRule, Tx as TxWish, WriteAccess};
+use crate::config::{Config, PathRule, StaleAfter as StaleWish, Tx as TxWish, WriteAccess};
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
 use crate::meters::ShardMeters;
 use crate::origin::auth::Writers;
-use crate::origin::write::PathDefaults;
+use crate::origin::write::{PathDefaults, StaleAfter};
 use crate::shard::{Accounts, Ending, Envelope, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
@@ -185,6 +185,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         drain_ms: timeouts.drain_ms,
         connections_max: connections.div_ceil(config.shards),
         holds: config.paths.any_holds(),
+        stales: config.paths.any_stales(),
         defaults_of: Arc::new(move |key| match paths.find(key) {
             None => PathDefaults::default(),
             Some(rule) => PathDefaults {
@@ -192,9 +193,17 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
                 cache_control: rule.cache_control.clone(),
                 hold_ms: rule.hold_ms.map(u64::from),
                 part_target_us: part_target_us(rule),
+                stale_after: rule.stale_after.map(stale_after),
             },
         }),
     })
+}
+
+fn stale_after(wish: StaleWish) -> StaleAfter {
+    match wish {
+        StaleWish::Auto => StaleAfter::Intervals,
+        StaleWish::Ms(ms) => StaleAfter::Ms(ms.into()),
+    }
 }
 
 fn part_target_us(rule: &PathRule) -> Option<u64> {

@@ -12,6 +12,7 @@
 
 mod measure;
 mod peers;
+mod rank;
 mod report;
 
 use std::error::Error;
@@ -53,6 +54,10 @@ struct Arguments {
     /// The same again under BBR, whose pacing distorts loopback: beside, not instead.
     #[arg(long)]
     bbr: bool,
+    /// Rank the servers by the project's own generator instead: `loadtest rate` at 20,000 and
+    /// 50,000 requests per second, and `loadtest closed`, with the first of the sizes.
+    #[arg(long)]
+    rank: bool,
     /// Renew the figures in docs/PERFORMANCE.md.
     #[arg(long)]
     write: bool,
@@ -117,6 +122,16 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     };
     let bodies = sizes.iter().map(|&kib| body(&bench, kib)).collect::<Outcome<Vec<_>>>()?;
 
+    if let Some(body) = bodies.first().filter(|_| arguments.rank) {
+        congestion_control("cubic")?;
+        let ranks = rank::run(&bench, &servers, body, rounds);
+        let table = rank::markdown(&ranks, body);
+        println!("{table}");
+        if arguments.write {
+            report::renew(Path::new("docs/PERFORMANCE.md"), rank::MARKS, &table)?;
+        }
+        return Ok(());
+    }
     let mut report = Report::new(&servers, &bench.target, rounds, seconds)?;
     let controls: &[&str] = if arguments.bbr { &["cubic", "bbr"] } else { &["cubic"] };
     for control in controls {

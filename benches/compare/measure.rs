@@ -149,7 +149,7 @@ pub fn runs(pid: u32) -> bool {
 }
 
 /// CPU time of every thread of the tree.
-fn threads(root: u32) -> BTreeMap<u32, Duration> {
+pub fn threads(root: u32) -> BTreeMap<u32, Duration> {
     let mut threads = BTreeMap::new();
     for pid in tree(root) {
         for thread in numbers(&format!("/proc/{pid}/task")) {
@@ -175,7 +175,7 @@ fn processes(root: u32) -> Duration {
 }
 
 /// CPU time between two looks; a thread that ended in between is not in the sum.
-fn used(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>) -> Duration {
+pub fn used(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>) -> Duration {
     let earlier = |thread| before.get(thread).copied().unwrap_or_default();
     after.iter().map(|(thread, cpu)| cpu.saturating_sub(earlier(thread))).sum()
 }

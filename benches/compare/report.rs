@@ -179,21 +179,7 @@ impl Report {
 
     /// Put the Markdown between the two marks of `file`, which gets them at its end if it has none.
     pub fn renew(&self, file: &Path) -> Outcome<()> {
-        let old = match fs::read_to_string(file) {
-            Ok(old) => old,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "# Performance\n".into(),
-            Err(error) => return Err(format!("{}: {error}", file.display()).into()),
-        };
-        let (before, after) = match (old.split_once(BEGIN), old.split_once(END)) {
-            (Some((before, _)), Some((_, after))) => (before.to_owned(), after.to_owned()),
-            (None, None) => (format!("{}\n\n", old.trim_end()), "\n".to_owned()),
-            _ => return Err(format!("{}: one mark without the other", file.display()).into()),
-        };
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(file, format!("{before}{BEGIN}\n{}\n{END}{after}", self.markdown().trim_end()))?;
-        Ok(())
+        renew(file, [BEGIN, END], &self.markdown())
     }
 
     /// Congestion control and size of everything measured, in the order of measurement.
@@ -357,6 +343,25 @@ const REMARKS: &[&str] = &[
     "The congestion control is set by the loopback routes (congctl) and was read back from the \
      connections.",
 ];
+
+/// Replaces what stands between two marks of a file, or adds it at its end.
+pub fn renew(file: &Path, [begin, end]: [&str; 2], text: &str) -> Outcome<()> {
+    let old = match fs::read_to_string(file) {
+        Ok(old) => old,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "# Performance\n".into(),
+        Err(error) => return Err(format!("{}: {error}", file.display()).into()),
+    };
+    let (before, after) = match (old.split_once(begin), old.split_once(end)) {
+        (Some((before, _)), Some((_, after))) => (before.to_owned(), after.to_owned()),
+        (None, None) => (format!("{}\n\n", old.trim_end()), "\n".to_owned()),
+        _ => return Err(format!("{}: one mark without the other", file.display()).into()),
+    };
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))?;
+    Ok(())
+}
 
 const BEGIN: &str = "<!-- compare: begin; renewed by scripts/compare --write -->";
 const END: &str = "<!-- compare: end -->";

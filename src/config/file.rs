@@ -16,7 +16,7 @@ use super::mistake::nearest;
 use super::token::read_bounded;
 use super::{
     AccessFormat, AccessLogConfig, Config, LogFormat, LogLevel, Mistake, Mistakes, PathRule,
-    Timeouts, Tokens, Tx, glob, parse_size,
+    StaleAfter, Timeouts, Tokens, Tx, glob, parse_size,
 };
 use crate::limits;
 
@@ -203,12 +203,22 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
     if section.has("part_target_ms") && ll != Some(true) {
         section.wrong("part_target_ms", "has no effect without ll = true".to_owned());
     }
-    if !["ttl_seconds", "cache_control", "hold_ms", "ll"].iter().any(|key| section.has(key)) {
-        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms or ll";
+    let stale_after = section.read("stale_after_ms", |value| match value.as_str() {
+        Some("auto") => Ok(StaleAfter::Auto),
+        Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
+        None => {
+            let most = limits::STALE_AFTER_MS_MAX;
+            Ok(StaleAfter::Ms(u32::try_from(integer(value, 100, most.into())?).unwrap_or(most)))
+        }
+    });
+    let effects = ["ttl_seconds", "cache_control", "hold_ms", "ll", "stale_after_ms"];
+    if !effects.iter().any(|key| section.has(key)) {
+        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll or stale_after_ms";
         section.wrong("", reason.to_owned());
     }
-    let pattern = PathRule::new(&pattern?);
-    Some(PathRule { ttl_seconds, cache_control, hold_ms, ll, part_target_ms, ..pattern })
+    let rule = PathRule::new(&pattern?);
+    let rule = PathRule { ttl_seconds, cache_control, hold_ms, ll, ..rule };
+    Some(PathRule { part_target_ms, stale_after, ..rule })
 }
 
 /// The file being read.

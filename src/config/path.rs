@@ -21,6 +21,17 @@ pub struct PathRule {
     pub ll: Option<bool>,
     /// No part of them is longer than this, in milliseconds.
     pub part_target_ms: Option<u32>,
+    /// How long a live manifest is good for that nobody renews.
+    pub stale_after: Option<StaleAfter>,
+}
+
+/// How long a live manifest is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleAfter {
+    /// One and a half target durations.
+    Auto,
+    /// Milliseconds.
+    Ms(u32),
 }
 
 impl PathRules {
@@ -32,6 +43,11 @@ impl PathRules {
     /// Whether any rule has reads wait.
     pub fn any_holds(&self) -> bool {
         self.0.iter().any(|rule| rule.hold_ms.is_some() || rule.ll == Some(true))
+    }
+
+    /// Whether any rule has manifests become stale.
+    pub fn any_stales(&self) -> bool {
+        self.0.iter().any(|rule| rule.stale_after.is_some())
     }
 
     /// Whether there are none.
@@ -60,6 +76,7 @@ impl PathRule {
             hold_ms: None,
             ll: None,
             part_target_ms: None,
+            stale_after: None,
         }
     }
 

@@ -86,7 +86,7 @@ fn every_key_is_in_the_manual_and_the_example() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 35);
+    assert_eq!(seen, 36);
 }
 
 #[test]

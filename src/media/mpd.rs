@@ -31,6 +31,11 @@ pub fn is_static(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether the bytes are an MPD that changes.
+pub fn is_dynamic(bytes: &[u8]) -> bool {
+    root_attributes(bytes).is_some() && !is_static(bytes)
+}
+
 /// An ISO 8601 duration (`P1DT2H3M4.5S`) in milliseconds; a year counts 365 days, a month 30.
 pub fn duration_ms(text: &[u8]) -> Option<u64> {
     let mut rest = text.trim_ascii().strip_prefix(b"P")?;
@@ -132,7 +137,8 @@ mod tests {
     #[test]
     fn the_interval_is_the_shorter_of_update_period_and_segment() {
         assert_eq!(update_interval_ms(LIVE), Some(2000));
-        assert!(!is_static(LIVE));
+        assert!(!is_static(LIVE) && is_dynamic(LIVE));
+        assert!(!is_dynamic(b"#EXTM3U"));
         assert_eq!(update_interval_ms(b"<MPD minimumUpdatePeriod='PT1.5S'>"), Some(1500));
         assert_eq!(update_interval_ms(b"<MPD maxSegmentDuration='PT4S' >"), Some(4000));
         assert_eq!(update_interval_ms(b"<MPD>"), None);

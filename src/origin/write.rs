@@ -22,6 +22,17 @@ pub struct PathDefaults {
     pub hold_ms: Option<u64>,
     /// Low-latency playlists are made from plain ones, with parts of at most so many microseconds.
     pub part_target_us: Option<u64>,
+    /// When a live manifest that is not renewed is answered with an error.
+    pub stale_after: Option<StaleAfter>,
+}
+
+/// How long a live manifest is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleAfter {
+    /// One and a half target durations, or update intervals.
+    Intervals,
+    /// Milliseconds.
+    Ms(u64),
 }
 
 /// What an upload's head asks for.

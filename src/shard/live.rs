@@ -110,6 +110,11 @@ impl Conn {
     fn judge_held(&mut self, head: &Head, held: Rc<Held>, last: Option<Waited>) -> Judged {
         let directives = self.directives(head);
         let shard = self.shard.clone();
+        if shard.settings.stales
+            && let Some(ready) = self.ready_stale(head, &held)
+        {
+            return Judged::Ready(ready);
+        }
         let live = if directives.any() { live_of(&shard, &held) } else { None };
         let Some(live) = live else { return self.judge_plain(head, held) };
         match directives.decide(&live.facts) {
@@ -336,7 +341,7 @@ impl Told<'_> {
 }
 
 /// The facts of a playlist, read once a version; `None` for anything else.
-fn live_of<'a>(shard: &Shard, held: &'a Held) -> Option<&'a Live> {
+pub(super) fn live_of<'a>(shard: &Shard, held: &'a Held) -> Option<&'a Live> {
     held.live.get_or_init(|| read_live(shard, held)).as_deref()
 }
 

@@ -9,7 +9,7 @@
 //! between two awaits; what the store wants sent is carried out in the turn in which it was said.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -44,6 +44,7 @@ mod read;
 mod rendered;
 mod share;
 mod special;
+mod stale;
 mod upload;
 mod watch;
 
@@ -98,6 +99,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Whether any path has reads wait for objects that are to come.
     pub holds: bool,
+    /// Whether any path has manifests that become stale.
+    pub stales: bool,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
 }
@@ -147,6 +150,8 @@ pub struct Shard {
     growing_next: Cell<u64>,
     watches: RefCell<watch::Watches>,
     makers: RefCell<lowlatency::Makers>,
+    /// Manifests that were found stale.
+    stale: RefCell<HashSet<Box<[u8]>>>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -206,6 +211,7 @@ impl Shard {
             growing_next: Cell::new(0),
             watches: RefCell::default(),
             makers: RefCell::default(),
+            stale: RefCell::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),

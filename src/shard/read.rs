@@ -148,6 +148,11 @@ impl Conn {
     /// Makes an answer with an object, as conditions and ranges ask.
     #[inline]
     pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
+        if self.shard.settings.stales
+            && let Some(ready) = self.ready_stale(head, &held)
+        {
+            return Ok(ready);
+        }
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
         match held.record.whole().map(|whole| whole.length) {

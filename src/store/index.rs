@@ -75,6 +75,8 @@ pub struct Held {
     pub rendered: Rendered,
     /// What it says of itself as a live playlist, once somebody has asked.
     pub live: OnceCell<Option<Box<Live>>>,
+    /// When it becomes stale, once somebody has asked; the largest number: never.
+    pub stale_at_ms: OnceCell<Millis>,
 }
 
 /// A playlist that may be waited for: its facts, and answers that many readers share.
@@ -182,7 +184,8 @@ impl Index {
         let touched = Cell::new(true);
         let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
         let live = OnceCell::new();
-        Rc::new(Held { record, hash, owner, lease, touched, released, rendered, live })
+        let stale_at_ms = OnceCell::new();
+        Rc::new(Held { record, hash, owner, lease, touched, released, rendered, live, stale_at_ms })
     }
 
     /// Makes `held` the entry of its key. A lease may find no place; it then serves as a pin only.

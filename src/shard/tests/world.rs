@@ -51,6 +51,7 @@ impl Plan {
             drain_ms: 30_000,
             connections_max: 64,
             holds: false,
+            stales: false,
             defaults_of: Arc::new(|_| PathDefaults::default()),
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }

@@ -1,0 +1,87 @@
+//! Live manifests that nobody renews any more: an error in their place, so that a CDN fails over.
+//!
+//! Where the path says `stale_after_ms`, a media playlist without an end or a dynamic MPD is good
+//! for so long from its publication. A new version is good at once.
+//!
+//! Invariants: what is not live never becomes stale; each version is read once for it.
+
+use super::Shard;
+use super::answer::Ready;
+use super::conn::{Conn, Then};
+use super::live::live_of;
+use super::rendered::append_body;
+use crate::http::request::{Head, Method};
+use crate::http::response::Status;
+use crate::limits;
+use crate::media::mpd;
+use crate::media::types::{self, Class};
+use crate::origin::errors::{Bare, RETRY};
+use crate::origin::write::StaleAfter;
+use crate::store::Held;
+
+impl Conn {
+    /// The error in place of a manifest that is stale.
+    #[inline(never)]
+    pub(super) fn ready_stale(&mut self, head: &Head, held: &Held) -> Option<Ready> {
+        let shard = self.shard.clone();
+        let at_ms = *held.stale_at_ms.get_or_init(|| shard.stale_at_ms(held).unwrap_or(u64::MAX));
+        let is_stale = shard.reactor.clock.now_ms() >= at_ms;
+        if at_ms != u64::MAX {
+            shard.note_stale(&held.record.key, is_stale);
+        }
+        if !is_stale {
+            return None;
+        }
+        shard.accounts.meters.stale_answers.bump();
+        let bare = Bare {
+            status: Status::ServiceUnavailable,
+            message: "the encoder has stopped renewing this manifest",
+            lines: RETRY,
+            body_allowed: head.method != Method::Head,
+        };
+        Some(self.ready_bare(head, &bare, Then::Next))
+    }
+}
+
+impl Shard {
+    /// When a manifest becomes stale; `None` for what does not.
+    fn stale_at_ms(&self, held: &Held) -> Option<u64> {
+        let record = &held.record;
+        let whole = record.whole()?;
+        if types::class(&record.key, &record.content_type) != Class::Manifest {
+            return None;
+        }
+        let after = (self.settings.defaults_of)(&record.key).stale_after?;
+        let interval_ms = match live_of(self, held) {
+            Some(live) if live.facts.ended => return None,
+            Some(live) => live.facts.target_duration_us / 1000,
+            None if whole.length > limits::PLAYLIST_BYTES_MAX as u64 => return None,
+            None => {
+                let mut text = Vec::new();
+                append_body(&mut text, self.reactor.arena(), whole);
+                if !mpd::is_dynamic(&text) {
+                    return None;
+                }
+                mpd::update_interval_ms(&text).unwrap_or(0)
+            }
+        };
+        let after_ms = match after {
+            StaleAfter::Ms(ms) => ms,
+            StaleAfter::Intervals => interval_ms.saturating_mul(3) / 2,
+        };
+        Some(record.stored_ms.saturating_add(after_ms))
+    }
+
+    /// Notes, and says, when a manifest becomes stale or recovers.
+    fn note_stale(&self, key: &[u8], is_stale: bool) {
+        let mut stale = self.stale.borrow_mut();
+        if is_stale && stale.len() < limits::STALE_KEYS_MAX && !stale.contains(key) {
+            stale.insert(key.into());
+            let key = String::from_utf8_lossy(key).into_owned();
+            tracing::warn!(key, "the manifest is stale: its encoder has stopped renewing it");
+        } else if !is_stale && stale.remove(key) {
+            let key = String::from_utf8_lossy(key).into_owned();
+            tracing::info!(key, "the manifest is renewed again");
+        }
+    }
+}
