@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Host, Overrides, Tx, parse_size};
+use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_size};
 use crate::exit::Exit;
 use crate::{logging, server};
 
@@ -52,6 +52,9 @@ struct Serve {
     /// How large bodies leave: auto, zc (zero-copy), splice (by reference) or copy [default: auto]
     #[arg(long, value_name = "WAY")]
     tx: Option<Tx>,
+    /// Congestion control of connections, such as cubic or bbr [default: the host's]
+    #[arg(long, value_name = "NAME", value_parser = parse_congestion)]
+    congestion: Option<Box<str>>,
     /// File with the bearer tokens that may write, one a line
     #[arg(long, value_name = "FILE")]
     publish_token_file: Option<PathBuf>,
@@ -74,6 +77,7 @@ fn serve(flags: Serve) -> Exit {
         shards: flags.shards,
         memory_bytes: flags.memory,
         tx: flags.tx,
+        congestion: flags.congestion,
         publish_token_file: flags.publish_token_file,
     };
     let config = match Config::load(flags.config.as_deref(), &overrides, &Host::read()) {

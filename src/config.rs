@@ -41,6 +41,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How large bodies leave.
     pub tx: Tx,
+    /// Congestion control of connections, by the kernel's name; `None`: the host's default.
+    pub congestion: Option<Box<str>>,
     /// Client connections of the whole process; `None` derives it from the descriptor limit,
     /// see [`Config::connections_max_within`].
     pub connections_max: Option<usize>,
@@ -85,6 +87,20 @@ impl std::str::FromStr for Tx {
             "copy" => Ok(Self::Copy),
             "splice" => Ok(Self::Splice),
             _ => Err("expected auto, zc, splice or copy"),
+        }
+    }
+}
+
+/// A name of a congestion control, as the kernel bounds it.
+///
+/// # Errors
+/// A sentence on what a name looks like.
+pub fn parse_congestion(text: &str) -> Result<Box<str>, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    match !text.is_empty() && text.len() <= 15 && text.bytes().all(is_name) {
+        true => Ok(text.into()),
+        false => {
+            Err("expected a congestion control of the kernel, such as cubic or bbr".to_owned())
         }
     }
 }
@@ -201,6 +217,8 @@ pub struct Overrides {
     pub memory_bytes: Option<u64>,
     /// Replaces the way bodies leave.
     pub tx: Option<Tx>,
+    /// Replaces the congestion control.
+    pub congestion: Option<Box<str>>,
     /// Adds the tokens of this file to the file's tokens.
     pub publish_token_file: Option<PathBuf>,
 }
@@ -217,6 +235,7 @@ impl Config {
             shards: host.cores.clamp(1, limits::SHARDS_MAX),
             memory_bytes,
             tx: Tx::Auto,
+            congestion: None,
             connections_max: None,
             object_bytes_max: OBJECT_BYTES_MAX_DEFAULT.min(memory_bytes),
             publish_tokens: Tokens::default(),
@@ -268,6 +287,9 @@ impl Config {
         }
         if let Some(tx) = overrides.tx {
             self.tx = tx;
+        }
+        if overrides.congestion.is_some() {
+            self.congestion.clone_from(&overrides.congestion);
         }
         if let Some(path) = &overrides.publish_token_file
             && let Err(reason) = self.publish_tokens.add_file(path)

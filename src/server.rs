@@ -86,7 +86,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for &address in &config.listen {
-        let bound = bind(address, shards)?;
+        let bound = bind(address, shards, config.congestion.as_deref())?;
         listeners.iter_mut().zip(bound).for_each(|(of_shard, listener)| of_shard.push(listener));
     }
     let (started, starts) = channel();
@@ -142,7 +142,11 @@ fn control(
         .map_err(|error| error.to_string())
 }
 
-fn bind(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Refusal> {
+fn bind(
+    address: SocketAddr,
+    shards: usize,
+    congestion: Option<&str>,
+) -> Result<Vec<OwnedFd>, Refusal> {
     let patience = Duration::from_millis(limits::BIND_RETRY_MS);
     let listeners = net::listen(address, shards, patience).map_err(|error| {
         let cure = match error.kind() {
@@ -153,9 +157,34 @@ fn bind(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Refusal> {
         };
         format!("cannot listen on {address}: {error}; {cure}")
     })?;
+    if let Some(name) = congestion {
+        for listener in &listeners {
+            net::set_congestion(listener, name)
+                .map_err(|error| refused_congestion(name, &error))?;
+        }
+    }
     let bound = listeners.first().and_then(|listener| net::local_address(listener).ok());
-    tracing::info!(address = %bound.unwrap_or(address), "listening");
+    let congestion = listeners.first().and_then(|listener| net::congestion(listener).ok());
+    let congestion = congestion.unwrap_or_default();
+    tracing::info!(address = %bound.unwrap_or(address), congestion, "listening");
+    if address.ip().is_loopback() && congestion.starts_with("bbr") {
+        tracing::warn!(
+            congestion,
+            "paces even this host's own connections; for measurements choose --congestion cubic"
+        );
+    }
     Ok(listeners)
+}
+
+fn refused_congestion(name: &str, error: &io::Error) -> Refusal {
+    let cure = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "load its module, or choose one of net.ipv4.tcp_available_congestion_control"
+        }
+        io::ErrorKind::PermissionDenied => "allow it in net.ipv4.tcp_allowed_congestion_control",
+        _ => "choose another --congestion",
+    };
+    format!("cannot use the congestion control {name}: {error}; {cure}")
 }
 
 fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {

@@ -68,6 +68,7 @@ fn version_and_help_succeed() {
         "--shards",
         "--memory",
         "--tx",
+        "--congestion",
         "--publish-token-file",
         "[default: 127.0.0.1:8080]",
         "SIGTERM",
@@ -85,6 +86,7 @@ fn wrong_usage_is_2() {
         &["serve", "--shards", "many"],
         &["serve", "--memory", "lots"],
         &["serve", "--tx", "sendfile"],
+        &["serve", "--congestion", "no such name"],
         &["serve", "--listen", "localhost"],
         &["check"],
     ] {
@@ -291,4 +293,14 @@ fn a_hangup_reopens_the_access_log_and_stops_nothing() {
     assert!(origin.ask("GET", "/healthz").starts_with("HTTP/1.1 200"));
     origin.signal("TERM");
     assert_eq!(origin.exit_code(), Some(0));
+}
+
+/// A congestion control that the kernel does not have ends the start with a sentence.
+#[test]
+fn an_unknown_congestion_control_is_refused_with_a_cure() {
+    let arguments = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--memory", "64MiB"];
+    let output = headwater(&[&["serve", "--congestion", "nothing"][..], &arguments].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = format!("{}{}", out(&output), err(&output));
+    assert!(told.contains("congestion control nothing") && told.contains("module"), "{told}");
 }

@@ -104,7 +104,10 @@ impl<'a> Viewer<'a> {
             self.delta(text);
         }
         let findings = self.checker.version(text);
-        assert!(findings.is_empty(), "{findings:?}\n{text}");
+        if !findings.is_empty() {
+            let plain = self.origin.get(&self.path.replace(".m3u8", ".plain.m3u8"));
+            panic!("{findings:?}\n{text}\nthe encoder's own:\n{}", plain.text());
+        }
         self.seen.versions += 1;
         self.seen.reports = self.seen.reports.max(text.matches("RENDITION-REPORT").count());
         let breaks = text.matches("#EXT-X-DISCONTINUITY\n").count();

@@ -13,6 +13,7 @@
 mod measure;
 mod peers;
 mod rank;
+mod replace;
 mod report;
 
 use std::error::Error;

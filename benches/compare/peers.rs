@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::measure::{runs, tree};
+use crate::replace::Replacer;
 use crate::{Bench, Body, Outcome, output, sha256};
 
 /// Address of the server under measurement.
 pub const LISTEN: &str = "127.0.0.1:8080";
 /// Address of headwater's metrics.
-const ADMIN: &str = "127.0.0.1:9090";
+pub const ADMIN: &str = "127.0.0.1:9090";
 /// Address of varnish's backend.
 const BACKEND: &str = "127.0.0.1:8081";
 /// Core of the server; wrk has the other.
@@ -37,6 +38,8 @@ pub enum Server {
     Headwater,
     /// The origin with `--tx zc`.
     HeadwaterZc,
+    /// The origin, whose object is replaced after every hundred reads.
+    HeadwaterReplaced,
     /// The floor: ring, accept, receive, one fixed answer.
     Bare,
     /// The floor by SEND_ZC.
@@ -59,6 +62,7 @@ impl Server {
         match self {
             Self::Headwater => "headwater",
             Self::HeadwaterZc => "headwater-zc",
+            Self::HeadwaterReplaced => "headwater-replaced",
             Self::Bare => "bare",
             Self::BareZc => "bare-zc",
             Self::Nginx => "nginx",
@@ -72,14 +76,19 @@ impl Server {
         matches!(self, Self::Nginx | Self::H2o | Self::Varnish)
     }
 
+    /// Whether it is the origin, in whatever mode.
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Headwater | Self::HeadwaterZc | Self::HeadwaterReplaced)
+    }
+
     /// Its version, as it states it.
     pub fn version(self, target: &std::path::Path) -> String {
         let (program, flag) = match self {
-            Self::Headwater | Self::HeadwaterZc => (target.join("headwater"), "--version"),
+            ours if ours.is_ours() => (target.join("headwater"), "--version"),
             Self::Bare | Self::BareZc => return "of this commit".to_owned(),
             Self::Nginx => ("nginx".into(), "-v"),
             Self::H2o => ("h2o".into(), "-v"),
-            Self::Varnish => ("varnishd".into(), "-V"),
+            _ => ("varnishd".into(), "-V"),
         };
         let said = Command::new(program).arg(flag).output();
         let said = said.map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
@@ -99,6 +108,7 @@ pub struct Running {
     server: Server,
     child: Child,
     backend: Option<Child>,
+    replacer: Option<Replacer>,
 }
 
 impl Running {
@@ -110,14 +120,14 @@ impl Running {
             _ => None,
         };
         let mut running = match spawn(bench, server.name(), &command(bench, server, body)?) {
-            Ok(child) => Self { server, child, backend },
+            Ok(child) => Self { server, child, backend, replacer: None },
             Err(error) => {
                 backend.into_iter().for_each(end);
                 return Err(error);
             }
         };
         running.await_listening(bench)?;
-        if matches!(server, Server::Headwater | Server::HeadwaterZc) {
+        if server.is_ours() {
             let put = Command::new("curl")
                 .args(["--silent", "--show-error", "--fail", "--max-time", "10", "--upload-file"])
                 .arg(&body.file)
@@ -126,6 +136,9 @@ impl Running {
             if !put.status.success() {
                 return Err(format!("PUT: {}", String::from_utf8_lossy(&put.stderr).trim()).into());
             }
+        }
+        if server == Server::HeadwaterReplaced {
+            running.replacer = Some(Replacer::begin(body)?);
         }
         Ok(running)
     }
@@ -156,7 +169,7 @@ impl Running {
 
     /// Headwater's counters of sends; empty for others and where it states none.
     pub fn send_counters(&self) -> BTreeMap<String, f64> {
-        if !matches!(self.server, Server::Headwater | Server::HeadwaterZc) {
+        if !self.server.is_ours() {
             return BTreeMap::new();
         }
         let url = format!("http://{ADMIN}/metrics");
@@ -193,6 +206,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.replacer = None;
         end_tree(&mut self.child);
         self.backend.take().into_iter().for_each(end);
     }
@@ -211,7 +225,7 @@ fn command(bench: &Bench, server: Server, body: &Body) -> Outcome<Vec<String>> {
     );
     let bare = format!("{target}/examples/bare --listen {LISTEN} --core {CORE} --body {body}");
     Ok(match server {
-        Server::Headwater => words(&headwater),
+        Server::Headwater | Server::HeadwaterReplaced => words(&headwater),
         Server::HeadwaterZc => words(&format!("{headwater} --tx zc")),
         Server::Bare => words(&bare),
         Server::BareZc => words(&format!("{bare} --zc")),

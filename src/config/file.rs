@@ -92,6 +92,9 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         size(value, limits::MEMORY_BYTES_MIN, limits::MEMORY_BYTES_MAX)
     });
     root.set("tx", &mut config.tx, |value| text(value)?.parse::<Tx>().map_err(str::to_owned));
+    root.set("congestion", &mut config.congestion, |value| {
+        super::parse_congestion(text(value)?).map(Some)
+    });
     root.set("connections_max", &mut config.connections_max, |value| {
         Ok(Some(to_usize(integer(value, 1, 10_000_000)?)))
     });

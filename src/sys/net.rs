@@ -52,6 +52,24 @@ pub fn local_address(listener: &OwnedFd) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
+/// Gives the connections of a listener this congestion control.
+///
+/// # Errors
+/// ENOENT when the kernel has none of that name, EPERM when only root may choose it.
+pub fn set_congestion(listener: &OwnedFd, name: &str) -> io::Result<()> {
+    Socket::from(listener.try_clone()?).set_tcp_congestion(name.as_bytes())
+}
+
+/// The congestion control of a listener's connections.
+///
+/// # Errors
+/// None that is known.
+pub fn congestion(listener: &OwnedFd) -> io::Result<String> {
+    let name = Socket::from(listener.try_clone()?).tcp_congestion()?;
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = stream_socket(address)?;
     socket.bind(&SockAddr::from(address))
