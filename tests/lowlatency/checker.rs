@@ -255,6 +255,14 @@ impl Version {
         self.parts.range((msn, 0)..=(msn, u32::MAX)).map(|((_, index), part)| (*index, part))
     }
 
+    /// Whether another encoder, or the same after a restart, begins with this segment: what was
+    /// hinted before will never come.
+    fn begins_anew(&self, msn: u64) -> bool {
+        let open = || self.text.rsplit("#EXTINF").next().unwrap_or_default();
+        let is_break = || open().contains("#EXT-X-DISCONTINUITY\n");
+        self.segments.get(&msn).map_or_else(is_break, |segment| segment.discontinuity)
+    }
+
     fn end_us(&self) -> u64 {
         let open: u64 = self.parts_of(self.next_msn).map(|(_, part)| part.duration_us).sum();
         self.segments.values().map(|one| one.duration_us).sum::<u64>() + open
@@ -440,7 +448,7 @@ fn hint_kept(before: &Version, now: &Version, findings: &mut Findings) {
     let is_next_segment = place.0 > last.msn && place.1 == 0;
     let hinted_other = is_next_segment && *uri != part.uri;
     let was_in_segment = before.parts.values().next_back().is_some_and(|old| old.uri == *uri);
-    if hinted_other && was_in_segment {
+    if hinted_other && (was_in_segment || now.begins_anew(place.0)) {
         return;
     }
     let offset = part.range.map_or(0, |range| range.offset);

@@ -41,8 +41,11 @@ impl Work {
     pub(super) async fn begin(&mut self, key: &[u8]) -> bool {
         let Some(uri) = names::relative_below(&self.maker.key, key) else { return false };
         let Obtained::Held(held) = self.shard.obtain(key.into()).await else { return false };
-        let scan = Scan { reader: self.reader(), at: 0, is_broken: false, found: Vec::new() };
         let record = held.record.clone();
+        if matches!(&record.body, Body::Growing(growing) if self.is_followed(growing)) {
+            return false;
+        }
+        let scan = Scan { reader: self.reader(), at: 0, is_broken: false, found: Vec::new() };
         match &record.body {
             Body::Growing(growing) if growing.finished().is_none() => {
                 let follow =
@@ -58,6 +61,13 @@ impl Work {
             }
             _ => record.whole().is_some_and(|whole| self.whole(uri, whole, scan)),
         }
+    }
+
+    /// Whether this upload is followed already: it may be told of twice, by its beginning and
+    /// by a look at what the list leads to expect. To follow it twice once made segments of 1.8 s
+    /// out of fragments that last one second.
+    fn is_followed(&self, growing: &Arc<Growing>) -> bool {
+        self.follows.iter().any(|follow| Arc::ptr_eq(&follow.growing, growing))
     }
 
     /// A segment that is there as a whole.
