@@ -19,12 +19,14 @@ mod mistake;
 mod path;
 mod size;
 mod token;
+mod topic;
 
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
 pub use path::{PathRule, PathRules, StaleAfter};
 pub use size::parse_size;
 pub use token::Tokens;
+pub use topic::{Lag, TopicRule, TopicRules};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub writes: WriteAccess,
     /// Rules for lifetimes and caching by path.
     pub paths: PathRules,
+    /// Rules for topics.
+    pub topics: TopicRules,
     /// Bounds on time and speed.
     pub timeouts: Timeouts,
     /// Whether reads answer any web page (CORS).
@@ -241,6 +245,7 @@ impl Config {
             publish_tokens: Tokens::default(),
             writes: WriteAccess::LoopbackOnly,
             paths: PathRules::default(),
+            topics: TopicRules::default(),
             timeouts: Timeouts::DEFAULT,
             cors: true,
             access_log: None,

@@ -199,6 +199,32 @@ crate::meters! {
     "headwater_ll_versions_total", "Versions of made playlists that were published.", per 1.0 {
         ll_versions: Counter,
     }
+    "headwater_topics", "Topics that the shard owns.", per 1.0 {
+        topics: Gauge,
+    }
+    "headwater_topic_log_bytes", "Bytes in the logs of topics that the shard owns.", per 1.0 {
+        topic_log_bytes: Gauge,
+    }
+    "headwater_topic_copies", "Topics of which the shard has, or just had, subscribers.", per 1.0 {
+        topic_copies: Gauge,
+    }
+    "headwater_topic_subscribers", "Subscriptions that are open, by way.", per 1.0 {
+        topic_streams: Gauge ["way=\"sse\""],
+        topic_sockets: Gauge ["way=\"websocket\""],
+        topic_polls: Gauge ["way=\"poll\""],
+    }
+    "headwater_topic_messages_total", "Publications through this shard, by outcome.", per 1.0 {
+        topic_messages: Counter ["outcome=\"published\""],
+        topic_refused: Counter ["outcome=\"refused\""],
+    }
+    "headwater_topic_deliveries_total",
+    "Messages that were sent to streams and WebSockets.", per 1.0 {
+        topic_deliveries: Counter,
+    }
+    "headwater_topic_discontinuities_total",
+    "Subscribers that were told of messages they missed.", per 1.0 {
+        topic_gaps: Counter,
+    }
     "headwater_receive_starved_total",
     "Receptions that found no receive buffer and waited for one.", per 1.0 {
         receive_starved: Counter,
@@ -224,8 +250,9 @@ impl ShardMeters {
     /// Counts a final response under its class and, where the code is watched, its code.
     #[inline]
     pub fn count_response(&self, status: u16) {
-        debug_assert!((200..=599).contains(&status), "a final response, not {status}");
+        debug_assert!((101..=599).contains(&status), "a final response, not {status}");
         match status {
+            101 => return,
             200..=299 => self.responses_2xx.bump(),
             300..=399 => self.responses_3xx.bump(),
             400..=499 => self.responses_4xx.bump(),

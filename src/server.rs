@@ -12,7 +12,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
-use crate::config::{Config, PathRule, StaleAfter as StaleWish, Tx as TxWish, WriteAccess};
+use crate::config::{
+    Config, Lag, PathRule, StaleAfter as StaleWish, TopicRule, Tx as TxWish, WriteAccess,
+};
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
@@ -27,6 +29,7 @@ use crate::sys::extent::SlotSource;
 use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
 use crate::sys::{cpu, net, probe};
+use crate::topic::Policy;
 
 /// Why the origin did not start: a sentence for the operator.
 type Refusal = String;
@@ -196,6 +199,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         }
     };
     let paths = config.paths.clone();
+    let topics = config.topics.clone();
     let timeouts = &config.timeouts;
     let connections = config.connections_max_within(nofile);
     Ok(Settings {
@@ -215,6 +219,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         connections_max: connections.div_ceil(config.shards),
         holds: config.paths.any_holds(),
         stales: config.paths.any_stales(),
+        topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
         defaults_of: Arc::new(move |key| match paths.find(key) {
             None => PathDefaults::default(),
             Some(rule) => PathDefaults {
@@ -226,6 +231,18 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
             },
         }),
     })
+}
+
+fn topic_policy(rule: &TopicRule) -> Policy {
+    let plain = Policy::default();
+    Policy {
+        messages_max: rule.messages_max.unwrap_or(plain.messages_max),
+        bytes_max: rule.bytes_max.unwrap_or(plain.bytes_max),
+        age_ms: rule.age_ms.unwrap_or(plain.age_ms),
+        message_bytes_max: rule.message_bytes_max.unwrap_or(plain.message_bytes_max),
+        rate_max: rule.messages_per_second,
+        close_slow: rule.lag == Some(Lag::Close),
+    }
 }
 
 fn stale_after(wish: StaleWish) -> StaleAfter {

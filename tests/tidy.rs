@@ -23,13 +23,20 @@ const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "access", "config", "control", "exit", "limits", "logging", "meters", "origin",
-            "shard", "store", "sys",
+            "shard", "store", "sys", "topic",
         ],
     ),
     ("control", &["access", "config", "limits", "logging", "meters", "sys"]),
-    ("shard", &["access", "config", "http", "limits", "media", "meters", "origin", "store", "sys"]),
+    (
+        "shard",
+        &[
+            "access", "config", "http", "limits", "media", "meters", "origin", "store", "sys",
+            "topic",
+        ],
+    ),
     ("origin", &["config", "http", "limits", "media", "meters", "store", "sys"]),
     ("store", &["http", "limits", "media", "sys"]),
+    ("topic", &["limits", "sys"]),
     ("access", &["config", "http", "limits", "meters"]),
     ("exit", &[]),
     ("meters", &["limits", "sys"]),
@@ -52,7 +59,7 @@ struct Absence {
 const ABSENCES: &[Absence] = &[
     Absence {
         rule: "these rooms see neither descriptors nor clocks nor the ring",
-        within: &["src/http/", "src/media/", "src/store/", "src/origin/"],
+        within: &["src/http/", "src/media/", "src/store/", "src/origin/", "src/topic/"],
         except: &[],
         words: &[
             "io_uring",

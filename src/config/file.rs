@@ -15,8 +15,8 @@ use toml::de::{DeTable, DeValue};
 use super::mistake::nearest;
 use super::token::read_bounded;
 use super::{
-    AccessFormat, AccessLogConfig, Config, LogFormat, LogLevel, Mistake, Mistakes, PathRule,
-    StaleAfter, Timeouts, Tokens, Tx, glob, parse_size,
+    AccessFormat, AccessLogConfig, Config, Lag, LogFormat, LogLevel, Mistake, Mistakes, PathRule,
+    StaleAfter, Timeouts, Tokens, TopicRule, Tx, glob, parse_size,
 };
 use crate::limits;
 
@@ -128,6 +128,14 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         }
         section.finish();
     }
+    for mut section in root.sections("topic") {
+        if let Some(rule) = topic_rule(&mut section)
+            && let Err(reason) = config.topics.push(rule)
+        {
+            section.wrong("", reason);
+        }
+        section.finish();
+    }
 }
 
 fn apply_tokens(
@@ -222,6 +230,37 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
     let rule = PathRule::new(&pattern?);
     let rule = PathRule { ttl_seconds, cache_control, hold_ms, ll, ..rule };
     Some(PathRule { part_target_ms, stale_after, ..rule })
+}
+
+fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
+    let pattern = section.read("pattern", |value| {
+        let pattern = text(value)?;
+        glob::check(pattern).map(|()| pattern.into())
+    });
+    if !section.has("pattern") {
+        section.wrong("pattern", "is missing; write for example \"show/**\"".to_owned());
+    }
+    let count =
+        |most: usize| move |value: &DeValue<'_>| Ok(to_usize(integer(value, 1, most as u64)?));
+    let bytes = |most: usize| move |value: &DeValue<'_>| Ok(to_usize(size(value, 1, most as u64)?));
+    let messages_max = section.read("messages_max", count(limits::TOPIC_MESSAGES_MAX));
+    let bytes_max = section.read("bytes_max", bytes(limits::TOPIC_LOG_BYTES_MAX));
+    let age_ms = section.read("age_ms", |value| integer(value, 100, limits::TOPIC_AGE_MS_MAX));
+    let message_bytes_max =
+        section.read("message_bytes_max", bytes(limits::TOPIC_MESSAGE_BYTES_MAX));
+    let messages_per_second = section.read("messages_per_second", |value| {
+        Ok(u32::try_from(integer(value, 1, 100_000)?).unwrap_or(u32::MAX))
+    });
+    let lag = section.read("lag", |value| one_of(value, &LAGS));
+    Some(TopicRule {
+        pattern: pattern?,
+        messages_max,
+        bytes_max,
+        age_ms,
+        message_bytes_max,
+        messages_per_second,
+        lag,
+    })
 }
 
 /// The file being read.
@@ -487,5 +526,6 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("trace", LogLevel::Trace),
 ];
 
+const LAGS: [(&str, Lag); 2] = [("skip", Lag::Skip), ("close", Lag::Close)];
 const LOG_FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];

@@ -70,7 +70,8 @@ fn every_key_is_in_the_manual_and_the_example() {
     let manual = include_str!("../../docs/CONFIGURATION.md");
     let example = include_str!("../../docs/headwater.toml");
     let mut seen = 0;
-    for section in ["", "[publish]", "[timeouts]", "[access_log]", "[log]", "[[path]]"] {
+    for section in ["", "[publish]", "[timeouts]", "[access_log]", "[log]", "[[path]]", "[[topic]]"]
+    {
         let reason = mistakes(&format!("{section}\nqqqqqqqq = 1")).join("\n");
         let keys = reason.split("the keys here are ").nth(1).expect(&reason);
         let chapter = manual.split("\n## ").nth(1).expect("the chapter of keys");

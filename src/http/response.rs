@@ -36,6 +36,7 @@ macro_rules! statuses {
 
 statuses! {
     Continue = 100 "Continue",
+    SwitchingProtocols = 101 "Switching Protocols",
     Ok = 200 "OK",
     Created = 201 "Created",
     NoContent = 204 "No Content",
@@ -55,6 +56,7 @@ statuses! {
     UnsupportedMediaType = 415 "Unsupported Media Type",
     RangeNotSatisfiable = 416 "Range Not Satisfiable",
     ExpectationFailed = 417 "Expectation Failed",
+    UpgradeRequired = 426 "Upgrade Required",
     TooManyRequests = 429 "Too Many Requests",
     HeadersTooLarge = 431 "Request Header Fields Too Large",
     InternalServerError = 500 "Internal Server Error",

@@ -101,6 +101,12 @@ impl Conn {
         }
     }
 
+    /// What a connection that goes on without its task keeps for its end: only what is logged.
+    pub(super) fn keep_account(&mut self) -> Option<Box<Account>> {
+        self.account.line.as_ref()?;
+        Some(Box::new(std::mem::take(&mut self.account)))
+    }
+
     /// The request has been answered, or was not.
     pub(super) fn close_account(&mut self, outcome: Result<Then, Gone>) {
         let shard = &self.shard;

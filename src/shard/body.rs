@@ -250,6 +250,38 @@ impl Conn {
         }
     }
 
+    /// Receives a body of at most `bytes_max` bytes as a whole.
+    pub(super) async fn receive_whole(
+        &mut self,
+        head: &Head,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, BodyFault> {
+        let mut remaining = Remaining::of(head);
+        if matches!(remaining, Remaining::Bytes(left) if left > bytes_max as u64) {
+            return Err(BodyFault::TooLarge);
+        }
+        if head.expect_continue && self.input.is_empty() {
+            self.send_continue().await.map_err(|Gone| BodyFault::Gone)?;
+        }
+        let shard = self.shard.clone();
+        let buffers = &shard.reactor.buffers;
+        let mut window = Window::begin(self);
+        let mut body = Vec::new();
+        while !remaining.is_done() {
+            if self.input.is_empty() {
+                self.receive_more(&mut window).await?;
+            }
+            let unread = self.input.unread(buffers);
+            let (used, data) = remaining.step(unread).map_err(BodyFault::Framing)?;
+            if body.len() + data.len() > bytes_max {
+                return Err(BodyFault::TooLarge);
+            }
+            body.extend_from_slice(&unread[data]);
+            self.input.consume(used, buffers);
+        }
+        Ok(body)
+    }
+
     async fn send_continue(&mut self) -> Result<(), Gone> {
         let mut buffer = self.shard.reactor.send_buffer();
         buffer.push_copy(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use super::Shard;
 use super::account::Account;
 use super::input::Input;
+use super::topic::Resumed;
 use crate::http::framing::Framing;
 use crate::http::request::{self, Head, Method};
 use crate::http::response::{Refusal, Status};
@@ -44,6 +45,8 @@ pub(super) enum Then {
     /// The same, although the answer is not complete: its framing says so, and what was answered
     /// before still arrives.
     Cut,
+    /// Nothing here: the connection goes on without this task.
+    Handed,
 }
 
 /// The connection cannot go on: the peer is gone or too slow.
@@ -61,28 +64,53 @@ enum NoHead {
 /// Serves a connection until its end.
 pub(super) async fn run(shard: Rc<Shard>, socket: SocketId) {
     shard.reactor.begin(socket);
-    let account = Account::default();
-    let input = Input::default();
-    let mut conn = Conn { shard, socket, input, mute: false, account, local: None };
-    let how = conn.serve().await;
-    conn.input.clear(&conn.shard.reactor.buffers);
-    conn.shard.reactor.close(socket, how).await;
+    let mut conn = Conn::new(shard, socket);
+    if let Some(how) = conn.serve().await {
+        conn.end(how).await;
+    }
+}
+
+/// Goes on with a stream that was left to the passes of its topic, until its end or until it is
+/// left to them again.
+pub(super) async fn resume(shard: Rc<Shard>, socket: SocketId, resumed: Resumed) {
+    shard.reactor.attach(socket);
+    let mut conn = Conn::new(shard, socket);
+    let outcome = conn.resume(resumed).await;
+    conn.close_account(outcome);
+    let how = match outcome {
+        Ok(Then::Handed) => return,
+        Ok(_) => conn.linger().await,
+        Err(Gone) => Close::Reset,
+    };
+    conn.end(how).await;
 }
 
 impl Conn {
-    async fn serve(&mut self) -> Close {
+    fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
+        let account = Account::default();
+        Self { shard, socket, input: Input::default(), mute: false, account, local: None }
+    }
+
+    async fn end(mut self, how: Close) {
+        self.input.clear(&self.shard.reactor.buffers);
+        self.shard.reactor.close(self.socket, how).await;
+    }
+
+    /// Serves requests until the connection ends, or goes on without this task.
+    async fn serve(&mut self) -> Option<Close> {
         loop {
             let head = match self.head().await {
                 Ok(head) => head,
-                Err(NoHead::Quiet) => return Close::Graceful,
+                Err(NoHead::Quiet) => return Some(Close::Graceful),
                 Err(NoHead::Refused(refusal)) => {
-                    return Box::pin(self.refuse(refusal)).await;
+                    return Some(Box::pin(self.refuse(refusal)).await);
                 }
             };
             match self.exchange(&head).await {
                 Ok(Then::Next) => {}
-                Ok(Then::Close | Then::Cut) => return Box::pin(self.linger()).await,
-                Err(Gone) => return Close::Reset,
+                Ok(Then::Close | Then::Cut) => return Some(Box::pin(self.linger()).await),
+                Ok(Then::Handed) => return None,
+                Err(Gone) => return Some(Close::Reset),
             }
         }
     }
@@ -154,6 +182,7 @@ impl Conn {
     async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
         match head.method {
             Method::Get | Method::Head => self.read_with_body(head).await,
+            Method::Post if self.is_topic(head) => Box::pin(self.publish_message(head)).await,
             Method::Put | Method::Post => self.upload(head).await,
             Method::Delete => self.delete(head).await,
             Method::Options => self.options(head).await,

@@ -28,6 +28,8 @@ use crate::sys::extent::ShardId;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
 use crate::sys::task::TaskId;
+use crate::topic::message::Message as TopicMessage;
+use crate::topic::owner::PolicyOf;
 
 mod accept;
 mod account;
@@ -45,6 +47,7 @@ mod rendered;
 mod share;
 mod special;
 mod stale;
+mod topic;
 mod upload;
 mod watch;
 
@@ -103,6 +106,8 @@ pub struct Settings {
     pub stales: bool,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
+    /// What the rules say of a topic.
+    pub topic_policy: PolicyOf,
 }
 
 impl Settings {
@@ -120,6 +125,13 @@ pub enum Envelope {
         from: ShardId,
         /// What it says.
         message: Message,
+    },
+    /// What is said about topics.
+    Topic {
+        /// The sending shard.
+        from: ShardId,
+        /// What it says.
+        message: TopicMessage,
     },
     /// A connection that another shard accepted.
     Connection(OwnedFd),
@@ -150,6 +162,7 @@ pub struct Shard {
     growing_next: Cell<u64>,
     watches: RefCell<watch::Watches>,
     makers: RefCell<lowlatency::Makers>,
+    topics: RefCell<topic::Topics>,
     /// Manifests that were found stale.
     stale: RefCell<HashSet<Box<[u8]>>>,
     nonce: u64,
@@ -198,6 +211,7 @@ impl Shard {
             reactor.listen(listener.into_raw_fd());
         }
         let wall_s = reactor.clock.wall_s();
+        let topics = topic::Topics::new(settings.topic_policy.clone(), mailbox.shards());
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
             id,
@@ -211,6 +225,7 @@ impl Shard {
             growing_next: Cell::new(0),
             watches: RefCell::default(),
             makers: RefCell::default(),
+            topics: RefCell::new(topics),
             stale: RefCell::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
@@ -247,6 +262,7 @@ impl Shard {
         self.store.borrow_mut().sweep_expired(now_ms, limits::SWEEP_PER_TURN);
         self.carry();
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
+        self.turn_topics();
         self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());
         self.carry();
         let length_us = Clock::monotonic_us() - self.reactor.clock.now_us();
@@ -256,6 +272,7 @@ impl Shard {
     fn open(self: &Rc<Self>, envelope: Envelope) {
         match envelope {
             Envelope::Store { from, message } => self.on_message(from, message),
+            Envelope::Topic { from, message } => self.on_topic(from, message),
             Envelope::Connection(fd) => self.spawn(fd.into_raw_fd()),
             Envelope::Drain => self.begin_drain(),
         }
@@ -272,6 +289,9 @@ impl Shard {
 
     /// The longest wait that neither timers nor expiries forbid.
     fn wait_max(&self) -> Option<Duration> {
+        if self.has_topic_work() {
+            return Some(Duration::ZERO);
+        }
         let now_ms = self.reactor.clock.now_ms();
         let deadline_ms = self.store.borrow().next_deadline();
         let store = deadline_ms
@@ -301,6 +321,7 @@ impl Shard {
             self.reactor.evict_all_idle();
             self.wake_all_watching();
             self.wake_makers();
+            self.wake_topics();
         }
     }
 

@@ -74,6 +74,9 @@ impl Conn {
                     hold = Some(Box::pin(self.hold(head, wait, hold)).await.ok_or(Gone)?);
                 }
                 Judged::Rare(rare) => return Box::pin(self.answer_rare(head, rare)).await,
+                Judged::Special if self.is_topic(head) => {
+                    return Box::pin(self.read_topic(head)).await;
+                }
                 Judged::Special => return Box::pin(self.read_special(head)).await,
             }
         };

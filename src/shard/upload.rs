@@ -39,19 +39,19 @@ struct Accepted {
 
 /// A write that is answered with an error.
 pub(super) struct Denied {
-    status: Status,
-    message: &'static str,
-    lines: &'static [u8],
+    pub(super) status: Status,
+    pub(super) message: &'static str,
+    pub(super) lines: &'static [u8],
     /// Its body is not worth reading: the connection ends.
-    close: bool,
+    pub(super) close: bool,
 }
 
 impl Denied {
-    fn new(status: Status, message: &'static str) -> Self {
+    pub(super) fn new(status: Status, message: &'static str) -> Self {
         Self { status, message, lines: b"", close: false }
     }
 
-    fn closing(status: Status, message: &'static str) -> Self {
+    pub(super) fn closing(status: Status, message: &'static str) -> Self {
         Self { close: true, ..Self::new(status, message) }
     }
 }
@@ -212,7 +212,7 @@ impl Conn {
         Ok(Accepted { key, owner, intent, part_target_us, made })
     }
 
-    fn permit(&self, head: &Head, bytes: &[u8]) -> Result<(), Denied> {
+    pub(super) fn permit(&self, head: &Head, bytes: &[u8]) -> Result<(), Denied> {
         match self.shard.settings.writers.judge(head, bytes) {
             Verdict::Allowed => Ok(()),
             Verdict::Missing => Err(Denied {
@@ -233,7 +233,7 @@ impl Conn {
     }
 
     /// Answers an upload that was refused at its head.
-    async fn deny(&mut self, head: &Head, denied: Denied) -> Result<Then, Gone> {
+    pub(super) async fn deny(&mut self, head: &Head, denied: Denied) -> Result<Then, Gone> {
         self.input_past_head(head);
         // A client that waits for 100 may or may not send its body now: the framing is in doubt.
         let then = match denied.close || head.expect_continue {
@@ -243,7 +243,7 @@ impl Conn {
         self.answer_denied(head, &denied, then).await
     }
 
-    async fn deny_body(&mut self, head: &Head, fault: BodyFault) -> Result<Then, Gone> {
+    pub(super) async fn deny_body(&mut self, head: &Head, fault: BodyFault) -> Result<Then, Gone> {
         let denied = match fault {
             BodyFault::Gone => return Err(Gone),
             //= RFC 9112 section 8
@@ -262,7 +262,7 @@ impl Conn {
         self.answer_denied(head, &denied, Then::Close).await
     }
 
-    async fn answer_denied(
+    pub(super) async fn answer_denied(
         &mut self,
         head: &Head,
         denied: &Denied,
@@ -278,7 +278,7 @@ impl Conn {
 
     /// Answers a write. A packager that left without reading answers may have more uploads in the
     /// socket: they are still stored, without answers.
-    async fn answer_write(
+    pub(super) async fn answer_write(
         &mut self,
         head: &Head,
         bare: &Bare<'_>,

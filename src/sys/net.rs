@@ -176,6 +176,18 @@ pub fn turn_away(fd: RawFd, bytes: &[u8]) {
     close(fd);
 }
 
+/// Writes as much of `bytes` as the socket has room for; nothing when it failed.
+pub(super) fn send_now(fd: RawFd, bytes: &[u8]) -> usize {
+    #[cfg(test)]
+    if let Some(sent) = sim::send_some(fd, bytes) {
+        return sent.unwrap_or(0);
+    }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `bytes` is valid for its length.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).unwrap_or(0)
+}
+
 /// The peer's address.
 pub fn peer(fd: RawFd) -> Option<SocketAddr> {
     #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod connection;
 mod deadline;
+mod detach;
 mod listen;
 mod receive;
 mod share;
@@ -118,6 +119,8 @@ pub struct Reactor {
     listeners: RefCell<Vec<Listener>>,
     accepted: RefCell<Vec<(usize, RawFd)>>,
     starved: RefCell<Vec<SocketId>>,
+    /// Connections without a task whose peers did something.
+    stirred: RefCell<Vec<SocketId>>,
     /// When greedy connections were last looked for.
     cut_ms: Cell<u64>,
     deferred: RefCell<Vec<u32>>,
@@ -163,6 +166,7 @@ impl Reactor {
             listeners: RefCell::default(),
             accepted: RefCell::default(),
             starved: RefCell::default(),
+            stirred: RefCell::default(),
             cut_ms: Cell::default(),
             deferred: RefCell::default(),
             budget: Cell::new(limits::TURN_BYTES_MAX),

@@ -33,6 +33,8 @@ pub(super) struct Socket {
     pub(super) fd: RawFd,
     pub(super) generation: u32,
     pub(super) task: TaskId,
+    /// It has no task, but this number.
+    pub(super) detached: Option<u32>,
     pub(super) inbox: VecDeque<Received>,
     pub(super) reception: Reception,
     /// The wait for room to send.
@@ -71,6 +73,7 @@ impl Socket {
             fd: -1,
             generation: 0,
             task: 0,
+            detached: None,
             inbox: VecDeque::new(),
             reception: Reception::Idle,
             poll: Reception::Idle,

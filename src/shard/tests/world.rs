@@ -21,6 +21,7 @@ use crate::sys::net;
 use crate::sys::random::Random;
 use crate::sys::reactor::Reactor;
 use crate::sys::sim::{Faults, PoisonedSlots, Sim};
+use crate::topic::Policy;
 
 /// What a world is made of.
 #[derive(Clone)]
@@ -52,6 +53,7 @@ impl Plan {
             connections_max: 64,
             holds: false,
             stales: false,
+            topic_policy: Arc::new(|_| Policy::default()),
             defaults_of: Arc::new(|_| PathDefaults::default()),
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }

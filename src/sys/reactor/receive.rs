@@ -116,7 +116,10 @@ impl Reactor {
         } else if socket.inbox.len() > inbox_max(socket) && socket.reception == Reception::Armed {
             self.cancel_reception(socket, place);
         }
-        self.tasks.wake(socket.task);
+        match socket.detached {
+            None => self.tasks.wake(socket.task),
+            Some(_) => self.stirred.borrow_mut().push(SocketId(place)),
+        }
     }
 
     pub(super) fn cancel_reception(&self, socket: &mut Socket, place: u32) {

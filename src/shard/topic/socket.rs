@@ -1,0 +1,314 @@
+//! WebSockets: publish and subscribe, several topics each, one task as long as they live.
+//!
+//! Invariants: a topic's messages follow its `subscribed`; whatever ends a socket leaves its
+//! topics; nothing of a frame stays in a buffer of the kernel while the socket waits.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::super::answer::Front;
+use super::super::conn::{Conn, Gone, Then};
+use super::super::read::HEAD_FITS;
+use super::super::upload::Denied;
+use super::copies::{CopyId, Piece};
+use super::get::FULL;
+use super::publish::{OWN, TOO_LARGE, refused};
+use crate::http::request::Head;
+use crate::http::response::{Status, Writer};
+use crate::limits;
+use crate::origin::heads;
+use crate::sys::reactor::Interrupt;
+use crate::topic::client::{self, Request, Wish};
+use crate::topic::frame::{self, Code, Event, Reader};
+use crate::topic::item::Draft;
+use crate::topic::log::Start;
+use crate::topic::name;
+use crate::topic::wire::{self, Format};
+
+/// A WebSocket.
+struct Socket {
+    reader: Reader,
+    subscriptions: Vec<Subscription>,
+    /// Frames that are to be sent before anything else.
+    out: Vec<u8>,
+    may_publish: Result<(), Denied>,
+}
+
+struct Subscription {
+    topic: Box<[u8]>,
+    copy: CopyId,
+    next: u64,
+}
+
+/// Why a socket ends.
+enum End {
+    /// With a close of this code.
+    Code(u16),
+    /// The peer has gone.
+    Gone,
+}
+
+/// What a wait came to.
+enum Waited {
+    News,
+    Late,
+    Gone,
+}
+
+impl Conn {
+    /// Answers with a WebSocket, subscribed to `first`.
+    pub(super) async fn open_socket(
+        &mut self,
+        head: &Head,
+        accept: &str,
+        first: Option<(Box<[u8]>, Start)>,
+    ) -> Result<Then, Gone> {
+        let shard = self.shard.clone();
+        let may_publish = self.permit(head, self.input.unread(&shard.reactor.buffers));
+        let mut buffer = shard.reactor.send_buffer();
+        let mut writer = Writer::new(buffer.space());
+        heads::begin(&mut writer, Status::SwitchingProtocols, &shard.date());
+        writer.raw(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        writer.header(b"Sec-WebSocket-Accept", accept.as_bytes());
+        writer.end_head();
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
+        self.note_head(Status::SwitchingProtocols, len);
+        self.input_past_head(head);
+        self.input.set_aside(&shard.reactor.buffers);
+        self.transmit(Front::Assembled(buffer), None).await?;
+        let mut socket = Socket {
+            reader: Reader::default(),
+            subscriptions: Vec::new(),
+            out: Vec::new(),
+            may_publish,
+        };
+        if let Some((topic, start)) = first {
+            self.subscribe(&mut socket, topic, start, None).await;
+        }
+        shard.topics.borrow_mut().sockets += 1;
+        let end = self.serve_socket(&mut socket).await;
+        shard.topics.borrow_mut().sockets -= 1;
+        let task = shard.reactor.tasks.current();
+        for subscription in socket.subscriptions.drain(..) {
+            shard.topics.borrow_mut().copies.at(subscription.copy).unwatch(task);
+            shard.leave_topic(subscription.copy);
+        }
+        match end {
+            End::Gone => Err(Gone),
+            End::Code(code) => {
+                frame::closing(&mut socket.out, code);
+                self.flush(&mut socket).await?;
+                Ok(Then::Close)
+            }
+        }
+    }
+
+    async fn serve_socket(&mut self, socket: &mut Socket) -> End {
+        let shard = self.shard.clone();
+        loop {
+            match self.read_frames(socket).await {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+            if self.flush(socket).await.is_err() {
+                return End::Gone;
+            }
+            match self.deliver_news(socket).await {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+            if shard.is_draining() {
+                return End::Code(Code::GoingAway as u16);
+            }
+            match self.wait_for_news(socket).await {
+                Waited::News => {}
+                Waited::Late => socket.out.extend_from_slice(frame::PING),
+                Waited::Gone => return End::Gone,
+            }
+        }
+    }
+
+    /// Reads what has come, and does what it asks for.
+    async fn read_frames(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let shard = self.shard.clone();
+        while !self.input.is_empty() {
+            let unread = self.input.unread(&shard.reactor.buffers);
+            let (used, event) =
+                socket.reader.read(unread).map_err(|code| End::Code(code as u16))?;
+            self.input.consume(used, &shard.reactor.buffers);
+            match event {
+                None | Some(Event::Pong) => {}
+                Some(Event::Ping(data)) => frame::pong(&mut socket.out, &data),
+                Some(Event::Close(code)) => {
+                    return Err(End::Code(code.unwrap_or(Code::Normal as u16)));
+                }
+                Some(Event::Text(text)) => self.act(socket, &text).await,
+            }
+            // A client that asks without reading answers waits here.
+            if socket.out.len() > limits::SEND_BUFFER_BYTES {
+                self.flush(socket).await.map_err(|Gone| End::Gone)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, socket: &mut Socket, text: &str) {
+        let Request { id, wish } = client::read(text);
+        let id = id.as_deref();
+        match wish {
+            Err(fault) => {
+                let members = client::error(Status::BadRequest.code(), fault);
+                client::answer(&mut socket.out, &members, id);
+            }
+            Ok(Wish::Subscribe(topic, start)) => self.subscribe(socket, topic, start, id).await,
+            Ok(Wish::Unsubscribe(topic)) => self.unsubscribe(socket, &topic, id),
+            Ok(Wish::Publish(topic, draft)) => self.publish_on(socket, &topic, draft, id).await,
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        socket: &mut Socket,
+        topic: Box<[u8]>,
+        start: Start,
+        id: Option<&str>,
+    ) {
+        let shard = self.shard.clone();
+        let is_known = socket.subscriptions.iter().any(|one| one.topic == topic);
+        let fault = match () {
+            () if is_known => Some((Status::Conflict, "the socket has this subscription")),
+            () if socket.subscriptions.len() >= limits::SOCKET_TOPICS_MAX => {
+                Some((Status::TooManyRequests, "a socket holds at most 64 subscriptions"))
+            }
+            () => None,
+        };
+        let joined = match fault {
+            None => shard.join_topic(&topic).await.map_err(|()| (Status::ServiceUnavailable, FULL)),
+            Some(fault) => Err(fault),
+        };
+        let copy = match joined {
+            Ok(copy) => copy,
+            Err((status, fault)) => {
+                let members = client::error(status.code(), fault);
+                client::answer(&mut socket.out, &members, id);
+                return;
+            }
+        };
+        let mut topics = shard.topics.borrow_mut();
+        let held = topics.copies.at(copy);
+        held.watch(shard.reactor.tasks.current());
+        let joined = held.log.join(start);
+        let quoted = held.quoted();
+        let members = client::subscribed(quoted, held.log.page, joined.next);
+        client::answer(&mut socket.out, &members, id);
+        if let Some(gap) = &joined.gap {
+            wire::gap(&mut socket.out, Format::WebSocket, quoted, gap);
+            topics.copies.gaps += 1;
+        }
+        socket.subscriptions.push(Subscription { topic, copy, next: joined.next });
+    }
+
+    fn unsubscribe(&mut self, socket: &mut Socket, topic: &[u8], id: Option<&str>) {
+        let shard = &self.shard;
+        let found = socket.subscriptions.iter().position(|one| *one.topic == *topic);
+        let members = match found {
+            None => client::error(Status::NotFound.code(), "the socket has no such subscription"),
+            Some(at) => {
+                let subscription = socket.subscriptions.remove(at);
+                let task = shard.reactor.tasks.current();
+                shard.topics.borrow_mut().copies.at(subscription.copy).unwatch(task);
+                shard.leave_topic(subscription.copy);
+                format!("\"unsubscribed\":{}", wire::quoted_name(topic))
+            }
+        };
+        client::answer(&mut socket.out, &members, id);
+    }
+
+    async fn publish_on(
+        &mut self,
+        socket: &mut Socket,
+        topic: &[u8],
+        draft: Draft,
+        id: Option<&str>,
+    ) {
+        let shard = self.shard.clone();
+        let bytes_max = (shard.settings.topic_policy)(topic).message_bytes_max;
+        let refusal = match &socket.may_publish {
+            Err(denied) => Some((denied.status, denied.message)),
+            Ok(()) if name::is_own(topic) => Some((Status::Forbidden, OWN)),
+            Ok(()) if draft.len() > bytes_max => Some((Status::ContentTooLarge, TOO_LARGE)),
+            Ok(()) => None,
+        };
+        let outcome = match refusal {
+            Some(refusal) => Err(refusal),
+            None => shard.publish(topic, draft).await.map_err(refused),
+        };
+        let members = match outcome {
+            Ok(position) => client::published(&wire::quoted_name(topic), position),
+            Err((status, message)) => client::error(status.code(), message),
+        };
+        client::answer(&mut socket.out, &members, id);
+    }
+
+    /// Sends what the socket lacks of its topics.
+    async fn deliver_news(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let shard = self.shard.clone();
+        for subscription in &mut socket.subscriptions {
+            let Subscription { copy, next, .. } = subscription;
+            let piece = shard.topics.borrow_mut().copies.piece(*copy, Format::WebSocket, *next);
+            match piece {
+                Piece::Nothing => {}
+                Piece::TooSlow => return Err(End::Code(Code::Policy as u16)),
+                Piece::Bytes(bytes, to) => {
+                    shard.accounts.meters.topic_deliveries.add(to.saturating_sub(*next));
+                    *next = to;
+                    let sent = self.transmit(Front::Rendered(bytes), None).await;
+                    sent.map_err(|Gone| End::Gone)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes of the client, a message of a topic, or the time of a heartbeat.
+    async fn wait_for_news(&mut self, socket: &Socket) -> Waited {
+        let shard = self.shard.clone();
+        let reactor = &shard.reactor;
+        let until_ms = reactor.clock.now_ms() + limits::TOPIC_HEARTBEAT_MS;
+        reactor.set_deadline(self.socket, until_ms);
+        let received = std::future::poll_fn(|context| {
+            if shard.is_draining() || shard.has_news(&socket.subscriptions) {
+                return Poll::Ready(None);
+            }
+            pin!(reactor.receive(self.socket)).poll(context).map(Some)
+        })
+        .await;
+        match received {
+            None => Waited::News,
+            Some(Ok(received)) => {
+                self.input.add(received, &reactor.buffers);
+                Waited::News
+            }
+            Some(Err(Interrupt::Late)) => Waited::Late,
+            Some(Err(Interrupt::Ended(_))) => Waited::Gone,
+        }
+    }
+
+    async fn flush(&mut self, socket: &mut Socket) -> Result<(), Gone> {
+        if socket.out.is_empty() {
+            return Ok(());
+        }
+        let bytes = Rc::new(std::mem::take(&mut socket.out));
+        self.transmit(Front::Rendered(bytes), None).await
+    }
+}
+
+impl super::super::Shard {
+    fn has_news(&self, subscriptions: &[Subscription]) -> bool {
+        let mut topics = self.topics.borrow_mut();
+        subscriptions.iter().any(|one| topics.copies.at(one.copy).log.next() > one.next)
+    }
+}
