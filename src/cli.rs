@@ -55,6 +55,12 @@ struct Serve {
     /// Congestion control of connections, such as cubic or bbr [default: the host's]
     #[arg(long, value_name = "NAME", value_parser = parse_congestion)]
     congestion: Option<Box<str>>,
+    /// Keep objects in this folder; uploads are acknowledged when they are on disk
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Serve this tree of files as it lies, read only
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
     /// File with the bearer tokens that may write, one a line
     #[arg(long, value_name = "FILE")]
     publish_token_file: Option<PathBuf>,
@@ -78,6 +84,8 @@ fn serve(flags: Serve) -> Exit {
         memory_bytes: flags.memory,
         tx: flags.tx,
         congestion: flags.congestion,
+        data: flags.data,
+        library: flags.library,
         publish_token_file: flags.publish_token_file,
     };
     let config = match Config::load(flags.config.as_deref(), &overrides, &Host::read()) {

@@ -23,7 +23,7 @@ mod topic;
 
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
-pub use path::{PathRule, PathRules, StaleAfter};
+pub use path::{Durability, PathRule, PathRules, StaleAfter};
 pub use size::parse_size;
 pub use token::Tokens;
 pub use topic::{Lag, TopicRule, TopicRules};
@@ -60,6 +60,10 @@ pub struct Config {
     pub topics: TopicRules,
     /// Bounds on time and speed.
     pub timeouts: Timeouts,
+    /// The folder in which objects are kept; none: memory only.
+    pub data: Option<PathBuf>,
+    /// A tree of files that is served as it lies.
+    pub library: Option<PathBuf>,
     /// Whether reads answer any web page (CORS).
     pub cors: bool,
     /// The access log, unless it is off.
@@ -223,6 +227,10 @@ pub struct Overrides {
     pub tx: Option<Tx>,
     /// Replaces the congestion control.
     pub congestion: Option<Box<str>>,
+    /// Replaces the folder of the disk tier.
+    pub data: Option<PathBuf>,
+    /// Replaces the tree that is served as it lies.
+    pub library: Option<PathBuf>,
     /// Adds the tokens of this file to the file's tokens.
     pub publish_token_file: Option<PathBuf>,
 }
@@ -247,6 +255,8 @@ impl Config {
             paths: PathRules::default(),
             topics: TopicRules::default(),
             timeouts: Timeouts::DEFAULT,
+            data: None,
+            library: None,
             cors: true,
             access_log: None,
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Auto },
@@ -295,6 +305,12 @@ impl Config {
         }
         if overrides.congestion.is_some() {
             self.congestion.clone_from(&overrides.congestion);
+        }
+        if overrides.data.is_some() {
+            self.data.clone_from(&overrides.data);
+        }
+        if overrides.library.is_some() {
+            self.library.clone_from(&overrides.library);
         }
         if let Some(path) = &overrides.publish_token_file
             && let Err(reason) = self.publish_tokens.add_file(path)

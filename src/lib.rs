@@ -17,4 +17,5 @@ pub mod server;
 pub mod shard;
 pub mod store;
 pub mod sys;
+pub mod tier;
 pub mod topic;

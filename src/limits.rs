@@ -325,6 +325,25 @@ pub const LADDERS_MAX: usize = 1024;
 /// Renditions of a presentation that tell of each other.
 pub const LADDER_MEMBERS_MAX: usize = 32;
 
+/// Bytes of metadata beside an object on disk.
+pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
+/// Saves, loads and deletions that one shard has under way or waiting; more are answered 503.
+pub const DISK_JOBS_MAX: usize = 4096;
+/// Keys of which one shard remembers that they are not on disk.
+pub const DISK_ABSENT_MAX: usize = 4096;
+/// How long it remembers that, in milliseconds: files laid down by hand appear this late.
+pub const DISK_ABSENT_MS: u64 = 1000;
+/// Folders of which one shard remembers that they are on disk.
+pub const DISK_FOLDERS_MAX: usize = 4096;
+/// Bytes of a file in one read or write.
+pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
+/// Bytes that are hashed at once.
+pub const DISK_SUM_BYTES: usize = 128 * 1024;
+/// Times that a save makes its folders when others take them away again.
+pub const DISK_FOLDER_ATTEMPTS: usize = 4;
+/// Times that a read has an object loaded that leaves memory at once.
+pub const DISK_LOAD_ATTEMPTS: usize = 3;
+
 // The parts of a few segments are kept, and those of the last one for certain.
 const _: () = assert!(LL_SEGMENT_PARTS_MAX as usize * 2 < LL_PARTS_MAX);
 // What waits leaves room for what is listed.

@@ -155,6 +155,29 @@ crate::meters! {
         uploads_aborted: Counter ["state=\"aborted\""],
         uploads_superseded: Counter ["state=\"superseded\""],
     }
+    "headwater_disk_saves_total", "Uploads written to disk, and those that could not be.",
+    per 1.0 {
+        disk_saved: Counter ["outcome=\"saved\""],
+        disk_unsaved: Counter ["outcome=\"failed\""],
+    }
+    "headwater_disk_loads_total", "Reads that memory did not have, by what the disk had.",
+    per 1.0 {
+        disk_loads: Counter ["outcome=\"loaded\""],
+        disk_absent: Counter ["outcome=\"absent\""],
+        disk_damaged: Counter ["outcome=\"damaged\""],
+    }
+    "headwater_disk_bytes_total", "Bytes of bodies read from disk and written to it.", per 1.0 {
+        disk_read_bytes: Counter ["way=\"read\""],
+        disk_written_bytes: Counter ["way=\"written\""],
+    }
+    "headwater_disk_folder_syncs_total",
+    "Syncs of folders; each makes all names durable that wait for it.", per 1.0 {
+        disk_folder_syncs: Counter,
+    }
+    "headwater_disk_read_only",
+    "1 when a write was lost and the disk tier takes no more until a restart.", per 1.0 {
+        disk_read_only: Gauge,
+    }
     "headwater_leases_held", "Leases that the shard holds on other shards' objects.", per 1.0 {
         leases_held: Gauge,
     }

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
 use crate::config::{
-    Config, Lag, PathRule, StaleAfter as StaleWish, TopicRule, Tx as TxWish, WriteAccess,
+    Config, Durability, Lag, PathRule, StaleAfter as StaleWish, TopicRule, Tx as TxWish,
+    WriteAccess,
 };
 use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
 use crate::exit::Exit;
@@ -26,6 +28,7 @@ use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
 use crate::sys::extent::SlotSource;
+use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
 use crate::sys::{cpu, net, probe};
@@ -220,6 +223,8 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         holds: config.paths.any_holds(),
         stales: config.paths.any_stales(),
         topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
+        data: folder(config.data.as_deref(), DataFolder::open)?,
+        library: folder(config.library.as_deref(), DataFolder::open_library)?,
         defaults_of: Arc::new(move |key| match paths.find(key) {
             None => PathDefaults::default(),
             Some(rule) => PathDefaults {
@@ -227,6 +232,11 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
                 cache_control: rule.cache_control.clone(),
                 hold_ms: rule.hold_ms.map(u64::from),
                 part_target_us: part_target_us(rule),
+                durable: match (rule.durability, rule.ttl_seconds) {
+                    (Some(durability), _) => Some(durability == Durability::Disk),
+                    (None, Some(_)) => Some(false),
+                    (None, None) => None,
+                },
                 stale_after: rule.stale_after.map(stale_after),
             },
         }),
@@ -243,6 +253,22 @@ fn topic_policy(rule: &TopicRule) -> Policy {
         rate_max: rule.messages_per_second,
         close_slow: rule.lag == Some(Lag::Close),
     }
+}
+
+fn folder(
+    path: Option<&Path>,
+    open: fn(&Path) -> io::Result<DataFolder>,
+) -> Result<Option<Arc<DataFolder>>, Refusal> {
+    let Some(path) = path else { return Ok(None) };
+    let opened = open(path).map_err(|error| {
+        let cure = match error.kind() {
+            io::ErrorKind::WouldBlock => "another origin uses it",
+            io::ErrorKind::Unsupported => "its file system has no extended attributes (user.*)",
+            _ => "make it a folder that this process may use",
+        };
+        format!("the folder {} cannot be used: {error}; {cure}", path.display())
+    })?;
+    Ok(Some(Arc::new(opened)))
 }
 
 fn stale_after(wish: StaleWish) -> StaleAfter {

@@ -31,9 +31,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "shard",
         &[
             "access", "config", "http", "limits", "media", "meters", "origin", "store", "sys",
-            "topic",
+            "tier", "topic",
         ],
     ),
+    ("tier", &["limits"]),
     ("origin", &["config", "http", "limits", "media", "meters", "store", "sys"]),
     ("store", &["http", "limits", "media", "sys"]),
     ("topic", &["limits", "sys"]),

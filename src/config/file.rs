@@ -15,8 +15,8 @@ use toml::de::{DeTable, DeValue};
 use super::mistake::nearest;
 use super::token::read_bounded;
 use super::{
-    AccessFormat, AccessLogConfig, Config, Lag, LogFormat, LogLevel, Mistake, Mistakes, PathRule,
-    StaleAfter, Timeouts, Tokens, TopicRule, Tx, glob, parse_size,
+    AccessFormat, AccessLogConfig, Config, Durability, Lag, LogFormat, LogLevel, Mistake, Mistakes,
+    PathRule, StaleAfter, Timeouts, Tokens, TopicRule, Tx, glob, parse_size,
 };
 use crate::limits;
 
@@ -101,6 +101,12 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     root.set("object_bytes_max", &mut config.object_bytes_max, |value| {
         size(value, 1, limits::MEMORY_BYTES_MAX)
     });
+    let beside = |value: &DeValue<'_>| text(value).map(|path| Some(PathBuf::from(path)));
+    root.set("data", &mut config.data, beside);
+    root.set("library", &mut config.library, beside);
+    for path in [&mut config.data, &mut config.library].into_iter().flatten() {
+        *path = root.document.beside(path);
+    }
     root.set("cors", &mut config.cors, boolean);
     apply_tokens(root, "admin_tokens", "admin_token_file", &mut config.admin_tokens);
     if let Some(mut publish) = root.section("publish") {
@@ -222,14 +228,16 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
             Ok(StaleAfter::Ms(u32::try_from(integer(value, 100, most.into())?).unwrap_or(most)))
         }
     });
-    let effects = ["ttl_seconds", "cache_control", "hold_ms", "ll", "stale_after_ms"];
+    let durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+    let effects = ["ttl_seconds", "cache_control", "hold_ms", "ll", "stale_after_ms", "durability"];
     if !effects.iter().any(|key| section.has(key)) {
-        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll or stale_after_ms";
+        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll, \
+                      stale_after_ms or durability";
         section.wrong("", reason.to_owned());
     }
     let rule = PathRule::new(&pattern?);
     let rule = PathRule { ttl_seconds, cache_control, hold_ms, ll, ..rule };
-    Some(PathRule { part_target_ms, stale_after, ..rule })
+    Some(PathRule { part_target_ms, stale_after, durability, ..rule })
 }
 
 fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
@@ -527,5 +535,7 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
 ];
 
 const LAGS: [(&str, Lag); 2] = [("skip", Lag::Skip), ("close", Lag::Close)];
+const DURABILITIES: [(&str, Durability); 2] =
+    [("memory", Durability::Memory), ("disk", Durability::Disk)];
 const LOG_FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];

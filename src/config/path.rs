@@ -21,8 +21,19 @@ pub struct PathRule {
     pub ll: Option<bool>,
     /// No part of them is longer than this, in milliseconds.
     pub part_target_ms: Option<u32>,
+    /// Where uploads are kept when they are acknowledged.
+    pub durability: Option<Durability>,
     /// How long a live manifest is good for that nobody renews.
     pub stale_after: Option<StaleAfter>,
+}
+
+/// Where an upload is kept when it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory.
+    Memory,
+    /// On disk.
+    Disk,
 }
 
 /// How long a live manifest is good for.
@@ -76,6 +87,7 @@ impl PathRule {
             hold_ms: None,
             ll: None,
             part_target_ms: None,
+            durability: None,
             stale_after: None,
         }
     }

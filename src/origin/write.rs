@@ -22,6 +22,9 @@ pub struct PathDefaults {
     pub hold_ms: Option<u64>,
     /// Low-latency playlists are made from plain ones, with parts of at most so many microseconds.
     pub part_target_us: Option<u64>,
+    /// Whether uploads are kept on disk, where there is one; by their lifetime when the rules do
+    /// not say.
+    pub durable: Option<bool>,
     /// When a live manifest that is not renewed is answered with an error.
     pub stale_after: Option<StaleAfter>,
 }

@@ -96,6 +96,7 @@ impl Conn {
         match obtained {
             Obtained::NoKey => Judged::Special,
             Obtained::Busy => Judged::Ready(self.ready_busy(head)),
+            Obtained::Damaged => Judged::Ready(self.ready_damaged(head)),
             _ if last == Some(Waited::Busy) => Judged::Ready(self.ready_busy(head)),
             Obtained::Absent => match self.absent_bound_ms(head) {
                 Some(bound_ms) if last != Some(Waited::Late) => {

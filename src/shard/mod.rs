@@ -25,6 +25,7 @@ use crate::store::Store;
 use crate::store::message::Message;
 use crate::sys::clock::Clock;
 use crate::sys::extent::ShardId;
+use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
 use crate::sys::task::TaskId;
@@ -36,6 +37,7 @@ mod account;
 mod answer;
 mod body;
 mod conn;
+mod disk;
 mod growing;
 mod input;
 mod live;
@@ -104,6 +106,10 @@ pub struct Settings {
     pub holds: bool,
     /// Whether any path has manifests that become stale.
     pub stales: bool,
+    /// The folder of the disk tier.
+    pub data: Option<Arc<DataFolder>>,
+    /// A tree of files that is served as it lies.
+    pub library: Option<Arc<DataFolder>>,
     /// What the path rules say of a key.
     pub defaults_of: DefaultsOf,
     /// What the rules say of a topic.
@@ -165,6 +171,7 @@ pub struct Shard {
     topics: RefCell<topic::Topics>,
     /// Manifests that were found stale.
     stale: RefCell<HashSet<Box<[u8]>>>,
+    disk: Option<Box<disk::Disk>>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -212,6 +219,7 @@ impl Shard {
         }
         let wall_s = reactor.clock.wall_s();
         let topics = topic::Topics::new(settings.topic_policy.clone(), mailbox.shards());
+        let disk = disk::Disk::of(&settings);
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
             id,
@@ -227,6 +235,7 @@ impl Shard {
             makers: RefCell::default(),
             topics: RefCell::new(topics),
             stale: RefCell::default(),
+            disk,
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),

@@ -54,6 +54,11 @@ impl Tickets {
         }
     }
 
+    /// Asks to other shards that are not answered yet.
+    pub(super) fn elsewhere(&self) -> usize {
+        self.elsewhere
+    }
+
     fn answer(&mut self, ticket: Ticket, answer: Answer) -> Option<TaskId> {
         let slot = &mut self.slots[ticket as usize];
         let Waiting::Reply { task, elsewhere } = *slot else { return None };
@@ -145,6 +150,7 @@ impl Shard {
             Message::Refresh { ticket, key, part_target_us } => {
                 self.on_refresh(from, ticket, &key, part_target_us);
             }
+            Message::Tier { ticket, key, job } => self.on_tier(from, ticket, key, job),
             Message::Arriving { key } => self.on_arriving(&key),
             Message::Ladder { key, members } => self.on_ladder(key, members),
             Message::Position { key, msn, part } => {

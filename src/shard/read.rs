@@ -39,6 +39,8 @@ pub(super) enum Obtained {
     Absent,
     /// The owner has no room to answer.
     Busy,
+    /// It is on disk and cannot be read.
+    Damaged,
     /// The path names no object.
     NoKey,
 }
@@ -61,10 +63,17 @@ impl Conn {
                     Err(rare) => Judged::Rare(rare),
                 },
                 Found::Here(held) => self.judge(head, Obtained::Held(held), &hold),
+                Found::Absent if self.shard.disk.is_some() => {
+                    let obtained = Box::pin(self.warm(head)).await;
+                    self.judge(head, obtained, &hold)
+                }
                 Found::Absent => self.judge(head, Obtained::Absent, &hold),
                 Found::NoKey => self.judge(head, Obtained::NoKey, &hold),
                 Found::Elsewhere(owner) => {
-                    let obtained = Box::pin(self.fetch(head, owner)).await;
+                    let mut obtained = Box::pin(self.fetch(head, owner)).await;
+                    if matches!(obtained, Obtained::Absent) && self.shard.disk.is_some() {
+                        obtained = Box::pin(self.warm(head)).await;
+                    }
                     self.judge(head, obtained, &hold)
                 }
             };
@@ -125,6 +134,15 @@ impl Conn {
         shard.obtain_from(owner, key).await
     }
 
+    /// Brings what memory does not have from disk.
+    async fn warm(&mut self, head: &Head) -> Obtained {
+        let shard = self.shard.clone();
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let mut scratch = [0; limits::KEY_BYTES_MAX];
+        let key = key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default();
+        shard.obtain_cold(key.into()).await
+    }
+
     /// The answer to a read of what is not there.
     pub(super) fn ready_absent(&mut self, head: &Head) -> Ready {
         self.ready_bare(head, &not_found(head), Then::Next)
@@ -136,6 +154,17 @@ impl Conn {
             status: Status::ServiceUnavailable,
             message: "the origin is busy; try again in a second",
             lines: RETRY,
+            body_allowed: head.method != Method::Head,
+        };
+        self.ready_bare(head, &bare, Then::Next)
+    }
+
+    /// The answer to a read of an object that its disk does not give back.
+    pub(super) fn ready_damaged(&mut self, head: &Head) -> Ready {
+        let bare = Bare {
+            status: Status::InternalServerError,
+            message: "the object cannot be read from disk, or is not what was written",
+            lines: b"",
             body_allowed: head.method != Method::Head,
         };
         self.ready_bare(head, &bare, Then::Next)

@@ -22,7 +22,7 @@ use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Message, Publication, Refusal, Reply, Streaming};
+use crate::store::message::{Ask, Job, Message, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
 use crate::sys::extent::ShardId;
 
@@ -80,6 +80,21 @@ impl From<Refusal> for Denied {
             Refusal::TooLarge => {
                 Self::closing(Status::ContentTooLarge, "the object is larger than the limit")
             }
+            Refusal::ReadOnly => Self::new(
+                Status::ServiceUnavailable,
+                "the disk tier has failed and takes no writes; the log names the error",
+            ),
+            Refusal::DiskFull => {
+                Self::new(Status::InsufficientStorage, "no space is left on the disk")
+            }
+            Refusal::Damaged => Self::new(
+                Status::InternalServerError,
+                "the object on disk cannot be read, or is not what was written",
+            ),
+            Refusal::Unkeepable => Self::new(
+                Status::BadRequest,
+                "Content-Type and Cache-Control are too long to be kept on disk",
+            ),
         }
     }
 }
@@ -94,6 +109,10 @@ impl Conn {
         let shard = self.shard.clone();
         let Accepted { key, owner, intent, part_target_us, made } = accepted;
         let is_parted = part_target_us.is_some();
+        let durable = made.is_none() && shard.is_durable(&key, intent.ttl_ms);
+        if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
+            return self.deny(head, refusal.into()).await;
+        }
         let streaming = intent.stream.then(|| shard.streaming(&key, &intent, is_parted));
         let record = streaming.as_ref().map(|streaming| streaming.record.clone());
         let ask = Ask::Begin {
@@ -131,6 +150,12 @@ impl Conn {
                 if let (Some(made), Some(part_target_us)) = (made, part_target_us) {
                     Box::pin(shard.refresh(made, part_target_us)).await;
                 }
+                if durable
+                    && let Reply::Refused(refusal) =
+                        Box::pin(shard.tier(owner, key, Job::Save { etag: etag.clone() })).await
+                {
+                    return self.answer_denied(head, &refusal.into(), Then::Next).await;
+                }
                 self.answer_stored(head, &etag).await
             }
             Reply::Refused(refusal) => {
@@ -165,7 +190,12 @@ impl Conn {
         let made = part_target_us.filter(|_| is_playlist(&key, b"")).map(|us| (key.clone(), us));
         let key = if made.is_some() { plain_key(&key) } else { key };
         let owner = shard.store.borrow().owner_of(&key);
-        let reply = shard.ask(owner, Ask::Delete { key, guard }).await;
+        let reply = match shard.disk {
+            Some(_) if shard.reads_disk(&key) => {
+                Box::pin(shard.tier(owner, key, Job::Erase { guard })).await
+            }
+            _ => shard.ask(owner, Ask::Delete { key, guard }).await,
+        };
         if let Some((made, part_target_us)) = made {
             Box::pin(shard.refresh(made, part_target_us)).await;
         }

@@ -179,8 +179,29 @@ pub enum Reply {
     Unlinked,
     /// To `Message::Refresh`: the playlist in the plain one's place is up to date.
     Refreshed,
+    /// To `Message::Tier`: the disk has it.
+    Saved,
+    /// To `Message::Tier`: memory has it.
+    Loaded,
     /// To any ask.
     Refused(Refusal),
+}
+
+/// What is to be done with a key's place on disk.
+#[derive(Debug)]
+pub enum Job {
+    /// Write what memory has; answered when it survives a loss of power.
+    Save {
+        /// The version that was uploaded; a newer one in its place will do.
+        etag: Box<[u8]>,
+    },
+    /// Bring it into memory.
+    Load,
+    /// Take it away from memory and disk; answered when that survives a loss of power.
+    Erase {
+        /// Preconditions.
+        guard: Guard,
+    },
 }
 
 /// Why an ask was refused.
@@ -198,6 +219,14 @@ pub enum Refusal {
     Busy,
     /// More bytes than an object may have, or than the upload got room for: 413.
     TooLarge,
+    /// The disk tier has failed and takes no more writes: 503.
+    ReadOnly,
+    /// No space is left on disk: 507.
+    DiskFull,
+    /// The object on disk cannot be read, or is not what was written: 500.
+    Damaged,
+    /// Type and Cache-Control are too long to be kept on disk: 400.
+    Unkeepable,
 }
 
 /// One line of a listing.
@@ -271,6 +300,16 @@ pub enum Message {
         key: Box<[u8]>,
         /// No part is longer than this, in microseconds.
         part_target_us: u64,
+    },
+    /// To the owner of a key: something with its place on disk. Answered with `Saved`, `Loaded`,
+    /// `Deleted`, `Absent` or `Refused`.
+    Tier {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// The key.
+        key: Box<[u8]>,
+        /// What.
+        job: Job,
     },
     /// To all shards: a segment has begun to arrive, or is there.
     Arriving {

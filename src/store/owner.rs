@@ -166,6 +166,7 @@ impl Store {
             Message::Nudge { .. }
             | Message::Changed { .. }
             | Message::Refresh { .. }
+            | Message::Tier { .. }
             | Message::Arriving { .. }
             | Message::Ladder { .. }
             | Message::Position { .. } => {

@@ -35,6 +35,8 @@ pub(super) struct Version {
     /// The upload that still writes into it.
     pub upload: Option<UploadId>,
     pub timer: Option<TimerId>,
+    /// The disk has it too.
+    pub backed: bool,
 }
 
 /// Another shard's holds on a version.
@@ -85,6 +87,7 @@ impl Store {
             recalled: false,
             upload,
             timer: None,
+            backed: false,
         });
         if expires_ms != NEVER {
             let timer = self.wheel.insert(expires_ms, place);
@@ -145,6 +148,20 @@ impl Store {
         if let Some(upload) = upload.and_then(|id| self.upload(id)) {
             upload.superseded = true;
         }
+    }
+
+    /// Notes that the disk has the version too.
+    pub fn note_backed(&mut self, lease: LeaseId) {
+        if let Some(version) = self.versions.find(lease.version, lease.generation) {
+            version.backed = true;
+        }
+    }
+
+    /// Whether the disk has the version too.
+    pub fn is_backed(&self, lease: LeaseId) -> bool {
+        let version = self.versions.at(lease.version);
+        version.is_some_and(|version| version.backed)
+            && self.versions.generation(lease.version) == lease.generation
     }
 
     /// Stops granting the version as lasting and asks every holder to confirm, once.

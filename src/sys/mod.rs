@@ -5,6 +5,7 @@ pub mod buffers;
 pub mod clock;
 pub mod cpu;
 pub mod extent;
+pub mod folder;
 pub mod mailbox;
 mod memory;
 pub mod meter;

@@ -40,6 +40,14 @@ pub fn kernel() -> Result<(), Refusal> {
         ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
         ("MSG_RING", opcode::MsgRingData::CODE),
         ("POLL_ADD", opcode::PollAdd::CODE),
+        ("OPENAT2", opcode::OpenAt2::CODE),
+        ("FSYNC", opcode::Fsync::CODE),
+        ("RENAMEAT", opcode::RenameAt::CODE),
+        ("UNLINKAT", opcode::UnlinkAt::CODE),
+        ("MKDIRAT", opcode::MkDirAt::CODE),
+        ("FSETXATTR", opcode::FSetXattr::CODE),
+        ("FGETXATTR", opcode::FGetXattr::CODE),
+        ("STATX", opcode::Statx::CODE),
     ];
     for (name, code) in needed {
         if !probe.is_supported(code) {

@@ -11,6 +11,7 @@
 mod connection;
 mod deadline;
 mod detach;
+mod files;
 mod listen;
 mod receive;
 mod share;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub use connection::Close;
 use deadline::Scan;
+pub use files::{FileStatus, Open};
 use listen::Listener;
 
 use super::arena::Arena;
@@ -48,6 +50,7 @@ const KIND_EVENT: u64 = 5;
 pub const KIND_WAKE: u64 = 6;
 const KIND_IGNORE: u64 = 7;
 const KIND_POLL: u64 = 8;
+const KIND_FILE: u64 = 9;
 
 fn user_data(kind: u64, generation: u32, place: u32) -> u64 {
     kind << 56 | u64::from(generation & GENERATION_MASK) << 32 | u64::from(place)
@@ -115,6 +118,7 @@ pub struct Reactor {
     sockets: RefCell<Vec<Socket>>,
     sockets_free: RefCell<Vec<u32>>,
     sends: RefCell<Sends>,
+    files: RefCell<files::Files>,
     completions: RefCell<Vec<Completion>>,
     listeners: RefCell<Vec<Listener>>,
     accepted: RefCell<Vec<(usize, RawFd)>>,
@@ -162,6 +166,7 @@ impl Reactor {
             sockets: RefCell::default(),
             sockets_free: RefCell::default(),
             sends: RefCell::default(),
+            files: RefCell::default(),
             completions: RefCell::new(Vec::with_capacity(limits::TURN_COMPLETIONS_MAX)),
             listeners: RefCell::default(),
             accepted: RefCell::default(),
@@ -269,6 +274,7 @@ impl Reactor {
             KIND_SEND => self.note_send(completion, SendId { slot: place, generation }),
             KIND_CANCEL => self.note_cancel(completion, generation, place),
             KIND_POLL => self.note_poll(completion, generation, place),
+            KIND_FILE => self.note_file(completion, generation, place),
             KIND_ACCEPT => self.note_accept(completion, place as usize),
             KIND_EVENT if !completion.more() => {
                 self.watch_event(RawFd::try_from(place).expect("it was a descriptor"));

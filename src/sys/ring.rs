@@ -93,6 +93,115 @@ pub enum Operation {
         /// The event descriptor.
         fd: RawFd,
     },
+    /// Something with a file, or a pause.
+    File(FileOperation),
+}
+
+/// What can be done with files.
+#[derive(Clone, Copy, Debug)]
+pub enum FileOperation {
+    /// Opens a path beneath a folder; the result is a descriptor.
+    Open {
+        /// The folder.
+        folder: RawFd,
+        /// Relative, with its end.
+        path: *const libc::c_char,
+        /// Flags, mode and how the path is resolved, as openat2(2) has them.
+        how: *const [u64; 3],
+    },
+    /// Closes a descriptor.
+    Close {
+        /// The descriptor.
+        fd: RawFd,
+    },
+    /// Reads into memory.
+    Read {
+        /// The file.
+        fd: RawFd,
+        /// First byte to fill.
+        start: *mut u8,
+        /// At most so many bytes.
+        len: u32,
+        /// Place in the file.
+        at: u64,
+    },
+    /// Writes from memory.
+    Write {
+        /// The file.
+        fd: RawFd,
+        /// First byte.
+        start: *const u8,
+        /// Bytes.
+        len: u32,
+        /// Place in the file.
+        at: u64,
+    },
+    /// Waits until a file's bytes, or a folder's names, are on the medium.
+    Sync {
+        /// File or folder.
+        fd: RawFd,
+    },
+    /// Moves a name, replacing what had it.
+    Rename {
+        /// The folder of the old name.
+        from_folder: RawFd,
+        /// The old name.
+        from: *const libc::c_char,
+        /// The folder of the new name.
+        to_folder: RawFd,
+        /// The new name.
+        to: *const libc::c_char,
+    },
+    /// Takes a name away.
+    Unlink {
+        /// The folder of the name.
+        folder: RawFd,
+        /// The name.
+        path: *const libc::c_char,
+        /// AT_REMOVEDIR, or nothing.
+        flags: i32,
+    },
+    /// Makes a folder.
+    MakeFolder {
+        /// The folder around it.
+        folder: RawFd,
+        /// Its name.
+        path: *const libc::c_char,
+    },
+    /// Sets an extended attribute.
+    SetAttribute {
+        /// The file.
+        fd: RawFd,
+        /// Name, with its end.
+        name: *const libc::c_char,
+        /// Value.
+        value: *const u8,
+        /// Bytes of it.
+        len: u32,
+    },
+    /// Reads an extended attribute; the result is its length.
+    ReadAttribute {
+        /// The file.
+        fd: RawFd,
+        /// Name, with its end.
+        name: *const libc::c_char,
+        /// Where the value goes.
+        value: *mut u8,
+        /// Room for it.
+        len: u32,
+    },
+    /// Size, kind and times of an open file.
+    Status {
+        /// The file.
+        fd: RawFd,
+        /// Where they go.
+        into: *mut libc::statx,
+    },
+    /// Completes after a time, with ETIME.
+    Pause {
+        /// Seconds and nanoseconds.
+        time: *const [i64; 2],
+    },
 }
 
 /// How much of a send has to leave before it completes.

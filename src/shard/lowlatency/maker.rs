@@ -94,7 +94,7 @@ impl Work {
         let plain_key = names::plain_key(&self.maker.key);
         let held = match self.shard.obtain(plain_key).await {
             Obtained::Held(held) => held,
-            Obtained::Busy => return true,
+            Obtained::Busy | Obtained::Damaged => return true,
             Obtained::Absent | Obtained::NoKey => {
                 self.withdraw().await;
                 return false;

@@ -54,6 +54,8 @@ impl Plan {
             holds: false,
             stales: false,
             topic_policy: Arc::new(|_| Policy::default()),
+            data: None,
+            library: None,
             defaults_of: Arc::new(|_| PathDefaults::default()),
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }

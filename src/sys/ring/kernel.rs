@@ -13,7 +13,7 @@ use io_uring::{IoUring, opcode, squeue};
 
 use crate::limits;
 
-use super::{Completion, Effort, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
+use super::{Completion, Effort, FileOperation, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
 
 /// A ring of the kernel's.
 pub struct KernelRing {
@@ -200,7 +200,44 @@ impl KernelRing {
             Operation::PollEvent { fd } => {
                 opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
             }
+            Operation::File(operation) => file_entry(operation),
         }
+    }
+}
+
+fn file_entry(operation: FileOperation) -> squeue::Entry {
+    match operation {
+        FileOperation::Open { folder, path, how } => {
+            opcode::OpenAt2::new(Fd(folder), path, how.cast()).build()
+        }
+        FileOperation::Close { fd } => opcode::Close::new(Fd(fd)).build(),
+        FileOperation::Read { fd, start, len, at } => {
+            opcode::Read::new(Fd(fd), start, len).offset(at).build()
+        }
+        FileOperation::Write { fd, start, len, at } => {
+            opcode::Write::new(Fd(fd), start, len).offset(at).build()
+        }
+        FileOperation::Sync { fd } => opcode::Fsync::new(Fd(fd)).build(),
+        FileOperation::Rename { from_folder, from, to_folder, to } => {
+            opcode::RenameAt::new(Fd(from_folder), from, Fd(to_folder), to).build()
+        }
+        FileOperation::Unlink { folder, path, flags } => {
+            opcode::UnlinkAt::new(Fd(folder), path).flags(flags).build()
+        }
+        FileOperation::MakeFolder { folder, path } => {
+            opcode::MkDirAt::new(Fd(folder), path).mode(0o755).build()
+        }
+        FileOperation::SetAttribute { fd, name, value, len } => {
+            opcode::FSetXattr::new(Fd(fd), name, value.cast(), len).build()
+        }
+        FileOperation::ReadAttribute { fd, name, value, len } => {
+            opcode::FGetXattr::new(Fd(fd), name, value.cast(), len).build()
+        }
+        FileOperation::Status { fd, into } => opcode::Statx::new(Fd(fd), c"".as_ptr(), into.cast())
+            .flags(libc::AT_EMPTY_PATH)
+            .mask(libc::STATX_BASIC_STATS)
+            .build(),
+        FileOperation::Pause { time } => opcode::Timeout::new(time.cast()).build(),
     }
 }
 

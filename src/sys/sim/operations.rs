@@ -108,7 +108,8 @@ pub(super) fn fd_of(operation: &Operation) -> Option<RawFd> {
         | Operation::SendMsg { fd, .. }
         | Operation::SendZc { fd, .. }
         | Operation::PollOut { fd, .. } => Some(fd),
-        Operation::Cancel { .. } | Operation::Wake { .. } | Operation::PollEvent { .. } => None,
+        Operation::Cancel { .. } | Operation::Wake { .. } => None,
+        Operation::PollEvent { .. } | Operation::File(_) => None,
     }
 }
 

@@ -1,0 +1,232 @@
+//! Cold reads: a file becomes an object in memory, once, whoever waits for it.
+//!
+//! The body is read into the extents of an upload that nobody sees until it is whole and its sum
+//! is right. An upload of the key that came first keeps its place: the load then has no effect.
+//!
+//! Invariants: no byte is served that was not checked against the sum written with it; only
+//! regular files beneath the root are opened, through no link.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::{Disk, Shard, errno};
+use crate::limits;
+use crate::media::types;
+use crate::origin::heads::ObjectHead;
+use crate::origin::write;
+use crate::store::message::{Ask, Guard, Message, Publication, Refusal, Reply, UploadId};
+use crate::store::object::NEVER;
+use crate::sys::clock::Clock;
+use crate::sys::extent::Extent;
+use crate::sys::folder::DataFolder;
+use crate::sys::reactor::Open;
+use crate::tier::disk::attributes::Attributes;
+
+/// A file that may become an object.
+pub(super) struct Found {
+    pub(super) fd: RawFd,
+    pub(super) attributes: Attributes,
+    /// The sum is known.
+    is_summed: bool,
+}
+
+impl Shard {
+    /// Brings the key into memory: `Loaded`, or `Absent`.
+    pub(super) async fn load(&self, disk: &Disk, key: &[u8]) -> Result<Reply, Refusal> {
+        if self.own(key).is_some() {
+            return Ok(Reply::Loaded);
+        }
+        for folder in [&disk.data, &disk.library].into_iter().flatten() {
+            let Some(found) = self.find_file(disk, folder, key).await? else { continue };
+            let loaded = self.load_file(key, &found).await;
+            self.reactor.close_file(found.fd);
+            match loaded {
+                Ok(()) => self.accounts.meters.disk_loads.bump(),
+                Err(Refusal::Damaged) => self.accounts.meters.disk_damaged.bump(),
+                Err(_) => {}
+            }
+            return loaded.map(|()| Reply::Loaded);
+        }
+        self.note_absent(disk, key);
+        self.accounts.meters.disk_absent.bump();
+        Ok(Reply::Absent)
+    }
+
+    pub(super) async fn find_file(
+        &self,
+        disk: &Disk,
+        folder: &DataFolder,
+        key: &[u8],
+    ) -> Result<Option<Found>, Refusal> {
+        let fd = match self.reactor.open(folder.root(), key, Open::Read).await {
+            Ok(fd) => fd,
+            Err(error) => return unopened(&error).map(|()| None),
+        };
+        let described = self.describe_file(fd, key).await;
+        let expired =
+            |found: &Found| found.attributes.expires_ms.is_some_and(|ms| ms <= Clock::wall_ms());
+        match described {
+            Ok(Some(found)) if !expired(&found) => return Ok(Some(found)),
+            Ok(Some(_)) if disk.writable().is_ok() => {
+                self.reactor.close_file(fd);
+                self.erase_file(disk, folder, key).await?;
+                return Ok(None);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!("a file's metadata cannot be read: {error}");
+                self.reactor.close_file(fd);
+                return Err(Refusal::Damaged);
+            }
+        }
+        self.reactor.close_file(fd);
+        Ok(None)
+    }
+
+    /// What is known of an open file; `None` when it is no regular file.
+    async fn describe_file(&self, fd: RawFd, key: &[u8]) -> io::Result<Option<Found>> {
+        let status = self.reactor.file_status(fd).await?;
+        if !status.is_regular {
+            return Ok(None);
+        }
+        if let Some(value) = self.reactor.attribute(fd).await? {
+            let attributes = Attributes::decode(&value);
+            let attributes = attributes.filter(|attributes| attributes.length == status.bytes);
+            let attributes = attributes.ok_or(io::ErrorKind::InvalidData)?;
+            return Ok(Some(Found { fd, attributes, is_summed: true }));
+        }
+        let content_type = types::of_extension(key).unwrap_or("application/octet-stream");
+        let class = types::class(key, content_type.as_bytes());
+        let etag = format!("\"f{:x}-{:x}\"", status.modified_ns, status.bytes);
+        let seconds = status.modified_ns / 1_000_000_000;
+        let attributes = Attributes {
+            length: status.bytes,
+            modified_s: u64::try_from(seconds).unwrap_or(0),
+            expires_ms: None,
+            sum: 0,
+            etag: etag.into_bytes().into(),
+            content_type: content_type.as_bytes().into(),
+            cache_control: write::default_cache_control(class, None).as_bytes().into(),
+        };
+        Ok(Some(Found { fd, attributes, is_summed: false }))
+    }
+
+    async fn load_file(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
+        let length = found.attributes.length;
+        if length > self.settings.object_bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        let guard = Guard { if_match: None, if_none_match: Some(b"*".as_slice().into()) };
+        let ask = Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None };
+        let (upload, extents) = match self.ask_here(ask).await {
+            Reply::Begun { upload, extents, .. } => (upload, extents),
+            // An upload was faster: what it left is there now.
+            Reply::Refused(Refusal::Precondition) => return Ok(()),
+            Reply::Refused(refusal) => return Err(refusal),
+            _ => return Err(Refusal::Busy),
+        };
+        let sum = match self.read_body(found.fd, &extents).await {
+            Ok(sum) => sum,
+            Err(error) => {
+                tracing::warn!("a file cannot be read: {error}");
+                self.post(self.id, Message::Abort { upload });
+                return Err(Refusal::Damaged);
+            }
+        };
+        if found.is_summed && sum != found.attributes.sum {
+            tracing::warn!("a file on disk is not what was written to it");
+            self.post(self.id, Message::Abort { upload });
+            return Err(Refusal::Damaged);
+        }
+        self.accounts.meters.disk_read_bytes.add(length);
+        self.publish_loaded(key, upload, found).await
+    }
+
+    /// Fills the extents; the sum of what was read.
+    async fn read_body(&self, fd: RawFd, extents: &[Extent]) -> io::Result<u128> {
+        let mut sum = Xxh3Default::new();
+        let mut scratch = vec![0; limits::DISK_SUM_BYTES];
+        let mut place = 0;
+        for &extent in extents {
+            let mut at = 0;
+            while at < extent.len {
+                let piece = (extent, at, (extent.len - at).min(limits::DISK_PIECE_BYTES));
+                let count = self.reactor.read_file(fd, place, piece).await?;
+                if count == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                for from in (at..at + count).step_by(scratch.len()) {
+                    let part = scratch.len().min((at + count - from) as usize);
+                    self.reactor.arena().read(extent, from, &mut scratch[..part]);
+                    sum.update(&scratch[..part]);
+                }
+                at += count;
+                place += u64::from(count);
+            }
+        }
+        Ok(sum.digest128())
+    }
+
+    async fn publish_loaded(
+        &self,
+        key: &[u8],
+        upload: UploadId,
+        found: &Found,
+    ) -> Result<(), Refusal> {
+        let Attributes { length, modified_s, .. } = found.attributes;
+        let Attributes { etag, content_type, cache_control, .. } = &found.attributes;
+        let head = ObjectHead {
+            etag,
+            content_type,
+            cache_control,
+            modified_s,
+            length: Some(length),
+            cors: self.settings.cors,
+        };
+        let left_ms = found.attributes.expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
+        let now_ms = self.reactor.clock.now_ms();
+        let publication = Publication {
+            length,
+            head: head.render(),
+            etag: etag.clone(),
+            content_type: content_type.clone(),
+            cache_control: cache_control.clone(),
+            modified_s,
+            expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
+        };
+        match self.ask_here(Ask::Commit { upload, publication }).await {
+            Reply::Committed { .. } => {
+                let loaded = self.own(key);
+                let ours = loaded.filter(|held| held.record.etag == *etag);
+                if let Some(held) = ours {
+                    self.store.borrow_mut().note_backed(held.lease());
+                }
+                Ok(())
+            }
+            Reply::Refused(Refusal::Precondition) => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::Busy),
+        }
+    }
+}
+
+/// What a file that cannot be opened comes to.
+fn unopened(error: &io::Error) -> Result<(), Refusal> {
+    match error.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::CrossesDevices => Ok(()),
+        // A symbolic link.
+        _ if error.raw_os_error() == Some(errno::ELOOP) => Ok(()),
+        _ if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE)) => {
+            Err(Refusal::Busy)
+        }
+        _ => {
+            tracing::warn!("a file cannot be opened: {error}");
+            Err(Refusal::Damaged)
+        }
+    }
+}

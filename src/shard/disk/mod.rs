@@ -1,0 +1,272 @@
+//! The disk tier of a shard: saves, loads and erases keys that the shard owns.
+//!
+//! A job is a task of its own at the key's owner. Jobs of one key run one after the other, and
+//! each makes the disk agree with what memory has at that moment, so that it does not matter in
+//! which order they were asked for: a save that finds its version saved, or gone, is done.
+//!
+//! Invariants: whoever asked for a job is answered; a save is answered only after file and folder
+//! were synced; after a sync that failed nothing is written any more until the process ends.
+
+mod folders;
+mod load;
+mod save;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::peer::Answer;
+use super::read::Obtained;
+use super::{Settings, Shard};
+use crate::limits;
+use crate::origin::write::Intent;
+use crate::store::Held;
+use crate::store::message::{Ask, Job, Message, Refusal, Reply, Ticket};
+use crate::sys::extent::ShardId;
+use crate::sys::folder::DataFolder;
+use crate::sys::task::TaskId;
+use crate::tier::disk::path;
+use folders::FolderSync;
+
+type Key = Box<[u8]>;
+
+/// What a shard knows of its disk.
+pub(super) struct Disk {
+    data: Option<Arc<DataFolder>>,
+    library: Option<Arc<DataFolder>>,
+    /// Keys with a job under way, and the tasks that wait for its end.
+    busy: RefCell<HashMap<Key, Vec<TaskId>>>,
+    jobs: Cell<usize>,
+    /// Keys that are not on disk, and until when that is believed.
+    absent: RefCell<HashMap<Key, u64>>,
+    /// Folders that are on disk.
+    folders: RefCell<HashSet<Key>>,
+    syncs: RefCell<HashMap<Key, FolderSync>>,
+    /// Names temporary files.
+    number: Cell<u64>,
+}
+
+impl Disk {
+    /// The shard's part of the tier, where one is configured.
+    pub(super) fn of(settings: &Settings) -> Option<Box<Self>> {
+        let (data, library) = (settings.data.clone(), settings.library.clone());
+        (data.is_some() || library.is_some()).then(|| {
+            Box::new(Self {
+                data,
+                library,
+                busy: RefCell::default(),
+                jobs: Cell::default(),
+                absent: RefCell::default(),
+                folders: RefCell::default(),
+                syncs: RefCell::default(),
+                number: Cell::default(),
+            })
+        })
+    }
+
+    /// The folder to write to, and its place for files that are being written.
+    fn writable(&self) -> Result<(&DataFolder, i32), Refusal> {
+        let data = self.data.as_deref().filter(|data| !data.is_broken());
+        let temporary = data.and_then(|data| Some((data, data.temporary()?)));
+        temporary.ok_or(Refusal::ReadOnly)
+    }
+}
+
+impl Shard {
+    /// Whether an upload of the key, with this lifetime, is acknowledged from disk.
+    pub(super) fn is_durable(&self, key: &[u8], ttl_ms: Option<u64>) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        if disk.data.is_none() || path::is_reserved(key) {
+            return false;
+        }
+        let defaults = (self.settings.defaults_of)(key);
+        let by_lifetime = defaults.durable.is_none() && ttl_ms.is_some();
+        defaults.durable.unwrap_or(!by_lifetime)
+    }
+
+    /// Whether the key may lie on disk.
+    pub(super) fn reads_disk(&self, key: &[u8]) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let defaults = (self.settings.defaults_of)(key);
+        !path::is_reserved(key) && (disk.library.is_some() || defaults.durable != Some(false))
+    }
+
+    /// Before an upload that is to be kept: refuses what cannot be, and fetches what its
+    /// conditions, or its wish to be readable at once, have to be judged by.
+    pub(super) async fn prepare(
+        &self,
+        owner: ShardId,
+        key: &[u8],
+        intent: &Intent,
+    ) -> Result<(), Refusal> {
+        let broken = |disk: &Disk| disk.writable().is_err();
+        if self.disk.as_deref().is_some_and(broken) {
+            return Err(Refusal::ReadOnly);
+        }
+        let guard = &intent.guard;
+        if guard.if_match.is_none() && guard.if_none_match.is_none() && !intent.stream {
+            return Ok(());
+        }
+        match self.tier(owner, key.into(), Job::Load).await {
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings a key from disk into memory and holds it.
+    pub(super) async fn obtain_cold(&self, key: Key) -> Obtained {
+        if !self.reads_disk(&key) {
+            return Obtained::Absent;
+        }
+        let owner = self.store.borrow().owner_of(&key);
+        for _ in 0..limits::DISK_LOAD_ATTEMPTS {
+            match self.tier(owner, key.clone(), Job::Load).await {
+                Reply::Loaded => {}
+                Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
+                Reply::Refused(_) => return Obtained::Busy,
+                _ => return Obtained::Absent,
+            }
+            match self.obtain(key.clone()).await {
+                // It may have been replaced, deleted or evicted in between.
+                Obtained::Absent => {}
+                obtained => return obtained,
+            }
+        }
+        Obtained::Busy
+    }
+
+    /// Has the key's owner do a job, and waits for its answer.
+    pub(super) async fn tier(&self, owner: ShardId, key: Key, job: Job) -> Reply {
+        let elsewhere = owner != self.id;
+        if elsewhere && self.tickets.borrow().elsewhere() >= limits::ASKS_MAX {
+            self.accounts.meters.asks_refused.bump();
+            return Reply::Refused(Refusal::Busy);
+        }
+        let task = self.reactor.tasks.current();
+        let ticket = self.tickets.borrow_mut().open(task, elsewhere);
+        self.post(owner, Message::Tier { ticket, key, job });
+        let answer = std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        })
+        .await;
+        match answer {
+            Answer::Reply(reply) => reply,
+            Answer::Held(_) => Reply::Refused(Refusal::Busy),
+        }
+    }
+
+    /// A shard, which may be this one, wants a job done.
+    pub(super) fn on_tier(&self, from: ShardId, ticket: Ticket, key: Key, job: Job) {
+        let answer = |reply| self.post(from, Message::Reply { ticket, reply });
+        let (Some(disk), Some(shard)) = (&self.disk, self.me.upgrade()) else {
+            return answer(Reply::Absent);
+        };
+        if disk.jobs.get() >= limits::DISK_JOBS_MAX {
+            return answer(Reply::Refused(Refusal::Busy));
+        }
+        if matches!(job, Job::Load) && shard.is_known_absent(disk, &key) {
+            return answer(Reply::Absent);
+        }
+        disk.jobs.set(disk.jobs.get() + 1);
+        self.reactor.tasks.spawn(async move {
+            let disk = shard.disk.as_deref().expect("looked at above");
+            let reply = shard.run_job(disk, key, job).await;
+            disk.jobs.set(disk.jobs.get() - 1);
+            shard.post(from, Message::Reply { ticket, reply });
+        });
+    }
+
+    async fn run_job(&self, disk: &Disk, key: Key, job: Job) -> Reply {
+        self.enter_key(disk, &key).await;
+        let done = match job {
+            Job::Save { etag } => self.save(disk, &key, &etag).await.map(|()| Reply::Saved),
+            Job::Load => self.load(disk, &key).await,
+            Job::Erase { guard } => self.erase(disk, &key, guard).await,
+        };
+        let waiting = disk.busy.borrow_mut().remove(&key).unwrap_or_default();
+        waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));
+        done.unwrap_or_else(Reply::Refused)
+    }
+
+    /// Waits until no other job works on the key.
+    async fn enter_key(&self, disk: &Disk, key: &[u8]) {
+        std::future::poll_fn(|_| {
+            let mut busy = disk.busy.borrow_mut();
+            match busy.get_mut(key) {
+                None => {
+                    busy.insert(key.into(), Vec::new());
+                    Poll::Ready(())
+                }
+                Some(waiting) => {
+                    waiting.push(self.reactor.tasks.current());
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+    }
+
+    fn is_known_absent(&self, disk: &Disk, key: &[u8]) -> bool {
+        let now_ms = self.reactor.clock.now_ms();
+        disk.absent.borrow().get(key).is_some_and(|&until_ms| now_ms < until_ms)
+    }
+
+    fn note_absent(&self, disk: &Disk, key: &[u8]) {
+        let mut absent = disk.absent.borrow_mut();
+        if absent.len() >= limits::DISK_ABSENT_MAX {
+            absent.clear();
+        }
+        absent.insert(key.into(), self.reactor.clock.now_ms() + limits::DISK_ABSENT_MS);
+    }
+
+    /// The version of an own key that memory has now.
+    fn own(&self, key: &[u8]) -> Option<Rc<Held>> {
+        let store = self.store.borrow();
+        store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
+    }
+
+    /// An ask to this shard's own store.
+    async fn ask_here(&self, ask: Ask) -> Reply {
+        self.ask(self.id, ask).await
+    }
+
+    /// What a failed write comes to; one that may have lost bytes ends all writing.
+    fn refusal(&self, disk: &Disk, what: &str, error: &io::Error) -> Refusal {
+        match error.raw_os_error() {
+            Some(errno::ENOSPC | errno::EDQUOT) => Refusal::DiskFull,
+            Some(
+                errno::ENOTDIR | errno::EISDIR | errno::ELOOP | errno::ENOTEMPTY | errno::EEXIST,
+            ) => Refusal::Conflict,
+            Some(errno::EMFILE | errno::ENFILE | errno::ENOMEM) => Refusal::Busy,
+            _ => {
+                self.give_up(disk, what, error);
+                Refusal::ReadOnly
+            }
+        }
+    }
+
+    fn give_up(&self, disk: &Disk, what: &str, error: &io::Error) {
+        if disk.data.as_ref().is_some_and(|data| data.give_up()) {
+            tracing::error!("the disk tier takes no more writes: {what}: {error}");
+        }
+        self.accounts.meters.disk_read_only.set(1);
+    }
+}
+
+/// Error numbers that have a meaning of their own here (errno(3), Linux).
+mod errno {
+    pub(super) const EEXIST: i32 = 17;
+    pub(super) const ENOMEM: i32 = 12;
+    pub(super) const ENOTDIR: i32 = 20;
+    pub(super) const EISDIR: i32 = 21;
+    pub(super) const ENFILE: i32 = 23;
+    pub(super) const EMFILE: i32 = 24;
+    pub(super) const ENOSPC: i32 = 28;
+    pub(super) const ENOTEMPTY: i32 = 39;
+    pub(super) const ELOOP: i32 = 40;
+    pub(super) const EDQUOT: i32 = 122;
+}

@@ -1,0 +1,130 @@
+//! The folders of the disk tier: opened, locked and probed once at boot, shared by all shards.
+//!
+//! Invariants: one process uses a data folder at a time; what an earlier process left half written
+//! in the temporary folder is gone before anything is served; a tier that has failed stays failed
+//! until the process ends.
+#![allow(unsafe_code)]
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The tier's own folder beneath the root: what is being written lies in it.
+const OWN: &str = ".headwater";
+
+/// A folder whose files are objects.
+#[derive(Debug)]
+pub struct DataFolder {
+    root: File,
+    /// Locked; none where nothing is written.
+    own: Option<File>,
+    is_broken: AtomicBool,
+}
+
+impl DataFolder {
+    /// Makes a folder ready for writes: made if need be, locked, its temporary files removed.
+    ///
+    /// # Errors
+    /// WouldBlock when another process has it, Unsupported when its file system has no extended
+    /// attributes, and those of the calls.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let own = path.join(OWN);
+        fs::create_dir_all(&own)?;
+        let (root, own_folder) = (File::open(path)?, File::open(&own)?);
+        match own_folder.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        for entry in fs::read_dir(&own)? {
+            fs::remove_file(entry?.path())?;
+        }
+        probe_attributes(&own.join("probe"))?;
+        root.sync_all()?;
+        Ok(Self { root, own: Some(own_folder), is_broken: AtomicBool::new(false) })
+    }
+
+    /// Opens a tree that is only read.
+    ///
+    /// # Errors
+    /// Those of the call; NotADirectory for a file.
+    pub fn open_library(path: &Path) -> io::Result<Self> {
+        let root = File::open(path)?;
+        if !root.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { root, own: None, is_broken: AtomicBool::new(false) })
+    }
+
+    /// The folder that keys are relative to.
+    pub fn root(&self) -> RawFd {
+        self.root.as_raw_fd()
+    }
+
+    /// The folder of what is being written; none where nothing is.
+    pub fn temporary(&self) -> Option<RawFd> {
+        self.own.as_ref().map(File::as_raw_fd)
+    }
+
+    /// Notes that the folder cannot be trusted with writes any more; `false` when that was known.
+    pub fn give_up(&self) -> bool {
+        !self.is_broken.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether writes are refused until the process ends.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+}
+
+fn probe_attributes(path: &Path) -> io::Result<()> {
+    let file = File::create(path)?;
+    let (name, value) = (c"user.headwater".as_ptr(), c"probe".as_ptr().cast());
+    // SAFETY: both strings outlive the call, and the value has five bytes.
+    let result = unsafe { libc::fsetxattr(file.as_raw_fd(), name, value, 5, 0) };
+    let error = io::Error::last_os_error();
+    fs::remove_file(path)?;
+    match result {
+        0 => Ok(()),
+        _ if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("headwater-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn a_folder_is_emptied_of_half_written_files_and_has_one_user() {
+        let path = scratch("folder");
+        drop(DataFolder::open(&path).unwrap());
+        fs::write(path.join(OWN).join("0-1"), "half").unwrap();
+        fs::write(path.join("kept"), "whole").unwrap();
+        let folder = DataFolder::open(&path).unwrap();
+        assert_eq!(fs::read_dir(path.join(OWN)).unwrap().count(), 0);
+        assert!(path.join("kept").exists());
+        assert_eq!(DataFolder::open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(folder.give_up() && !folder.give_up() && folder.is_broken());
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_no_library() {
+        let path = scratch("file");
+        fs::write(&path, "").unwrap();
+        let error = DataFolder::open_library(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,4 @@
+//! The disk tier's form: a key is a path beneath one folder, its metadata is one attribute.
+
+pub mod attributes;
+pub mod path;

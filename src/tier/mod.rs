@@ -1,0 +1,3 @@
+//! Where bytes lie that are not in memory: what is decided without touching a disk. Sans-IO.
+
+pub mod disk;

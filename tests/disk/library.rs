@@ -1,0 +1,40 @@
+//! A tree of files that is served as it lies.
+
+use super::support::{Origin, Scratch, pattern};
+
+#[test]
+fn files_are_served_with_type_tag_and_ranges() {
+    let scratch = Scratch::new("disk-library");
+    let root = scratch.path("tree");
+    std::fs::create_dir_all(format!("{root}/films/one")).unwrap();
+    let body = pattern(1, 600_000);
+    std::fs::write(format!("{root}/films/one/a.mp4"), &body).unwrap();
+    std::fs::write(format!("{root}/films/one/list.m3u8"), "#EXTM3U\n").unwrap();
+    std::fs::write(scratch.path("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(scratch.path("secret"), format!("{root}/link")).unwrap();
+    std::os::unix::fs::symlink("films", format!("{root}/folder")).unwrap();
+    assert!(super::support::run("mkfifo", &[&format!("{root}/pipe")]).0.success());
+    let origin = Origin::start(&["--shards", "4", "--library", &root]);
+    let whole = origin.get("/films/one/a.mp4");
+    assert!(whole.status == 200 && whole.body == body);
+    assert_eq!(whole.header("Content-Type"), Some("video/mp4"));
+    let etag = whole.header("ETag").unwrap().to_owned();
+    let part = origin.request("GET", "/films/one/a.mp4", &["Range: bytes=-5"], b"");
+    assert!(part.status == 206 && part.body == body[599_995..]);
+    let same = format!("If-None-Match: {etag}");
+    assert_eq!(origin.request("GET", "/films/one/a.mp4", &[&same], b"").status, 304);
+    let list = origin.get("/films/one/list.m3u8");
+    assert_eq!(list.header("Content-Type"), Some("application/vnd.apple.mpegurl"));
+    for target in ["/link", "/folder/one/a.mp4", "/pipe", "/films", "/films/one/a.mp4/x"] {
+        assert_eq!(origin.get(target).status, 404, "{target}");
+    }
+    origin.stop();
+}
+
+#[test]
+fn a_library_that_is_missing_ends_the_start() {
+    let words = ["serve", "--library", "/nonexistent/tree", "--listen", "127.0.0.1:0"];
+    let (status, said) = super::support::run(env!("CARGO_BIN_EXE_headwater"), &words);
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("/nonexistent/tree cannot be used"), "{said}");
+}
