@@ -257,6 +257,9 @@ pub fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::Superseded => "superseded",
         Refusal::Busy => "busy",
         Refusal::TooLarge => "too large",
+        Refusal::ReadOnly | Refusal::DiskFull | Refusal::Damaged | Refusal::Unkeepable => {
+            "about the disk"
+        }
     }
 }
 
