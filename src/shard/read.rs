@@ -63,17 +63,12 @@ impl Conn {
                     Err(rare) => Judged::Rare(rare),
                 },
                 Found::Here(held) => self.judge(head, Obtained::Held(held), &hold),
-                Found::Absent if self.shard.disk.is_some() => {
-                    let obtained = Box::pin(self.warm(head)).await;
-                    self.judge(head, obtained, &hold)
+                Found::Absent if self.shard.disk.is_none() => {
+                    self.judge(head, Obtained::Absent, &hold)
                 }
-                Found::Absent => self.judge(head, Obtained::Absent, &hold),
                 Found::NoKey => self.judge(head, Obtained::NoKey, &hold),
-                Found::Elsewhere(owner) => {
-                    let mut obtained = Box::pin(self.fetch(head, owner)).await;
-                    if matches!(obtained, Obtained::Absent) && self.shard.disk.is_some() {
-                        obtained = Box::pin(self.warm(head)).await;
-                    }
+                Found::Absent | Found::Elsewhere(_) => {
+                    let obtained = Box::pin(self.fetch(head)).await;
                     self.judge(head, obtained, &hold)
                 }
             };
@@ -124,23 +119,17 @@ impl Conn {
         }
     }
 
-    /// Fetches what the owner has.
-    async fn fetch(&mut self, head: &Head, owner: ShardId) -> Obtained {
+    /// Fetches what the owner has in memory, or else on disk.
+    async fn fetch(&mut self, head: &Head) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key: Box<[u8]> =
             key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default().into();
-        shard.obtain_from(owner, key).await
-    }
-
-    /// Brings what memory does not have from disk.
-    async fn warm(&mut self, head: &Head) -> Obtained {
-        let shard = self.shard.clone();
-        let bytes = self.input.unread(&shard.reactor.buffers);
-        let mut scratch = [0; limits::KEY_BYTES_MAX];
-        let key = key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default();
-        shard.obtain_cold(key.into()).await
+        match shard.obtain(key.clone()).await {
+            Obtained::Absent if shard.disk.is_some() => shard.obtain_cold(key).await,
+            obtained => obtained,
+        }
     }
 
     /// The answer to a read of what is not there.
