@@ -9,6 +9,8 @@ mod support;
 mod bounds;
 #[path = "topics/client.rs"]
 mod client;
+#[path = "topics/events.rs"]
+mod events;
 #[path = "topics/order.rs"]
 mod order;
 #[path = "topics/poll.rs"]

@@ -77,9 +77,11 @@ impl Shard {
         let mut stale = self.stale.borrow_mut();
         if is_stale && stale.len() < limits::STALE_KEYS_MAX && !stale.contains(key) {
             stale.insert(key.into());
+            self.tell_event("stale", key, None);
             let key = String::from_utf8_lossy(key).into_owned();
             tracing::warn!(key, "the manifest is stale: its encoder has stopped renewing it");
         } else if !is_stale && stale.remove(key) {
+            self.tell_event("recovered", key, None);
             let key = String::from_utf8_lossy(key).into_owned();
             tracing::info!(key, "the manifest is renewed again");
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::limits;
 
+use super::event::Kind;
 use super::guard;
 use super::message::{Guard, Publication, Refusal, Reply, UploadId};
 use super::object::{Body, Millis, Record};
@@ -142,6 +143,10 @@ impl Store {
     /// Takes effect: from here on every shard answers from the new state.
     fn apply(&mut self, change: Change, old: Option<u32>, now_ms: Millis) {
         let created = old.is_none_or(|place| self.is_gone(place, now_ms));
+        if let (Change::Delete { .. }, Some(place)) = (&change, old) {
+            let version = self.versions.at(place).expect("current versions are in the table");
+            self.events.note(Kind::Deleted, &version.record);
+        }
         if let Some(place) = old {
             self.supersede(place, now_ms);
         }
@@ -153,7 +158,9 @@ impl Store {
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.length).expect("checked at the commit");
-                self.publish(Arc::new(Self::record(key, publication, extents, now_ms)), None);
+                let record = Arc::new(Self::record(key, publication, extents, now_ms));
+                self.publish(Arc::clone(&record), None);
+                self.events.note(Kind::of(created), &record);
                 self.end_upload(id);
                 self.reply(asker, Reply::Committed { created });
             }

@@ -9,6 +9,7 @@
 use crate::limits;
 use crate::sys::extent::Extent;
 
+use super::event::Kind;
 use super::object::Millis;
 use super::owner::Store;
 
@@ -43,6 +44,9 @@ impl Store {
     /// acknowledged: its object was there and its time was over.
     pub(super) fn expire(&mut self, place: u32) {
         self.statistics.expired_total += 1;
+        if let Some(version) = self.versions.at(place) {
+            self.events.note(Kind::Expired, &version.record);
+        }
         self.retire(place);
     }
 

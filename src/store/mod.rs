@@ -1,6 +1,7 @@
 //! Which bytes we hold: objects, their owners, leases and expiry. Sans-IO.
 
 mod change;
+pub mod event;
 mod expiry;
 mod folder;
 pub mod growing;

@@ -25,6 +25,7 @@ use std::rc::Rc;
 use crate::sys::extent::{ShardId, SlotSource};
 use crate::sys::wheel::Wheel;
 
+use super::event::Events;
 use super::folder::Folders;
 use super::index::{Held, Index, KeyHash};
 use super::lease::Holdings;
@@ -53,6 +54,8 @@ pub struct Store {
     pub(super) releasing: Vec<(ShardId, LeaseId)>,
     pub(super) watches: Watches,
     pub(super) statistics: Statistics,
+    /// What happened to own objects.
+    pub events: Events,
     /// Messages to other shards and to this one, in order.
     pub outbox: Outbox,
     /// How long folders had been quiet before each publication, for the shard to count.
@@ -90,6 +93,7 @@ impl Store {
             releasing: Vec::new(),
             watches: Watches::default(),
             statistics: Statistics::default(),
+            events: Events::default(),
             outbox: Outbox::new(),
             gaps_ms: Vec::new(),
         }

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::sys::extent::Extent;
 
 use super::change::Change;
+use super::event::Kind;
 use super::growing::Growing;
 use super::guard;
 use super::message::{Guard, Message, Publication, Refusal, Reply, Streaming, UploadId};
@@ -222,7 +223,8 @@ impl Store {
                     head: publication.head,
                 });
                 self.nudge(&growing);
-                if self.versions.at(place).is_some_and(|version| version.current) {
+                if let Some(version) = self.versions.at(place).filter(|version| version.current) {
+                    self.events.note(Kind::of(created), &version.record);
                     self.statistics.growing -= 1;
                     self.statistics.object_bytes += publication.length;
                 }

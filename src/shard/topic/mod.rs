@@ -7,6 +7,7 @@
 //! Invariants: the table is borrowed only between two awaits; whoever joins a copy leaves it.
 
 mod copies;
+mod events;
 mod fanout;
 mod get;
 mod poll;
@@ -104,6 +105,7 @@ impl Shard {
     /// Handles what another shard, or this one, says about topics.
     pub(super) fn on_topic(&self, from: ShardId, message: Message) {
         let now_ms = Clock::wall_ms();
+        let changes_wishes = matches!(message, Message::Wanted { .. });
         let mut topics = self.topics.borrow_mut();
         match message {
             Message::Publish { ticket, name, draft } => {
@@ -136,6 +138,9 @@ impl Shard {
             }
         }
         drop(topics);
+        if changes_wishes {
+            self.want_events();
+        }
         self.carry_topics();
     }
 
@@ -159,6 +164,7 @@ impl Shard {
 
     /// Looks after topics: sends to streams, and now and then forgets, counts and sends heartbeats.
     pub(super) fn turn_topics(&self) {
+        self.tell_events();
         self.fan_out();
         let now_ms = self.reactor.clock.now_ms();
         let mut topics = self.topics.borrow_mut();
