@@ -150,7 +150,8 @@ const MARK: &[u8] = b"<mark>";
 async fn publish(run: &Run, socket: &mut TcpStream, number: usize) {
     let body = format!("{number:0width$}<mark>", width = MESSAGE_BYTES - MARK.len());
     let request = format!(
-        "POST {} HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {} HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         run.publish,
         body.len()
     );
