@@ -30,3 +30,16 @@ wait_until() {
     sleep 0.2
   done
 }
+
+# browser_folder: a folder with the players and playwright-core, installed from the npm registry if
+# they are missing; prints its absolute path.
+browser_folder() {
+  local folder
+  folder=$(mkdir -p "$(target_folder)/players" && cd "$(target_folder)/players" && pwd)
+  cp tests/players/package.json "$folder/"
+  if ! [ -d "$folder/node_modules/hls.js" ]; then
+    say "installing hls.js, dash.js, shaka-player and playwright-core from the npm registry" >&2
+    npm install --prefix "$folder" --no-audit --no-fund --silent >&2
+  fi
+  echo "$folder"
+}

@@ -89,6 +89,11 @@ impl Estimator {
         self.sample(last - requested - wait, bytes);
     }
 
+    /// Begins anew with `rate` in bit/s (resetEstimator); waits for first bytes are forgotten too.
+    pub fn forget(&mut self, rate: f64) {
+        *self = Self::new(rate);
+    }
+
     /// Whether any download was counted.
     pub fn knows(&self) -> bool {
         self.fast.weight >= WEIGHT_MIN
@@ -285,7 +290,29 @@ pub fn abandon(
         Some(first) => link.sample(now.loading - wait.min(first), now.bytes),
         None => link.sample_first_byte(now.loading),
     }
-    Some(lower)
+    Some(settle(levels, link, at, lower))
+}
+
+/// The level after a download was given up for `next`: what was measured before is forgotten where
+/// it would promise more than that level, and the lowest level that suits the buffer is loaded
+/// first.
+fn settle(levels: impl Levels, link: &mut Estimator, at: &Situation, next: usize) -> usize {
+    let peak = |level: usize| levels.level(level).peak;
+    if link.rate() * UP_FACTOR > peak(next) {
+        link.forget(peak(next));
+    }
+    let empty = Situation { buffered: 0.0, ..*at };
+    let within = |link: &Estimator, rate: f64, below: usize| {
+        let bounds = Bounds { rate, factor: 1.0, up: 1.0, delay: at.buffered };
+        best(&levels, link, &empty, &bounds, below)
+    };
+    let next = within(link, peak(next), next + 1).unwrap_or(next);
+    if next == 0 {
+        return 0;
+    }
+    let lowest = within(link, peak(0), next + 1).unwrap_or(0);
+    link.forget(peak(lowest));
+    lowest
 }
 
 #[cfg(test)]

@@ -113,7 +113,10 @@ fn a_download_that_would_stall_is_given_up_for_a_lower_level() {
     // Enough in the buffer.
     let full = playing(3, 30.0);
     assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &full, &under_way), None);
-    // 2 Mbit/s arrive: 3.1 s are left; level 2 takes 3.4 s, level 1 with 1.8 s fits.
+    // 2 Mbit/s arrive: 3.1 s are left; level 2 takes 3.4 s, level 1 with 1.8 s fits. It is given up
+    // for level 1, begins again at the lowest, and trusts no more than that needs.
     let faster = Download { bytes: 500_000, ..under_way };
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &faster), Some(1));
+    let mut link = steady(3e6);
+    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &faster), Some(0));
+    assert_eq!((link.rate(), link.knows()), (levels[0].peak, false));
 }
