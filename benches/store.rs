@@ -114,7 +114,7 @@ fn object_head() -> ObjectHead<'static> {
         cache_control: b"max-age=1209600",
         modified_s: 784_111_777,
         length: Some(5_000),
-        cors: true,
+        cors: b"",
     }
 }
 

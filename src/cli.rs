@@ -6,12 +6,15 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_size};
 use crate::exit::Exit;
 use crate::{logging, server};
+
+mod signed;
 
 #[derive(Debug, Parser)]
 #[command(name = "headwater", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
@@ -30,6 +33,30 @@ enum Command {
         /// The file to check; nothing is opened or started
         file: PathBuf,
     },
+    /// Print a URL that lets its bearer in for a while
+    #[command(after_help = AFTER_SIGN)]
+    Sign(Sign),
+}
+
+#[derive(Args, Debug)]
+struct Sign {
+    /// The URL to sign, or its path alone
+    url: String,
+    /// File with the key, as key_file in a [[url_key]]
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Name of the key [default: the file's name without its extension]
+    #[arg(long, value_name = "NAME")]
+    key_name: Option<String>,
+    /// For how long: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", value_parser = signed::parse_life)]
+    expires: u64,
+    /// What it is good for: everything below a path that ends in a slash [default: the URL itself]
+    #[arg(long, value_name = "PATH")]
+    prefix: Option<String>,
+    /// Methods, between commas
+    #[arg(long, value_name = "LIST", default_value = "GET,HEAD")]
+    methods: String,
 }
 
 #[derive(Args, Debug)]
@@ -72,6 +99,7 @@ pub fn run() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(flags) => serve(flags),
         Command::Check { file } => check(&file),
+        Command::Sign(sign) => sign_url(&sign),
     };
     exit.into()
 }
@@ -104,12 +132,35 @@ fn serve(flags: Serve) -> Exit {
 
 fn check(file: &Path) -> Exit {
     match Config::load(Some(file), &Overrides::default(), &Host::read()) {
-        Ok(_) => {
+        Ok(config) => {
+            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             println!("{}: ok", file.display());
             Exit::Clean
         }
         Err(mistakes) => {
             eprint!("{mistakes}");
+            Exit::Usage
+        }
+    }
+}
+
+fn sign_url(sign: &Sign) -> Exit {
+    let wanted = signed::Wanted {
+        url: &sign.url,
+        key_file: &sign.key,
+        key_name: sign.key_name.as_deref(),
+        life_s: sign.expires,
+        prefix: sign.prefix.as_deref(),
+        methods: &sign.methods,
+    };
+    match signed::sign(&wanted, SystemTime::now()) {
+        Ok((url, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            println!("{url}");
+            Exit::Clean
+        }
+        Err(reason) => {
+            eprintln!("{reason}");
             Exit::Usage
         }
     }
@@ -123,6 +174,7 @@ Examples:
   headwater serve
   headwater serve --listen 0.0.0.0:8080 --publish-token-file /etc/headwater/tokens
   headwater check /etc/headwater/headwater.toml
+  headwater sign http://origin:8080/live/a.m3u8 --key k1.key --expires 2h --prefix /live/
 
 Exit codes:
   0    stopped cleanly, or the file is sound
@@ -143,11 +195,22 @@ Examples:
 Signals:
   SIGTERM, SIGINT  drain: answers under way finish, then exit 0 (or 3 at the deadline)
   a second one     end at once
-  SIGHUP           reopen the access log
+  SIGHUP           reload the configuration (as POST /reload does), reopen the access log
 
 Sizes: KiB MiB GiB TiB (or K M G T) are powers of 1024, KB MB GB TB powers of 1000.
 Log level: log.level in the file, or the variable HEADWATER_LOG, such as debug or
 info,headwater::shard=trace.";
+
+const AFTER_SIGN: &str = "\
+Examples:
+  headwater sign http://origin:8080/live/a.m3u8 --key k1.key --expires 2h
+      this one object, read by GET and HEAD, for two hours; the key is called k1
+  headwater sign /live/a.m3u8 --key k1.key --expires 2h --prefix /live/
+      everything below /live/: put the same query behind every URL below it
+  headwater sign /live/a.ts --key up.key --expires 90s --methods PUT
+      one upload, where the [[url_key]] of that name has methods = \"PUT\"
+
+The key's file holds one line: openssl rand -hex 32 > k1.key; chmod 600 k1.key";
 
 #[cfg(test)]
 mod tests {
@@ -181,7 +244,7 @@ mod tests {
 
     #[test]
     fn help_is_plain_and_narrow() {
-        for line in AFTER.lines().chain(AFTER_SERVE.lines()) {
+        for line in AFTER.lines().chain(AFTER_SERVE.lines()).chain(AFTER_SIGN.lines()) {
             assert!(line.len() <= 100 && line.is_ascii(), "{line}");
         }
     }

@@ -12,18 +12,29 @@ use std::path::{Path, PathBuf};
 
 use crate::limits;
 
+pub mod access;
+pub mod cors;
 mod file;
 mod glob;
 mod host;
 mod mistake;
+pub mod network;
 mod path;
+mod reload;
+pub mod rights;
+pub mod secret;
+pub mod signing;
 mod size;
-mod token;
+pub mod token;
 mod topic;
 
+pub use access::{Access, PathAccess, Who};
+pub use cors::Cors;
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
 pub use path::{Durability, PathRule, PathRules, StaleAfter};
+pub use reload::Source;
+pub use rights::Right;
 pub use size::parse_size;
 pub use token::Tokens;
 pub use topic::{Lag, TopicRule, TopicRules};
@@ -50,10 +61,10 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// Bytes in one object, at most; never more than `memory_bytes`.
     pub object_bytes_max: u64,
-    /// Tokens that may write.
-    pub publish_tokens: Tokens,
-    /// Who may write.
-    pub writes: WriteAccess,
+    /// Who may do what.
+    pub access: Access,
+    /// Who may read where no path says otherwise; `None` derives it from the credentials.
+    pub reads: Option<Who>,
     /// Rules for lifetimes and caching by path.
     pub paths: PathRules,
     /// Rules for topics.
@@ -70,6 +81,10 @@ pub struct Config {
     pub access_log: Option<AccessLogConfig>,
     /// The process's own log.
     pub log: LogConfig,
+    /// What is not wrong but should be looked at, a sentence each.
+    pub warnings: Vec<String>,
+    /// Where all of this came from, to read it again.
+    pub source: Source,
 }
 
 /// How large bodies leave the machine.
@@ -111,16 +126,6 @@ pub fn parse_congestion(text: &str) -> Result<Box<str>, String> {
             Err("expected a congestion control of the kernel, such as cubic or bbr".to_owned())
         }
     }
-}
-
-/// Who may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteAccess {
-    /// Everybody on this machine: every listener is loopback. A request that carries `Origin`
-    /// is refused all the same, since any web page the operator visits could send it.
-    LoopbackOnly,
-    /// Whoever presents one of [`Config::publish_tokens`].
-    Token,
 }
 
 /// Bounds on time and speed, all in milliseconds except the rate.
@@ -250,8 +255,8 @@ impl Config {
             congestion: None,
             connections_max: None,
             object_bytes_max: OBJECT_BYTES_MAX_DEFAULT.min(memory_bytes),
-            publish_tokens: Tokens::default(),
-            writes: WriteAccess::LoopbackOnly,
+            access: Access::default(),
+            reads: None,
             paths: PathRules::default(),
             topics: TopicRules::default(),
             timeouts: Timeouts::DEFAULT,
@@ -260,6 +265,8 @@ impl Config {
             cors: true,
             access_log: None,
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Auto },
+            warnings: Vec::new(),
+            source: Source::none(host),
         }
     }
 
@@ -267,6 +274,7 @@ impl Config {
     /// of them comes back at once.
     pub fn load(path: Option<&Path>, overrides: &Overrides, host: &Host) -> Result<Self, Mistakes> {
         let mut config = Self::defaults(host);
+        config.source = Source::new(path, overrides, host);
         let mut mistakes = Mistakes::default();
         let mut explicit = file::Explicit::default();
         if let Some(path) = path {
@@ -275,6 +283,21 @@ impl Config {
         config.override_with(overrides, &mut mistakes);
         config.validate(&explicit, &mut mistakes);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// From the text of a file, for tests elsewhere.
+    #[cfg(test)]
+    pub(crate) fn from_text(text: &str, host: &Host) -> Result<Self, Mistakes> {
+        let mut config = Self::defaults(host);
+        let mut mistakes = Mistakes::default();
+        let explicit = file::apply_text(&mut config, Path::new("h.toml"), text, &mut mistakes);
+        config.validate(&explicit, &mut mistakes);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// What the rule that covers a key says of access.
+    pub fn path_access(&self, key: &[u8]) -> Option<&PathAccess> {
+        self.paths.find(key).map(PathRule::access)
     }
 
     /// Client connections that may be open at once when the process may have `nofile`
@@ -313,10 +336,17 @@ impl Config {
             self.library.clone_from(&overrides.library);
         }
         if let Some(path) = &overrides.publish_token_file
-            && let Err(reason) = self.publish_tokens.add_file(path)
+            && let Err(reason) = self.add_publish_tokens(path)
         {
             mistakes.add(Mistake::flag("--publish-token-file", reason));
         }
+    }
+
+    fn add_publish_tokens(&mut self, path: &Path) -> Result<(), String> {
+        let text = secret::read_file(path, &mut self.warnings)?;
+        let source = path.display().to_string();
+        let rights = [Right::Publish, Right::TopicPublish];
+        self.access.tokens.add_text(&text, &source, "publish", &rights)
     }
 
     /// What no single key can know: relations between settings.
@@ -335,13 +365,11 @@ impl Config {
                 ),
             ));
         }
-        self.writes = match self.publish_tokens.is_empty() {
-            true => WriteAccess::LoopbackOnly,
-            false => WriteAccess::Token,
-        };
+        self.access.close(self.reads);
         // A token source that was named but could not be read is reported for itself.
-        if self.writes == WriteAccess::LoopbackOnly && !mistakes.concern("publish") {
+        if !mistakes.concern("publish") && !mistakes.concern("token") {
             self.refuse_open_writes(explicit, mistakes);
+            self.refuse_closed_doors(explicit, mistakes);
         }
     }
 
@@ -382,18 +410,54 @@ impl Config {
         }
     }
 
+    /// Whoever can reach a listener from elsewhere needs a credential to write, or has to come
+    /// from a network that is listed.
     fn refuse_open_writes(&self, explicit: &file::Explicit, mistakes: &mut Mistakes) {
         let Some(open) = self.listen.iter().find(|address| !is_loopback(address)) else {
             return;
         };
-        mistakes.add(explicit.about(
-            "listen",
-            format!(
-                "{open} can be reached from other machines and no publish token is set, so anybody \
-             could write; give --publish-token-file FILE (or publish.tokens), or listen on \
-             127.0.0.1 and [::1] only"
-            ),
-        ));
+        if self.access.who(Right::Publish) == Who::Anyone {
+            mistakes.add(explicit.about(
+                "listen",
+                format!(
+                    "{open} can be reached from other machines and no publish token is set, so \
+                     anybody could write; give --publish-token-file FILE (or publish.tokens), or \
+                     listen on 127.0.0.1 and [::1] only"
+                ),
+            ));
+        }
+        for rule in self.paths.iter() {
+            let access = rule.access();
+            if access.write == Some(Who::Anyone) && access.write_from.allow.is_empty() {
+                mistakes.add(explicit.about(
+                    "path",
+                    format!(
+                        "the rule for \"{}\" lets anyone write, and {open} can be reached from \
+                         other machines; list networks in write_allow, or take write away",
+                        rule.pattern()
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// A door that asks for a credential nobody can have is a mistake.
+    fn refuse_closed_doors(&self, explicit: &file::Explicit, mistakes: &mut Mistakes) {
+        let asks = |right: Right| {
+            let here = |rule: &PathRule| rule.access().who(right) == Some(Who::Token);
+            self.paths.iter().any(here)
+        };
+        let reads = self.access.who(Right::Read) == Who::Token || asks(Right::Read);
+        if reads && !self.access.grants(Right::Read) {
+            let reason = "reads need a token, and no token or url_key grants them; add a [[token]] \
+                          with read, or a [[url_key]]";
+            mistakes.add(explicit.about("read.who", reason.to_owned()));
+        }
+        if asks(Right::Publish) && !self.access.grants(Right::Publish) {
+            let reason = "a path's writes need a token, and no token grants them; add a [[token]] \
+                          with publish";
+            mistakes.add(explicit.about("path", reason.to_owned()));
+        }
     }
 }
 

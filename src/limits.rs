@@ -174,8 +174,20 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 pub const LISTENERS_MAX: usize = 16;
 /// Rules for paths; they are tried in order, so a long list costs every upload.
 pub const PATH_RULES_MAX: usize = 256;
-/// Bearer tokens for publishing.
-pub const TOKENS_MAX: usize = 64;
+/// Tokens; a look-up compares with each, so a long list costs every request that brings one.
+pub const TOKENS_MAX: usize = 256;
+/// Bytes in the name of a token or of a key.
+pub const TOKEN_NAME_BYTES_MAX: usize = 32;
+/// Bytes in the user name that a token may ask for.
+pub const USER_BYTES_MAX: usize = 128;
+/// Keys that sign URLs.
+pub const URL_KEYS_MAX: usize = 16;
+/// Origins that one rule lets read.
+pub const CORS_ORIGINS_MAX: usize = 64;
+/// Bytes in the names that one rule's CORS keys list: they go into every answer.
+pub const CORS_BYTES_MAX: usize = 1024;
+/// Longest life of a signed URL, in seconds: ten years.
+pub const URL_LIFE_S_MAX: u64 = 315_360_000;
 /// Bytes in a bearer token, at least: shorter ones can be guessed over a fast network.
 pub const TOKEN_BYTES_MIN: usize = 16;
 /// Bytes in a bearer token, at most.
@@ -217,6 +229,8 @@ pub const BIND_PAUSE_MS: u64 = 50;
 pub const ACCESS_QUEUE_MAX: usize = 2_048;
 /// Bytes of a request target that the access log keeps.
 pub const ACCESS_TARGET_BYTES: usize = 400;
+/// Bytes in the name of a credential in the access log: that of a key has a prefix.
+pub const ACCESS_NAME_BYTES: usize = TOKEN_NAME_BYTES_MAX + 4;
 /// Bytes of Referer and of User-Agent that the access log keeps.
 pub const ACCESS_FIELD_BYTES: usize = 160;
 /// How long the log thread sleeps between two looks into its queues, in milliseconds.

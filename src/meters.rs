@@ -77,6 +77,15 @@ crate::meters! {
         responses_503: Counter ["code=\"503\""],
         responses_507: Counter ["code=\"507\""],
     }
+    "headwater_denied_total", "Requests that were not allowed, by reason.", per 1.0 {
+        denied_missing: Counter ["reason=\"no_credential\""],
+        denied_unknown: Counter ["reason=\"unknown\""],
+        denied_expired: Counter ["reason=\"expired\""],
+        denied_not_granted: Counter ["reason=\"not_granted\""],
+        denied_network: Counter ["reason=\"network\""],
+        denied_web_page: Counter ["reason=\"web_page\""],
+        denied_closed: Counter ["reason=\"closed\""],
+    }
     "headwater_received_bytes_total", "Bytes received from clients, heads included.", per 1.0 {
         received_bytes: Counter,
     }

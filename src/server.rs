@@ -15,15 +15,13 @@ use std::time::{Duration, Instant};
 use crate::access::{AccessLog, AccessSink};
 use crate::config::{
     Config, Durability, Lag, PathRule, StaleAfter as StaleWish, TopicRule, Tx as TxWish,
-    WriteAccess,
 };
-use crate::control::{self, Control, Parts, Running, State, Stopped, Wish};
+use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::origin::auth::Writers;
 use crate::origin::write::{PathDefaults, StaleAfter};
-use crate::shard::{Accounts, Ending, Envelope, Settings, Shard, Tx};
+use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
@@ -31,6 +29,7 @@ use crate::sys::extent::SlotSource;
 use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
+use crate::sys::swap::Swap;
 use crate::sys::{cpu, net, probe};
 use crate::topic::Policy;
 
@@ -78,6 +77,7 @@ struct Origin {
 
 fn start(config: &Config) -> Result<Origin, Refusal> {
     probe::kernel().map_err(|refusal| refusal.to_string())?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let nofile = probe::raise_nofile();
     let settings = settings(config, nofile)?;
     let arena = Arena::new(config.memory_bytes).map_err(|error| {
@@ -87,7 +87,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     let meters: Vec<_> = (0..shards).map(|_| Arc::new(ShardMeters::new())).collect();
     let (log, sinks) = access_log(config, &meters)?;
     let state = State::new();
-    let control = control(config, &meters, &state, log.as_ref())?;
+    let control = control(config, &meters, &state, log.as_ref(), settings.rules.clone())?;
     let (boxes, remote) = mailboxes(shards)
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
@@ -140,10 +140,13 @@ fn control(
     meters: &[Arc<ShardMeters>],
     state: &Arc<State>,
     log: Option<&AccessLog>,
+    rules: Arc<Swap<Rules>>,
 ) -> Result<Control, Refusal> {
     let access = log.map(AccessLog::meters);
     let reopen = log.map(AccessLog::reopener);
-    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access };
+    let apply = Box::new(move |config: &Config| rules.replace(rules_of(config)));
+    let reloader = Arc::new(Reloader::new(config.clone(), apply));
+    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access, reloader };
     control::spawn(config, parts, move || reopen.iter().for_each(|reopen| reopen()))
         .map_err(|error| error.to_string())
 }
@@ -194,14 +197,6 @@ fn refused_congestion(name: &str, error: &io::Error) -> Refusal {
 }
 
 fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
-    let writers = match config.writes {
-        WriteAccess::LoopbackOnly => Writers::Loopback,
-        WriteAccess::Token => {
-            let tokens = config.publish_tokens.clone();
-            Writers::Bearers(Arc::new(move |value| tokens.admit(value)))
-        }
-    };
-    let paths = config.paths.clone();
     let topics = config.topics.clone();
     let timeouts = &config.timeouts;
     let connections = config.connections_max_within(nofile);
@@ -210,8 +205,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
         splice_bytes_min: limits::SPLICE_BYTES_MIN,
         object_bytes_max: config.object_bytes_max,
-        writers,
-        cors: config.cors,
+        rules: Swap::new(rules_of(config)),
         head_ms: timeouts.head_ms,
         idle_ms: timeouts.idle_ms,
         body_idle_ms: timeouts.body_idle_ms,
@@ -220,26 +214,9 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         linger_ms: timeouts.linger_ms,
         drain_ms: timeouts.drain_ms,
         connections_max: connections.div_ceil(config.shards),
-        holds: config.paths.any_holds(),
-        stales: config.paths.any_stales(),
         topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
         data: folder(config.data.as_deref(), DataFolder::open)?,
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
-        defaults_of: Arc::new(move |key| match paths.find(key) {
-            None => PathDefaults::default(),
-            Some(rule) => PathDefaults {
-                ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
-                cache_control: rule.cache_control.clone(),
-                hold_ms: rule.hold_ms.map(u64::from),
-                part_target_us: part_target_us(rule),
-                durable: match (rule.durability, rule.ttl_seconds) {
-                    (Some(durability), _) => Some(durability == Durability::Disk),
-                    (None, Some(_)) => Some(false),
-                    (None, None) => None,
-                },
-                stale_after: rule.stale_after.map(stale_after),
-            },
-        }),
     })
 }
 
@@ -269,6 +246,27 @@ fn folder(
         format!("the folder {} cannot be used: {error}; {cure}", path.display())
     })?;
     Ok(Some(Arc::new(opened)))
+}
+
+/// What a configuration says that may be exchanged while the process runs.
+fn rules_of(config: &Config) -> Rules {
+    let paths = config.paths.clone();
+    let defaults_of = Arc::new(move |key: &[u8]| match paths.find(key) {
+        None => PathDefaults::default(),
+        Some(rule) => PathDefaults {
+            ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
+            cache_control: rule.cache_control.clone(),
+            hold_ms: rule.hold_ms.map(u64::from),
+            part_target_us: part_target_us(rule),
+            durable: match (rule.durability, rule.ttl_seconds) {
+                (Some(durability), _) => Some(durability == Durability::Disk),
+                (None, Some(_)) => Some(false),
+                (None, None) => None,
+            },
+            stale_after: rule.stale_after.map(stale_after),
+        },
+    });
+    Rules::new(config.access.clone(), config.paths.clone(), config.cors, defaults_of)
 }
 
 fn stale_after(wish: StaleWish) -> StaleAfter {

@@ -18,7 +18,7 @@ use source::Source;
 /// Room, and the rooms that it may name; arrows point downwards only.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "exit", "limits", "logging", "server"]),
+    ("cli", &["config", "exit", "limits", "logging", "origin", "server"]),
     (
         "server",
         &[

@@ -34,8 +34,9 @@ fn common(out: &mut Vec<u8>, record: &Record) {
     // Writing to a vector cannot fail.
     let _ = write!(
         out,
-        "{} - - [{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000] \"{} ",
+        "{} - {} [{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000] \"{} ",
         host(record),
+        credential(record).unwrap_or("-"),
         time.day,
         time.year,
         time.hour,
@@ -102,6 +103,9 @@ fn json_object(out: &mut Vec<u8>, record: &Record) {
             object[name] = text(value).into();
         }
     }
+    if let Some(name) = credential(record) {
+        object["credential"] = name.into();
+    }
     if record.target.is_truncated() {
         object["truncated"] = true.into();
     }
@@ -109,6 +113,11 @@ fn json_object(out: &mut Vec<u8>, record: &Record) {
         object["cut"] = true.into();
     }
     let _ = write!(out, "{object}");
+}
+
+/// Names consist of letters, digits and a few signs, so they need no quotes.
+fn credential(record: &Record) -> Option<&str> {
+    std::str::from_utf8(record.credential.as_bytes()).ok().filter(|name| !name.is_empty())
 }
 
 /// An IPv4 client of an IPv6 listener is logged as IPv4.

@@ -29,7 +29,9 @@ pub struct Record {
     pub minor: u8,
     /// Whether the answer was cut off before its end.
     pub cut: bool,
-    /// The request target as sent.
+    /// Name of the token or key that decided about the request; empty where none was needed.
+    pub credential: Text<{ limits::ACCESS_NAME_BYTES }>,
+    /// The request target as sent, without secrets.
     pub target: Text<{ limits::ACCESS_TARGET_BYTES }>,
     /// Value of Referer.
     pub referer: Text<{ limits::ACCESS_FIELD_BYTES }>,
@@ -51,6 +53,7 @@ impl Default for Record {
             method: Method::Other,
             minor: 1,
             cut: false,
+            credential: Text::EMPTY,
             target: Text::EMPTY,
             referer: Text::EMPTY,
             user_agent: Text::EMPTY,
@@ -116,6 +119,21 @@ impl<const N: usize> Text<N> {
         text
     }
 
+    /// The first `N` bytes of several runs, one behind the other.
+    #[inline]
+    pub fn of_runs<'a>(runs: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut text = Self::EMPTY;
+        let mut len = 0;
+        for run in runs {
+            let fits = run.len().min(N - len);
+            text.bytes[len..len + fits].copy_from_slice(&run[..fits]);
+            text.truncated |= fits < run.len();
+            len += fits;
+        }
+        text.len = u16::try_from(len).unwrap_or(u16::MAX);
+        text
+    }
+
     /// What was kept.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -141,5 +159,10 @@ mod tests {
         let long = Text::<4>::new(b"abcde");
         assert_eq!((long.as_bytes(), long.is_truncated()), (&b"abcd"[..], true));
         assert_eq!(Text::<4>::EMPTY.as_bytes(), b"");
+        let runs = |runs: &[&'static [u8]]| Text::<4>::of_runs(runs.iter().copied());
+        assert_eq!(runs(&[b"a", b"", b"bcd"]).as_bytes(), b"abcd");
+        assert!(!runs(&[b"ab", b"cd"]).is_truncated());
+        let long = runs(&[b"abc", b"de", b"f"]);
+        assert_eq!((long.as_bytes(), long.is_truncated()), (&b"abcd"[..], true));
     }
 }

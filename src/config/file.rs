@@ -13,12 +13,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::nearest;
-use super::token::read_bounded;
+use super::secret::read_bounded;
 use super::{
     AccessFormat, AccessLogConfig, Config, Durability, Lag, LogFormat, LogLevel, Mistake, Mistakes,
-    PathRule, StaleAfter, Timeouts, Tokens, TopicRule, Tx, glob, parse_size,
+    PathRule, StaleAfter, Timeouts, TopicRule, Tx, glob, parse_size,
 };
 use crate::limits;
+
+mod access;
 
 /// What validation needs to know about the file afterwards.
 #[derive(Debug, Default)]
@@ -108,11 +110,9 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         *path = root.document.beside(path);
     }
     root.set("cors", &mut config.cors, boolean);
-    apply_tokens(root, "admin_tokens", "admin_token_file", &mut config.admin_tokens);
-    if let Some(mut publish) = root.section("publish") {
-        apply_tokens(&mut publish, "tokens", "token_file", &mut config.publish_tokens);
-        publish.finish();
-    }
+    let keys = access::ListKeys { list: "admin_tokens", file: "admin_token_file", env: None };
+    access::apply_lists(root, keys, "admin", &[], &mut config.admin_tokens, &mut config.warnings);
+    access::apply(config, root);
     if let Some(mut timeouts) = root.section("timeouts") {
         apply_timeouts(&mut timeouts, &mut config.timeouts);
         timeouts.finish();
@@ -141,25 +141,6 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
             section.wrong("", reason);
         }
         section.finish();
-    }
-}
-
-fn apply_tokens(
-    section: &mut Section<'_>,
-    list: &'static str,
-    file: &'static str,
-    into: &mut Tokens,
-) {
-    // The values themselves are not quoted: mistakes end up in logs and terminals.
-    for token in section.list(list, |value| text(value).map(str::to_owned)).unwrap_or_default() {
-        if let Err(reason) = into.add(&token) {
-            section.wrong(list, reason);
-        }
-    }
-    if let Some(path) = section.read(file, |value| text(value).map(PathBuf::from))
-        && let Err(reason) = into.add_file(&section.document.beside(&path))
-    {
-        section.wrong(file, reason);
     }
 }
 
@@ -229,15 +210,19 @@ fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
         }
     });
     let durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+    let path_access = access::path_access(section);
+    let cors = access::path_cors(section);
     let effects = ["ttl_seconds", "cache_control", "hold_ms", "ll", "stale_after_ms", "durability"];
-    if !effects.iter().any(|key| section.has(key)) {
-        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll, \
-                      stale_after_ms or durability";
+    let has_effect = effects.iter().any(|key| section.has(key));
+    if !has_effect && path_access.is_default() && cors.is_none() {
+        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll, stale_after_ms, \
+                      durability, or a key that says who may read or write";
         section.wrong("", reason.to_owned());
     }
     let rule = PathRule::new(&pattern?);
     let rule = PathRule { ttl_seconds, cache_control, hold_ms, ll, ..rule };
-    Some(PathRule { part_target_ms, stale_after, durability, ..rule })
+    let rule = PathRule { part_target_ms, stale_after, durability, ..rule };
+    Some(PathRule { access: path_access, cors, ..rule })
 }
 
 fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {

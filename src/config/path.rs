@@ -1,6 +1,6 @@
 //! Rules by path: how long objects live and what caches are told.
 
-use super::glob;
+use super::{Cors, PathAccess, glob};
 use crate::limits;
 
 /// The rules in the order of the file; the first that covers a key counts.
@@ -25,6 +25,10 @@ pub struct PathRule {
     pub durability: Option<Durability>,
     /// How long a live manifest is good for that nobody renews.
     pub stale_after: Option<StaleAfter>,
+    /// Who may read and write, and from where.
+    pub(super) access: PathAccess,
+    /// Which web pages may read.
+    pub(super) cors: Option<Cors>,
 }
 
 /// Where an upload is kept when it is acknowledged.
@@ -49,6 +53,21 @@ impl PathRules {
     /// The first rule that covers the key. Allocates nothing.
     pub fn find(&self, key: &[u8]) -> Option<&PathRule> {
         self.0.iter().find(|rule| glob::covers(rule.pattern.as_bytes(), key))
+    }
+
+    /// The place of the first rule that covers the key, and the rule.
+    pub fn find_with_place(&self, key: &[u8]) -> Option<(usize, &PathRule)> {
+        self.0.iter().enumerate().find(|(_, rule)| glob::covers(rule.pattern.as_bytes(), key))
+    }
+
+    /// The rule in a place.
+    pub fn at(&self, place: usize) -> Option<&PathRule> {
+        self.0.get(place)
+    }
+
+    /// Each rule, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, PathRule> {
+        self.0.iter()
     }
 
     /// Whether any rule has reads wait.
@@ -89,7 +108,19 @@ impl PathRule {
             part_target_ms: None,
             durability: None,
             stale_after: None,
+            access: PathAccess::default(),
+            cors: None,
         }
+    }
+
+    /// Who may read and write, and from where.
+    pub fn access(&self) -> &PathAccess {
+        &self.access
+    }
+
+    /// Which web pages may read, where the rule says so.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
     }
 
     /// The pattern as it was written.

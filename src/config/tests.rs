@@ -33,7 +33,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.memory_bytes, 256 << 20);
     assert_eq!(config.object_bytes_max, 256 << 20);
     assert_eq!(config.tx, Tx::Auto);
-    assert_eq!(config.writes, WriteAccess::LoopbackOnly);
+    assert_eq!(config.access.who(Right::Publish), Who::Anyone);
     assert_eq!(config.timeouts, Timeouts::DEFAULT);
     assert!(config.cors);
     assert!(config.access_log.is_none());
@@ -59,7 +59,7 @@ fn the_example_sets_every_key() {
         .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
         .collect();
     let config = from_text(&enabled).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-    assert_eq!(config.writes, WriteAccess::Token);
+    assert_eq!(config.access.who(Right::Publish), Who::Token);
     assert!(!config.paths.is_empty());
     assert!(config.access_log.is_some());
 }
@@ -70,8 +70,18 @@ fn every_key_is_in_the_manual_and_the_example() {
     let manual = include_str!("../../docs/CONFIGURATION.md");
     let example = include_str!("../../docs/headwater.toml");
     let mut seen = 0;
-    for section in ["", "[publish]", "[timeouts]", "[access_log]", "[log]", "[[path]]", "[[topic]]"]
-    {
+    for section in [
+        "",
+        "[publish]",
+        "[read]",
+        "[[token]]",
+        "[[url_key]]",
+        "[timeouts]",
+        "[access_log]",
+        "[log]",
+        "[[path]]",
+        "[[topic]]",
+    ] {
         let reason = mistakes(&format!("{section}\nqqqqqqqq = 1")).join("\n");
         let keys = reason.split("the keys here are ").nth(1).expect(&reason);
         let chapter = manual.split("\n## ").nth(1).expect("the chapter of keys");
@@ -87,7 +97,7 @@ fn every_key_is_in_the_manual_and_the_example() {
             seen += 1;
         }
     }
-    assert!(seen >= 37, "{seen} keys were found");
+    assert!(seen >= 74, "{seen} keys were found");
 }
 
 #[test]
@@ -240,19 +250,19 @@ fn strangers_never_write_without_a_token() {
         let overrides = Overrides { listen: vec![listen.parse().unwrap()], ..Overrides::default() };
         assert!(from_text_and("", &overrides).unwrap_err()[0].starts_with("listen: "));
         let text = format!("listen = \"{listen}\"\n[publish]\ntokens = [\"0123456789abcdef\"]\n");
-        assert_eq!(from_text(&text).unwrap().writes, WriteAccess::Token);
+        assert_eq!(from_text(&text).unwrap().access.who(Right::Publish), Who::Token);
     }
     for listen in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
         let config = from_text(&format!("listen = \"{listen}\"")).unwrap();
-        assert_eq!(config.writes, WriteAccess::LoopbackOnly, "{listen}");
+        assert_eq!(config.access.who(Right::Publish), Who::Anyone, "{listen}");
     }
 }
 
 #[test]
 fn a_token_is_wanted_on_loopback_too_once_it_is_set() {
     let config = from_text("[publish]\ntokens = [\"0123456789abcdef\"]").unwrap();
-    assert_eq!(config.writes, WriteAccess::Token);
-    assert!(config.publish_tokens.admit(b"Bearer 0123456789abcdef"));
+    assert_eq!(config.access.who(Right::Publish), Who::Token);
+    assert!(config.access.tokens.admit(b"Bearer 0123456789abcdef"));
 }
 
 #[test]

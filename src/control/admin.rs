@@ -1,10 +1,12 @@
 //! The admin listener: what it answers.
 //!
-//! `GET /healthz /readyz /metrics /version`, `POST /drain`; anything else is 404 or 405, as JSON.
+//! `GET /healthz /readyz /metrics /version`, `POST /drain /reload`; anything else is 404 or 405, as
+//! JSON.
 //!
-//! **Invariants**: only `/drain` changes anything, and only for a caller on this machine or one
+//! **Invariants**: only `POST` changes anything, and only for a caller on this machine or one
 //! with a token, never for a web page; no answer may be stored by a cache.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use crate::limits;
 
 use super::listener::Listener;
 use super::process::{Birth, FILL_PAUSE, Fill};
-use super::{Access, Cause, Parts, Phase, Process, metrics};
+use super::{Cause, Parts, Phase, Process, metrics};
 
 /// How this binary was built.
 pub(super) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
@@ -33,13 +35,13 @@ pub(super) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "r
 /// Serves until `stopped` resolves, then finishes what is under way for a bounded time.
 pub(super) async fn serve(
     listener: std::net::TcpListener,
-    access: Access,
+    address: SocketAddr,
     parts: Parts,
     memory_bytes: u64,
     stopped: oneshot::Receiver<()>,
 ) {
     let admin = Arc::new(Admin {
-        access,
+        address,
         parts,
         memory_bytes,
         birth: Birth::now(),
@@ -71,7 +73,7 @@ pub(super) async fn serve(
 
 /// What the handlers share.
 pub(super) struct Admin {
-    access: Access,
+    address: SocketAddr,
     parts: Parts,
     memory_bytes: u64,
     birth: Birth,
@@ -85,6 +87,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(render))
         .route("/version", get(version))
         .route("/drain", post(drain))
+        .route("/reload", post(reload))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(map_response(finish))
@@ -122,7 +125,7 @@ async fn version(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 async fn drain(Shared(admin): Shared<Arc<Admin>>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = admin.access.refusal(&headers) {
+    if let Some(refusal) = admin.refusal(&headers) {
         return refusal;
     }
     let first = admin.parts.state.request_drain(Cause::Request);
@@ -132,17 +135,44 @@ async fn drain(Shared(admin): Shared<Arc<Admin>>, headers: HeaderMap) -> Respons
     json_answer(StatusCode::ACCEPTED, &json!({"status": "draining", "already": !first}))
 }
 
+async fn reload(Shared(admin): Shared<Arc<Admin>>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = admin.refusal(&headers) {
+        return refusal;
+    }
+    match admin.parts.reloader.reload() {
+        Ok(reloaded) => json_answer(
+            StatusCode::OK,
+            &json!({
+                "status": "reloaded",
+                "waiting_for_restart": reloaded.waiting,
+                "warnings": reloaded.warnings,
+            }),
+        ),
+        Err(mistakes) => {
+            let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            json_answer(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!({
+                    "error": "invalid_configuration",
+                    "message": "nothing has changed",
+                    "mistakes": mistakes,
+                }),
+            )
+        }
+    }
+}
+
 async fn not_found() -> Response {
-    let paths = "the paths are /healthz, /readyz, /metrics, /version and /drain";
+    let paths = "the paths are /healthz, /readyz, /metrics, /version, /drain and /reload";
     error_answer(StatusCode::NOT_FOUND, "not_found", paths)
 }
 
 async fn method_not_allowed() -> Response {
-    let methods = "everything here is GET, except POST /drain";
+    let methods = "everything here is GET, except POST /drain and /reload";
     error_answer(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", methods)
 }
 
-impl Access {
+impl Admin {
     /// The answer to a request that may not change the process, or `None` where it may. Once
     /// tokens are set every caller needs one.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
@@ -151,7 +181,12 @@ impl Access {
             let reason = "web pages may not change the process (the request carries Origin)";
             return Some(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
         }
-        if self.tokens.is_empty() {
+        let presented = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let (none, admitted) = self
+            .parts
+            .reloader
+            .with_admin_tokens(|tokens| (tokens.is_empty(), tokens.admit(presented)));
+        if none {
             if is_loopback(&self.address) {
                 return None;
             }
@@ -159,8 +194,7 @@ impl Access {
                           or admin_token_file to allow this";
             return Some(error_answer(StatusCode::FORBIDDEN, "forbidden", reason));
         }
-        let presented = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        if self.tokens.admit(presented) {
+        if admitted {
             return None;
         }
         let reason = "present one of the admin tokens: Authorization: Bearer TOKEN";
@@ -181,6 +215,7 @@ impl Admin {
             time_to_full_s: fill.time_to_full_s(self.memory_bytes),
             access_lines: access.map_or(0, |access| access.lines.value()),
             access_lost: access.map_or(0, |access| access.lost.value()),
+            reloads: self.parts.reloader.counts(),
             ..self.birth.look(self.parts.state.phase())
         }
     }

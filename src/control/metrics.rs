@@ -89,6 +89,10 @@ impl Text {
         self.counter("headwater_access_log_lines_total", help, process.access_lines as f64);
         let help = "Access log lines that could not be written, for example on a full disk.";
         self.counter("headwater_access_log_lost_total", help, process.access_lost as f64);
+        let name = "headwater_reloads_total";
+        self.head(name, Kind::Counter, "Reloads of the configuration, by outcome.");
+        self.line(name, "outcome=\"done\"", process.reloads.0 as f64);
+        self.line(name, "outcome=\"failed\"", process.reloads.1 as f64);
         let help = "Unix time of the process's start.";
         self.gauge("process_start_time_seconds", help, "", process.started_s);
         if let Some(cpu_s) = process.cpu_s {

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::access::AccessMeters;
-use crate::config::{Config, Tokens};
+use crate::config::Config;
 use crate::limits;
 use crate::meters::ShardMeters;
 
@@ -24,13 +24,15 @@ mod admin;
 mod listener;
 pub mod metrics;
 mod process;
+mod reload;
 mod state;
 
 pub use process::Process;
+pub use reload::{Apply, Reloader};
 pub use state::{Cause, Phase, Running, State, Stopped, Wish};
 
 /// What the control thread looks after.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parts {
     /// One set of meters per shard, in the shards' order.
     pub meters: Vec<Arc<ShardMeters>>,
@@ -38,6 +40,8 @@ pub struct Parts {
     pub state: Arc<State>,
     /// What the log thread counts, if there is an access log.
     pub access: Option<Arc<AccessMeters>>,
+    /// Reads the configuration again.
+    pub reloader: Arc<Reloader>,
 }
 
 /// The running control thread; dropping it leaves the thread alone.
@@ -65,7 +69,8 @@ impl Control {
 }
 
 /// Binds the admin listener and starts the thread. From here on SIGTERM and SIGINT ask the
-/// state for a drain, a second one for the end; SIGHUP calls `hangup`.
+/// state for a drain, a second one for the end; SIGHUP calls `hangup` and reloads the
+/// configuration.
 ///
 /// The error names the address and the cure.
 pub fn spawn(
@@ -81,26 +86,18 @@ pub fn spawn(
         let _context = runtime.enter();
         Signals::new()?
     };
-    let access = Access { tokens: config.admin_tokens.clone(), address };
     let memory_bytes = config.memory_bytes;
     let (stop, stopped) = oneshot::channel();
     let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = signals.watch(Arc::clone(&parts.state), hangup) => {}
-                () = admin::serve(listener, access, parts, memory_bytes, stopped) => {}
+                () = signals.watch(&parts, hangup) => {}
+                () = admin::serve(listener, address, parts.clone(), memory_bytes, stopped) => {}
             }
         });
         runtime.shutdown_background();
     })?;
     Ok(Control { address, stop, thread })
-}
-
-/// Who may change something through the admin listener.
-#[derive(Debug)]
-struct Access {
-    tokens: Tokens,
-    address: SocketAddr,
 }
 
 /// Binds, patiently while the address is in use: a predecessor's ring gives its sockets back
@@ -143,18 +140,20 @@ impl Signals {
     }
 
     /// Never returns while signals can arrive.
-    async fn watch(mut self, state: Arc<State>, hangup: impl Fn()) {
+    async fn watch(mut self, parts: &Parts, hangup: impl Fn()) {
         loop {
             let number = tokio::select! {
                 Some(()) = self.terminate.recv() => SIGTERM,
                 Some(()) = self.interrupt.recv() => SIGINT,
                 Some(()) = self.hangup.recv() => {
                     hangup();
+                    // Both outcomes are in the log.
+                    let _ = parts.reloader.reload();
                     continue;
                 }
                 else => return,
             };
-            state.signal(number);
+            parts.state.signal(number);
         }
     }
 }

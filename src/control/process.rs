@@ -33,6 +33,8 @@ pub struct Process {
     pub access_lines: u64,
     /// Lines that it could not write.
     pub access_lost: u64,
+    /// Reloads of the configuration that were done, and that failed.
+    pub reloads: (u64, u64),
 }
 
 /// When the process began, by both clocks.
@@ -62,6 +64,7 @@ impl Birth {
             time_to_full_s: f64::INFINITY,
             access_lines: 0,
             access_lost: 0,
+            reloads: (0, 0),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::*;
-use crate::config::Host;
+use crate::config::{Host, Tokens};
 
 struct Rig {
     control: Option<Control>,
@@ -19,7 +19,7 @@ impl Rig {
         change(&mut config);
         let state = State::new();
         let meters = vec![Arc::new(ShardMeters::new()), Arc::new(ShardMeters::new())];
-        let parts = Parts { meters: meters.clone(), state: Arc::clone(&state), access: None };
+        let parts = parts(&config, &meters, &state);
         let control = spawn(&config, parts, || {}).unwrap();
         Self { control: Some(control), state, meters }
     }
@@ -40,6 +40,11 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.control.take().unwrap().stop();
     }
+}
+
+fn parts(config: &Config, meters: &[Arc<ShardMeters>], state: &Arc<State>) -> Parts {
+    let reloader = Arc::new(Reloader::new(config.clone(), Box::new(|_| {})));
+    Parts { meters: meters.to_vec(), state: Arc::clone(state), access: None, reloader }
 }
 
 fn body(answer: &str) -> &str {
@@ -94,6 +99,7 @@ fn anything_else_is_refused_as_json() {
         ("POST", "/nothing", 404),
         ("POST", "/metrics", 405),
         ("GET", "/drain", 405),
+        ("GET", "/reload", 405),
         ("DELETE", "/healthz", 405),
     ] {
         let (status, answer) = rig.ask(method, path, "");
@@ -121,6 +127,7 @@ fn a_web_page_cannot_drain() {
     let (status, _) = rig.ask("POST", "/drain", "Origin: http://evil.example\r\n");
     assert_eq!(status, 403);
     assert_eq!(rig.ask("POST", "/drain", "Origin: null\r\n").0, 403);
+    assert_eq!(rig.ask("POST", "/reload", "Origin: null\r\n").0, 403);
     assert!(!rig.state.drain_requested());
 }
 
@@ -196,7 +203,7 @@ fn an_address_in_use_is_named_with_its_cure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::defaults(&Host::SMALL);
     config.admin = taken.local_addr().unwrap();
-    let parts = Parts { meters: Vec::new(), state: State::new(), access: None };
+    let parts = parts(&config, &[], &State::new());
     let error = spawn(&config, parts, || {}).unwrap_err().to_string();
     assert!(error.contains(&config.admin.to_string()) && error.contains("--admin"), "{error}");
 }

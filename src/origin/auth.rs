@@ -1,68 +1,274 @@
-//! Who may write: loopback without a credential, or the bearer of a publish token.
+//! Who may do what: judges a request by its head, its address and the time, before anything else
+//! is done with it.
+//!
+//! A credential is a token (in `Authorization`, as bearer or as password of HTTP Basic, or in the
+//! query as `token`) or a signed URL. A request may carry several; one that grants what is asked
+//! for is enough.
+//!
+//! **Invariants**: no judgement looks at what is stored; nothing is allocated; a verdict names
+//! the credential, never its secret.
 
-use std::sync::Arc;
+use base64::Engine as _;
 
+use crate::config::network::IpAddr;
+use crate::config::signing::{self, Claim, Outcome, UrlKey, Wanted};
+use crate::config::token::{self, Token};
+use crate::config::{Access, PathAccess, Right, Who};
 use crate::http::known::Known;
-use crate::http::request::Head;
+use crate::http::request::{Head, Method};
+use crate::http::response::Status;
+use crate::limits;
 
-/// Judges the value of an Authorization header.
-pub type Admit = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+use super::query;
 
-/// How writes are let in.
-#[derive(Clone)]
-pub enum Writers {
-    /// Every listener is loopback: no credential, but never from a web page (`Origin`).
-    Loopback,
-    /// Whoever sends an Authorization value that this admits (RFC 6750 section 2.1).
-    Bearers(Admit),
+/// What is to be judged.
+pub struct Asked<'a> {
+    /// The request's head.
+    pub head: &'a Head,
+    /// The bytes that it points into.
+    pub bytes: &'a [u8],
+    /// What it wants to do.
+    pub right: Right,
+    /// With what: an object's key, or a topic's name.
+    pub subject: &'a [u8],
+    /// The key that its path names, which is the subject except for topics.
+    pub key: &'a [u8],
+    /// Where it comes from.
+    pub peer: Option<IpAddr>,
+    /// Unix time in seconds.
+    pub now_s: u64,
 }
 
-/// What becomes of a write.
+/// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may go on.
-    Allowed,
-    /// 401: no credential was sent.
-    Missing,
-    /// 403: the credential is not known.
-    Wrong,
-    /// 403: a web page sent it to an origin without credentials.
-    FromWebPage,
+pub enum Verdict<'k> {
+    /// It may go on; by which credential, where one was needed.
+    Allowed(&'k str),
+    /// It may not; by which credential, where one is known.
+    Denied(Denial, &'k str),
 }
 
-impl Writers {
-    /// Judges a write by its head.
-    pub fn judge(&self, head: &Head, bytes: &[u8]) -> Verdict {
+/// Why a request may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// No credential was sent.
+    Missing,
+    /// None of those that were sent is known.
+    Unknown,
+    /// The credential's time is over.
+    Expired,
+    /// The credential grants something else.
+    NotGranted,
+    /// The address is not let in.
+    Network,
+    /// A web page sent it where no credential is asked for.
+    FromWebPage,
+    /// The path is closed to everybody.
+    Closed,
+}
+
+impl Denial {
+    /// 401 where another credential would help, 403 where not.
+    //= RFC 9110 section 15.5.2
+    pub fn status(self) -> Status {
         match self {
-            Self::Loopback if head.header(bytes, Known::Origin).is_some() => Verdict::FromWebPage,
-            Self::Loopback => Verdict::Allowed,
-            Self::Bearers(admit) => match head.header(bytes, Known::Authorization) {
-                None => Verdict::Missing,
-                Some(value) if admit(value) => Verdict::Allowed,
-                Some(_) => Verdict::Wrong,
-            },
+            Self::Missing | Self::Unknown | Self::Expired => Status::Unauthorized,
+            _ => Status::Forbidden,
+        }
+    }
+
+    /// The sentence for the answer.
+    pub fn message(self, right: Right) -> &'static str {
+        match (self, right) {
+            (Self::Missing, Right::Publish | Right::TopicPublish) => {
+                "publishing needs 'Authorization: Bearer <token>', the token as password of HTTP \
+                 Basic or as ?token=, or a signed URL"
+            }
+            (Self::Missing, _) => {
+                "reading needs 'Authorization: Bearer <token>', the token as password of HTTP \
+                 Basic or as ?token=, or a signed URL"
+            }
+            (Self::Unknown, _) => "the credential is not known",
+            (Self::Expired, _) => "the credential has expired",
+            (Self::NotGranted, _) => "the credential does not grant this here",
+            (Self::Network, _) => "the client's address is not let in here",
+            (Self::FromWebPage, _) => "a write with an Origin header needs a publish token",
+            (Self::Closed, _) => "nobody may do this here",
+        }
+    }
+
+    /// Header lines for the answer.
+    pub fn lines(self) -> &'static [u8] {
+        match self {
+            Self::Missing => CHALLENGE,
+            Self::Unknown | Self::Expired => CHALLENGE_INVALID,
+            _ => b"",
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::request;
+/// For 401 without a credential (RFC 6750 section 3, RFC 7617 section 2).
+const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer realm=\"headwater\"\r\n\
+    WWW-Authenticate: Basic realm=\"headwater\", charset=\"UTF-8\"\r\n";
+/// For 401 with a credential that is no good.
+const CHALLENGE_INVALID: &[u8] =
+    b"WWW-Authenticate: Bearer realm=\"headwater\", error=\"invalid_token\"\r\n\
+    WWW-Authenticate: Basic realm=\"headwater\", charset=\"UTF-8\"\r\n";
 
-    fn judged(writers: &Writers, lines: &str) -> Verdict {
-        let raw = format!("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n{lines}\r\n");
-        let head = request::parse(raw.as_bytes()).unwrap().unwrap();
-        writers.judge(&head, raw.as_bytes())
+/// Judges a request. `path` is what the rule of its path says of access.
+pub fn judge<'k>(access: &'k Access, path: Option<&PathAccess>, asked: &Asked<'_>) -> Verdict<'k> {
+    let right = asked.right;
+    if let Some(networks) = path.and_then(|path| path.from(right))
+        && !networks.admit(asked.peer)
+    {
+        return Verdict::Denied(Denial::Network, "");
     }
-
-    #[test]
-    fn tokens_and_loopback_are_judged() {
-        let tokens = Writers::Bearers(Arc::new(|value| value == b"Bearer two"));
-        assert_eq!(judged(&tokens, ""), Verdict::Missing);
-        assert_eq!(judged(&tokens, "Authorization: Bearer two\r\n"), Verdict::Allowed);
-        assert_eq!(judged(&tokens, "Authorization: Bearer on\r\n"), Verdict::Wrong);
-        assert_eq!(judged(&Writers::Loopback, ""), Verdict::Allowed);
-        assert_eq!(judged(&Writers::Loopback, "Origin: http://x\r\n"), Verdict::FromWebPage);
+    match path.and_then(|path| path.who(right)).unwrap_or_else(|| access.who(right)) {
+        Who::Nobody => Verdict::Denied(Denial::Closed, ""),
+        Who::Anyone if right.changes() && asked.head.has(Known::Origin) => {
+            match by_credential(access, asked) {
+                allowed @ Verdict::Allowed(_) => allowed,
+                Verdict::Denied(..) => Verdict::Denied(Denial::FromWebPage, ""),
+            }
+        }
+        Who::Anyone => Verdict::Allowed(""),
+        Who::Token => by_credential(access, asked),
     }
 }
+
+/// Tries every credential of the request; the first that grants it decides, else the one that
+/// came closest.
+fn by_credential<'k>(access: &'k Access, asked: &Asked<'_>) -> Verdict<'k> {
+    let mut closest = Verdict::Denied(Denial::Missing, "");
+    let mut note = |verdict: Verdict<'k>| {
+        if rank(verdict) > rank(closest) {
+            closest = verdict;
+        }
+    };
+    if let Some(value) = asked.head.header(asked.bytes, Known::Authorization) {
+        note(by_authorization(access, asked, value));
+    }
+    let query = asked.head.query.of(asked.bytes);
+    if !query.is_empty() {
+        let mut room = [0; limits::TOKEN_BYTES_MAX];
+        match query::value_into(query, b"token", &mut room) {
+            Ok(None) => {}
+            Ok(Some(secret)) => note(of_token(access.tokens.find(secret, None), asked)),
+            Err(query::TooLong) => note(Verdict::Denied(Denial::Unknown, "")),
+        }
+        if !access.url_keys.is_empty() {
+            note(by_signature(&access.url_keys, asked, query));
+        }
+    }
+    closest
+}
+
+fn rank(verdict: Verdict<'_>) -> u8 {
+    match verdict {
+        Verdict::Allowed(_) => 4,
+        Verdict::Denied(Denial::NotGranted, _) => 3,
+        Verdict::Denied(Denial::Expired, _) => 2,
+        Verdict::Denied(Denial::Unknown, _) => 1,
+        Verdict::Denied(..) => 0,
+    }
+}
+
+fn by_authorization<'k>(access: &'k Access, asked: &Asked<'_>, value: &[u8]) -> Verdict<'k> {
+    if let Some(secret) = token::bearer(value) {
+        return of_token(access.tokens.find(secret, None), asked);
+    }
+    let mut room = [0; BASIC_BYTES_MAX];
+    let found = token::of_scheme(value, b"Basic")
+        .and_then(|pair| basic(pair, &mut room))
+        .and_then(|(user, secret)| access.tokens.find(secret, Some(user)));
+    of_token(found, asked)
+}
+
+/// User name and password of HTTP Basic.
+//= RFC 7617 section 2
+fn basic<'a>(pair: &[u8], room: &'a mut [u8; BASIC_BYTES_MAX]) -> Option<(&'a [u8], &'a [u8])> {
+    let engine = base64::engine::general_purpose::STANDARD;
+    let len = engine.decode_slice(pair, room).ok()?;
+    let text = &room[..len];
+    let colon = text.iter().position(|&byte| byte == b':')?;
+    Some((&text[..colon], &text[colon + 1..]))
+}
+
+fn of_token<'k>(token: Option<&'k Token>, asked: &Asked<'_>) -> Verdict<'k> {
+    let Some(token) = token else { return Verdict::Denied(Denial::Unknown, "") };
+    match token.may(asked.right, asked.subject) {
+        _ if token.is_expired(asked.now_s) => Verdict::Denied(Denial::Expired, &token.name),
+        true => Verdict::Allowed(&token.name),
+        false => Verdict::Denied(Denial::NotGranted, &token.name),
+    }
+}
+
+fn by_signature<'k>(keys: &'k [UrlKey], asked: &Asked<'_>, query: &[u8]) -> Verdict<'k> {
+    if query::raw(query, b"hw_sig").is_none() {
+        return Verdict::Denied(Denial::Missing, "");
+    }
+    let mut room = ClaimRoom::default();
+    let Ok(Some(claim)) = claim(query, &mut room) else {
+        return Verdict::Denied(Denial::Unknown, "");
+    };
+    let method = match asked.right {
+        Right::Read | Right::Publish => method_name(asked.head.method),
+        // A WebSocket's handshake is a GET, whatever is wished for over it.
+        Right::TopicSubscribe => "GET",
+        Right::TopicPublish => "POST",
+    };
+    let wanted = Wanted { method, key: asked.key, now_s: asked.now_s };
+    match signing::judge(keys, &claim, &wanted) {
+        Outcome::Granted(key) => Verdict::Allowed(&key.label),
+        Outcome::Unknown => Verdict::Denied(Denial::Unknown, ""),
+        Outcome::Expired(key) => Verdict::Denied(Denial::Expired, &key.label),
+        Outcome::Elsewhere(key) => Verdict::Denied(Denial::NotGranted, &key.label),
+    }
+}
+
+/// Where the parts of a claim are decoded.
+struct ClaimRoom {
+    fields: [[u8; FIELD_BYTES_MAX]; 4],
+    path: [u8; limits::KEY_BYTES_MAX + 1],
+}
+
+impl Default for ClaimRoom {
+    fn default() -> Self {
+        Self { fields: [[0; FIELD_BYTES_MAX]; 4], path: [0; limits::KEY_BYTES_MAX + 1] }
+    }
+}
+
+/// What the query claims; `None` when a part of it is missing.
+fn claim<'a>(query: &[u8], room: &'a mut ClaimRoom) -> Result<Option<Claim<'a>>, query::TooLong> {
+    let [key, expires, methods, signature] = &mut room.fields;
+    let (Some(key), Some(expires), Some(methods), Some(path), Some(signature)) = (
+        query::value_into(query, b"hw_key", key)?,
+        query::value_into(query, b"hw_expires", expires)?,
+        query::value_into(query, b"hw_methods", methods)?,
+        query::value_into(query, b"hw_path", &mut room.path)?,
+        query::value_into(query, b"hw_sig", signature)?,
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(Claim { key, expires, methods, path, signature }))
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Put => "PUT",
+        Method::Post => "POST",
+        Method::Delete => "DELETE",
+        Method::Options => "OPTIONS",
+        Method::Other => "",
+    }
+}
+
+/// User name, colon and token.
+const BASIC_BYTES_MAX: usize = 128 + 1 + limits::TOKEN_BYTES_MAX + 3;
+/// Key name, expiry, methods and signature of a signed URL.
+const FIELD_BYTES_MAX: usize = 48;
+
+#[cfg(test)]
+mod tests;

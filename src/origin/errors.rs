@@ -24,12 +24,10 @@ pub struct Bare<'a> {
 pub const ALLOW: &[u8] = b"Allow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n";
 /// The methods for `/`, which can only be listed.
 pub const ALLOW_ROOT: &[u8] = b"Allow: GET, HEAD, OPTIONS\r\n";
-/// For 401 (RFC 6750 section 3).
-pub const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer realm=\"publish\"\r\n";
 /// For 503: try again in a second.
 pub const RETRY: &[u8] = b"Retry-After: 1\r\n";
 
-/// Writes the whole answer; how many bytes it has.
+/// Writes the whole answer, with these CORS lines; how many bytes it has.
 ///
 /// # Errors
 /// When `out` is too small.
@@ -38,6 +36,7 @@ pub fn write(
     bare: &Bare<'_>,
     date: &[u8; DATE_BYTES],
     manner: Manner,
+    cors: &[u8],
 ) -> Result<usize, Overflow> {
     let mut body = [0; ERROR_BODY_BYTES_MAX];
     let is_error = bare.status.code() >= 400;
@@ -48,14 +47,17 @@ pub fn write(
     let mut writer = Writer::new(out);
     heads::begin(&mut writer, bare.status, date);
     if is_error {
-        writer.raw(b"Content-Type: application/json\r\nCache-Control: max-age=1\r\n");
+        writer.raw(b"Content-Type: application/json\r\n");
+        // Another request for the same may come with a better credential.
+        writer.raw(match bare.status {
+            Status::Unauthorized | Status::Forbidden => &b"Cache-Control: no-store\r\n"[..],
+            _ => &b"Cache-Control: max-age=1\r\n"[..],
+        });
     }
     if has_length(bare.status) {
         writer.header_u64(b"Content-Length", len as u64);
     }
-    if manner.cors {
-        writer.raw(heads::CORS_READ);
-    }
+    writer.raw(cors);
     writer.raw(bare.lines);
     writer.raw(manner.connection_line());
     writer.end_head();
@@ -85,7 +87,7 @@ mod tests {
             body_allowed: true,
         };
         let manner = Manner { version: Version::Http11, keep_alive: true, cors: true };
-        let len = write(&mut out, &bare, &crate::http::date::format(0), manner).unwrap();
+        let len = write(&mut out, &bare, &crate::http::date::format(0), manner, b"").unwrap();
         let text = std::str::from_utf8(&out[..len]).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT"));
         assert!(text.contains("Cache-Control: max-age=1\r\n"), "{text}");

@@ -20,15 +20,16 @@ pub struct ObjectHead<'a> {
     pub modified_s: u64,
     /// Bytes of the body where they are known.
     pub length: Option<u64>,
-    /// Whether web pages may read the answer.
-    pub cors: bool,
+    /// CORS lines, or none.
+    pub cors: &'a [u8],
 }
 
 /// Longest rendered object head: three values of a head's size at most, and the fixed lines.
 const OBJECT_HEAD_BYTES_MAX: usize = crate::limits::HEAD_BYTES_MAX + 1024;
 
 impl ObjectHead<'_> {
-    /// The header lines of a plain 200 without status line, Date and Connection.
+    /// The header lines of a plain 200 without status line, Date and Connection. What is stored has
+    /// no CORS lines: they depend on rules that may change.
     pub fn render(&self) -> Box<[u8]> {
         let mut out = vec![0; OBJECT_HEAD_BYTES_MAX];
         let mut writer = Writer::new(&mut out);
@@ -49,9 +50,7 @@ impl ObjectHead<'_> {
         writer.header(b"ETag", self.etag);
         writer.header(b"Last-Modified", &date::format(self.modified_s));
         writer.header(b"Cache-Control", self.cache_control);
-        if self.cors {
-            writer.raw(CORS_READ);
-        }
+        writer.raw(self.cors);
     }
 }
 
@@ -62,7 +61,7 @@ pub struct Manner {
     pub version: Version,
     /// Whether the connection goes on after this answer.
     pub keep_alive: bool,
-    /// Whether web pages may read an answer without an object: a player must see a 404 as one.
+    /// Whether web pages may look at an answer without an object: a player must see a 404 as one.
     pub cors: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Listings: `GET /?Path=&MaxResults=&NextToken=` answers one level of a folder in name order.
 
 use crate::http::date;
-use crate::limits::LIST_ITEMS_MAX;
+use crate::limits::{KEY_BYTES_MAX, LIST_ITEMS_MAX};
 use crate::store::message::Item;
 
 use super::key;
@@ -38,6 +38,19 @@ pub fn wanted(query: &[u8]) -> Result<Wanted, &'static str> {
     };
     let after = query::value(query, b"NextToken").unwrap_or_default();
     Ok(Wanted { folder: folder.into(), after: after.into_owned().into(), count_max })
+}
+
+/// What a listing reads, for judging it: the folder with a slash at its end, nothing for the root.
+pub fn subject<'a>(query: &[u8], room: &'a mut [u8; KEY_BYTES_MAX + 1]) -> &'a [u8] {
+    let named = query::value_into(query, b"Path", &mut room[..KEY_BYTES_MAX]);
+    // A name that is too long is refused when it is looked at.
+    let len = named.ok().flatten().map_or(0, |name| name.len());
+    let start = usize::from(room[..len].starts_with(b"/"));
+    let open = len > start && room[len - 1] != b'/';
+    if open {
+        room[len] = b'/';
+    }
+    &room[start..(len + usize::from(open)).max(start)]
 }
 
 /// The JSON of a listing: `Items` and, when more follow, `NextToken` (the last name).

@@ -14,6 +14,7 @@ use crate::http::request::{Head, Method, Version};
 use crate::http::response::Status;
 use crate::limits;
 use crate::meters::ShardMeters;
+use crate::origin::query;
 use crate::sys::clock::Clock;
 use crate::sys::net;
 
@@ -44,17 +45,27 @@ impl Accounts {
 pub(super) struct Account {
     /// When its first byte was seen.
     pub(super) begun_us: u64,
-    /// When its head was complete.
-    headed_us: u64,
-    /// When the first byte of the answer was handed to the kernel; 0 before.
-    answered_us: u64,
+    /// When its head was complete, in microseconds after its first byte. An hour is enough.
+    headed_us: u32,
+    /// When the first byte of the answer was handed to the kernel, one more than microseconds after
+    /// the request's first byte; 0 before.
+    answered_us: u32,
     /// Status of the final answer; 0 before.
     pub(super) status: u16,
     /// Bytes of the answer handed to the kernel, and those of its head.
     pub(super) sent_bytes: u64,
-    head_bytes: u64,
+    head_bytes: u32,
     received_before: u64,
     line: Option<Box<Record>>,
+}
+
+impl Account {
+    /// Notes what the credential is called that decided about the request.
+    pub(super) fn note_credential(&mut self, name: &str) {
+        if let Some(line) = &mut self.line {
+            line.credential = Text::new(name.as_bytes());
+        }
+    }
 }
 
 impl Conn {
@@ -72,7 +83,7 @@ impl Conn {
             Method::Other => meters.requests_other.bump(),
         }
         let account = &mut self.account;
-        account.headed_us = now_us;
+        account.headed_us = narrow(now_us.saturating_sub(account.begun_us));
         account.answered_us = 0;
         account.status = 0;
         account.sent_bytes = 0;
@@ -89,7 +100,7 @@ impl Conn {
     #[inline]
     pub(super) fn note_head(&mut self, status: Status, head_bytes: usize) {
         self.account.status = status.code();
-        self.account.head_bytes = head_bytes as u64;
+        self.account.head_bytes = narrow(head_bytes as u64);
     }
 
     /// Notes that the answer begins to leave.
@@ -97,7 +108,8 @@ impl Conn {
     pub(super) fn note_send(&mut self, bytes: usize) {
         self.account.sent_bytes += bytes as u64;
         if self.account.answered_us == 0 {
-            self.account.answered_us = self.shard.reactor.clock.now_us();
+            let since_us = self.shard.reactor.clock.now_us().saturating_sub(self.account.begun_us);
+            self.account.answered_us = narrow(since_us).saturating_add(1);
         }
     }
 
@@ -113,7 +125,8 @@ impl Conn {
         let now_us = shard.reactor.clock.now_us();
         let account = &mut self.account;
         let meters = &shard.accounts.meters;
-        let turnaround_us = account.answered_us.saturating_sub(account.headed_us);
+        let answered_us = account.answered_us.saturating_sub(1);
+        let turnaround_us = u64::from(answered_us.saturating_sub(account.headed_us));
         let duration_us = now_us - account.begun_us;
         if account.status != 0 {
             meters.count_response(account.status);
@@ -125,7 +138,7 @@ impl Conn {
         line.duration_us = duration_us;
         line.turnaround_us = turnaround_us;
         line.status = account.status;
-        line.body_bytes = account.sent_bytes.saturating_sub(account.head_bytes);
+        line.body_bytes = account.sent_bytes.saturating_sub(account.head_bytes.into());
         line.received_bytes = shard.reactor.bytes_received(self.socket) - account.received_before;
         line.cut = matches!(outcome, Err(_) | Ok(Then::Cut));
         line.shard = shard.id;
@@ -135,6 +148,10 @@ impl Conn {
         shard.accounts.sink.borrow_mut().push(&line);
         shard.accounts.spare.borrow_mut().push(line);
     }
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn describe(line: &mut Record, head: &Head, bytes: &[u8]) {
@@ -148,8 +165,11 @@ fn describe(line: &mut Record, head: &Head, bytes: &[u8]) {
         Method::Other => access::Method::Other,
     };
     line.minor = u8::from(head.version == Version::Http11);
-    line.target = Text::new(head.target.of(bytes));
-    line.referer = Text::new(head.header(bytes, Known::Referer).unwrap_or_default());
+    line.credential = Text::EMPTY;
+    // What lets its bearer in must not stand in a log.
+    line.target = Text::of_runs(query::redacted(head.target.of(bytes)));
+    let referer = head.header(bytes, Known::Referer).unwrap_or_default();
+    line.referer = Text::of_runs(query::redacted(referer));
     line.user_agent = Text::new(head.header(bytes, Known::UserAgent).unwrap_or_default());
 }
 

@@ -354,7 +354,8 @@ impl Conn {
 
     fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
-        let len = errors::write(buffer.space(), bare, &self.shard.date(), manner)
+        let cors = self.cors_lines(manner.cors);
+        let len = errors::write(buffer.space(), bare, &self.shard.date(), manner, cors)
             .expect("an answer without an object fits a send buffer");
         buffer.push_own(len);
         self.note_head(bare.status, len);

@@ -9,11 +9,13 @@
 //! its uploads.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::Shard;
 use super::account::Account;
 use super::input::Input;
+use super::rules::CorsChoice;
 use super::topic::Resumed;
+use super::{Rules, Shard};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Head, Method};
 use crate::http::response::{Refusal, Status};
@@ -33,6 +35,10 @@ pub(super) struct Conn {
     pub(super) account: Account,
     /// Whether the peer is on this host, once that has been asked for.
     pub(super) local: Option<bool>,
+    /// What holds for the request under way.
+    pub(super) rules: Arc<Rules>,
+    /// CORS lines of the request's path, where it has its own.
+    pub(super) cors: CorsChoice,
 }
 
 /// What follows an answer.
@@ -87,8 +93,9 @@ pub(super) async fn resume(shard: Rc<Shard>, socket: SocketId, resumed: Resumed)
 
 impl Conn {
     fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
-        let account = Account::default();
-        Self { shard, socket, input: Input::default(), mute: false, account, local: None }
+        let (account, input, cors) = Default::default();
+        let rules = shard.rules();
+        Self { shard, socket, input, mute: false, account, local: None, rules, cors }
     }
 
     async fn end(mut self, how: Close) {
@@ -171,6 +178,7 @@ impl Conn {
     /// Answers one request.
     async fn exchange(&mut self, head: &Head) -> Result<Then, Gone> {
         self.open_account(head);
+        self.begin_with_rules(head);
         let outcome = match head.method {
             Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
             _ => Box::pin(self.exchange_rare(head)).await,
@@ -202,7 +210,12 @@ impl Conn {
     #[inline]
     pub(super) fn manner(&self, head: &Head, then: Then) -> Manner {
         let keep_alive = head.keep_alive && then == Then::Next && !self.shard.is_draining();
-        let cors = self.shard.settings.cors && matches!(head.method, Method::Get | Method::Head);
+        let cors = match head.method {
+            Method::Get | Method::Head => true,
+            // A preflight's answer has lines of its own.
+            Method::Options => false,
+            _ => self.cors.is_own(),
+        };
         Manner { version: head.version, keep_alive, cors }
     }
 
@@ -210,7 +223,8 @@ impl Conn {
     //= RFC 9112 section 9.6
     async fn refuse(&mut self, refusal: Refusal) -> Close {
         let version = request::Version::Http11;
-        let manner = Manner { version, keep_alive: false, cors: self.shard.settings.cors };
+        self.cors = CorsChoice::default();
+        let manner = Manner { version, keep_alive: false, cors: true };
         let bare = Bare {
             status: refusal.status,
             message: refusal.reason,

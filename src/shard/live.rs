@@ -111,7 +111,7 @@ impl Conn {
     fn judge_held(&mut self, head: &Head, held: Rc<Held>, last: Option<Waited>) -> Judged {
         let directives = self.directives(head);
         let shard = self.shard.clone();
-        if shard.settings.stales
+        if self.rules.stales
             && let Some(ready) = self.ready_stale(head, &held)
         {
             return Judged::Ready(ready);
@@ -145,13 +145,13 @@ impl Conn {
 
     /// How long a read of this absent object waits, if the path's policy lets it wait.
     fn absent_bound_ms(&self, head: &Head) -> Option<u64> {
-        if !self.shard.settings.holds {
+        if !self.rules.holds {
             return None;
         }
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key = key::parse(head.path.of(bytes), &mut scratch).ok()?;
-        let defaults = (self.shard.settings.defaults_of)(key);
+        let defaults = (self.rules.defaults_of)(key);
         let is_hinted =
             defaults.part_target_us.is_some() && types::class(key, b"") == Class::Segment;
         defaults.hold_ms.or(is_hinted.then_some(limits::LL_HOLD_MS.into()))
@@ -214,7 +214,8 @@ impl Conn {
                 let bare = Bare {
                     status: Status::NotModified,
                     message: "",
-                    lines: &told.validators(self.shard.settings.cors),
+                    // The answer gets its CORS lines like every other without an object.
+                    lines: &told.validators(),
                     body_allowed: false,
                 };
                 return Judged::Ready(self.ready_bare(head, &bare, Then::Next));
@@ -227,7 +228,8 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let answer = told.answer(&self.shard);
         let body_len = told.body_len(&answer);
-        if head.method == Method::Get && manner.connection_line().is_empty() {
+        let apart = self.rules.cors_by_path();
+        if head.method == Method::Get && manner.connection_line().is_empty() && !apart {
             self.note_head(Status::Ok, answer.len() - body_len);
             self.input_past_head(head);
             return Ready { front: Front::Rendered(answer), body: None, then: manner.then() };
@@ -236,6 +238,7 @@ impl Conn {
         let mut writer = Writer::new(buffer.space());
         // The last line of the head is empty.
         writer.raw(&answer[..answer.len() - body_len - 2]);
+        writer.raw(if apart { self.cors_lines(true) } else { b"" });
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -274,7 +277,7 @@ impl Told<'_> {
     fn head<T>(
         &self,
         length: Option<u64>,
-        cors: bool,
+        cors: &[u8],
         with: impl FnOnce(ObjectHead<'_>) -> T,
     ) -> T {
         let record = &self.held.record;
@@ -288,10 +291,10 @@ impl Told<'_> {
         })
     }
 
-    fn validators(&self, cors: bool) -> Vec<u8> {
+    fn validators(&self) -> Vec<u8> {
         let mut out = vec![0; limits::RENDERED_HEAD_BYTES_MAX];
         let mut writer = Writer::new(&mut out);
-        self.head(None, cors, |head| head.validators(&mut writer));
+        self.head(None, b"", |head| head.validators(&mut writer));
         let len = writer.finish().expect("a few short lines");
         out.truncate(len);
         out
@@ -303,8 +306,8 @@ impl Told<'_> {
             Form { delta: false, .. } => &self.live.blocking,
             Form { delta: true, blocking } => &self.live.delta[usize::from(blocking)],
         };
-        let second = shard.preamble.borrow().wall_s;
-        if slot.second.replace(second) == second
+        let stamp = shard.stamp();
+        if slot.second.replace(stamp) == stamp
             && let Some(answer) = slot.bytes.borrow().clone()
         {
             return answer;
@@ -326,7 +329,10 @@ impl Told<'_> {
             }
         }
         let length = Some(text.len() as u64);
-        let head = self.head(length, shard.settings.cors, |head| head.render());
+        let rules = shard.rules();
+        // Where answers differ, each gets its lines as it leaves.
+        let cors = if rules.cors_by_path() { b"" } else { rules.cors_lines() };
+        let head = self.head(length, cors, |head| head.render());
         let mut answer = Vec::with_capacity(PREAMBLE_BYTES + head.len() + 2 + text.len());
         answer.extend_from_slice(&shard.preamble.borrow().ok);
         answer.extend_from_slice(&head);

@@ -18,7 +18,6 @@ use std::time::Duration;
 use crate::http::date;
 use crate::http::response::{Status, Writer};
 use crate::limits;
-use crate::origin::auth::Writers;
 use crate::origin::heads;
 use crate::origin::write::PathDefaults;
 use crate::store::Store;
@@ -28,6 +27,7 @@ use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
+use crate::sys::swap::Swap;
 use crate::sys::task::TaskId;
 use crate::topic::message::Message as TopicMessage;
 use crate::topic::owner::PolicyOf;
@@ -46,6 +46,7 @@ mod parted;
 mod peer;
 mod read;
 mod rendered;
+mod rules;
 mod share;
 mod special;
 mod stale;
@@ -54,6 +55,7 @@ mod upload;
 mod watch;
 
 pub use account::Accounts;
+pub use rules::Rules;
 
 /// What the path rules say of a key.
 pub type DefaultsOf = Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>;
@@ -82,10 +84,8 @@ pub struct Settings {
     pub splice_bytes_min: u64,
     /// Largest object, in bytes.
     pub object_bytes_max: u64,
-    /// Who may write.
-    pub writers: Writers,
-    /// Whether web pages of any origin may read.
-    pub cors: bool,
+    /// Who may do what, and what else may change.
+    pub rules: Arc<Swap<Rules>>,
     /// A request's head must be complete this long after its first byte.
     pub head_ms: u64,
     /// An idle connection is closed after this time.
@@ -102,16 +102,10 @@ pub struct Settings {
     pub drain_ms: u64,
     /// Connections one shard keeps open.
     pub connections_max: usize,
-    /// Whether any path has reads wait for objects that are to come.
-    pub holds: bool,
-    /// Whether any path has manifests that become stale.
-    pub stales: bool,
     /// The folder of the disk tier.
     pub data: Option<Arc<DataFolder>>,
     /// A tree of files that is served as it lies.
     pub library: Option<Arc<DataFolder>>,
-    /// What the path rules say of a key.
-    pub defaults_of: DefaultsOf,
     /// What the rules say of a topic.
     pub topic_policy: PolicyOf,
 }
@@ -162,6 +156,9 @@ pub struct Shard {
     store: RefCell<Store>,
     mailbox: Mailbox<Envelope>,
     settings: Settings,
+    /// What holds for requests that begin now, and its generation.
+    rules: RefCell<Arc<Rules>>,
+    rules_generation: Cell<u64>,
     tickets: RefCell<peer::Tickets>,
     fetching: RefCell<HashMap<Box<[u8]>, Vec<TaskId>>>,
     growing_waiters: RefCell<HashMap<u64, Vec<TaskId>>>,
@@ -220,6 +217,7 @@ impl Shard {
         let wall_s = reactor.clock.wall_s();
         let topics = topic::Topics::new(settings.topic_policy.clone(), mailbox.shards());
         let disk = disk::Disk::of(&settings);
+        let (generation, rules) = settings.rules.current();
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
             id,
@@ -227,6 +225,8 @@ impl Shard {
             store: RefCell::new(store),
             mailbox,
             settings,
+            rules: RefCell::new(rules),
+            rules_generation: Cell::new(generation),
             tickets: RefCell::default(),
             fetching: RefCell::default(),
             growing_waiters: RefCell::default(),
@@ -261,6 +261,7 @@ impl Shard {
     fn turn(self: &Rc<Self>) {
         self.mailbox.rise();
         self.reactor.reap();
+        self.refresh_rules();
         self.refresh_date();
         for _ in 0..limits::TURN_MESSAGES_MAX {
             let Some(envelope) = self.mailbox.receive() else { break };

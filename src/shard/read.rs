@@ -7,10 +7,12 @@ use super::answer::{Cursor, Front, Ready, not_found};
 use super::conn::{Conn, Gone, Then};
 use super::live::Judged;
 use super::peer::Answer;
+use crate::config::Right;
 use crate::http::range::{self, ByteRange, Multipart, RangeList};
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::limits;
+use crate::origin::auth::Denial;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
@@ -57,6 +59,12 @@ impl Conn {
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
         let mut hold = None;
         let ready = loop {
+            if self.rules.guards_reads()
+                && hold.is_none()
+                && let Err(denial) = self.authorize_read(head)
+            {
+                break self.ready_denied(head, denial);
+            }
             let judged = match self.find(head) {
                 Found::Here(held) if !self.may_wait(head) => match self.ready_object(head, held) {
                     Ok(ready) => break ready,
@@ -159,6 +167,18 @@ impl Conn {
         self.ready_bare(head, &bare, Then::Next)
     }
 
+    /// The answer to a read that is not allowed.
+    #[cold]
+    fn ready_denied(&mut self, head: &Head, denial: Denial) -> Ready {
+        let bare = Bare {
+            status: denial.status(),
+            message: denial.message(Right::Read),
+            lines: denial.lines(),
+            body_allowed: head.method != Method::Head,
+        };
+        self.ready_bare(head, &bare, Then::Next)
+    }
+
     async fn answer_rare(&mut self, head: &Head, rare: Rare) -> Result<Then, Gone> {
         match rare {
             Rare::Parts(held, list, length) => self.answer_parts(head, held, &list, length).await,
@@ -169,7 +189,7 @@ impl Conn {
     /// Makes an answer with an object, as conditions and ranges ask.
     #[inline]
     pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
-        if self.shard.settings.stales
+        if self.rules.stales
             && let Some(ready) = self.ready_stale(head, &held)
         {
             return Ok(ready);
@@ -213,7 +233,9 @@ impl Conn {
     fn ready_whole(&mut self, head: &Head, held: Rc<Held>, length: u64) -> Ready {
         let manner = self.manner(head, Then::Next);
         let whole = held.record.whole().expect("the caller saw its length");
-        let is_common = head.method == Method::Get && manner.connection_line().is_empty();
+        let is_common = head.method == Method::Get
+            && manner.connection_line().is_empty()
+            && !self.cors.is_own();
         if is_common && let Some(bytes) = self.shard.rendered(&held, whole) {
             let body_len = usize::try_from(length).expect("it lies in memory");
             self.note_head(Status::Ok, bytes.len() - body_len);
@@ -225,6 +247,7 @@ impl Conn {
         let mut writer = Writer::new(buffer.space());
         writer.raw(&self.shard.preamble.borrow().ok);
         writer.raw(&whole.head);
+        writer.raw(self.cors_lines(true));
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -333,14 +356,14 @@ impl Conn {
         self.ready_bare(head, &bare, Then::Next)
     }
 
-    pub(super) fn object_head<'a>(&self, record: &'a Record) -> ObjectHead<'a> {
+    pub(super) fn object_head<'a>(&'a self, record: &'a Record) -> ObjectHead<'a> {
         ObjectHead {
             etag: &record.etag,
             content_type: &record.content_type,
             cache_control: &record.cache_control,
             modified_s: record.modified_s,
             length: None,
-            cors: self.shard.settings.cors,
+            cors: self.cors_lines(true),
         }
     }
 }

@@ -47,8 +47,8 @@ impl Shard {
         if whole.length > limits::RENDERED_BYTES_MAX as u64 {
             return None;
         }
-        let second = self.preamble.borrow().wall_s;
-        if held.rendered.second.replace(second) != second {
+        let stamp = self.stamp();
+        if held.rendered.second.replace(stamp) != stamp {
             return None;
         }
         let known = held.rendered.bytes.borrow().clone();
@@ -57,7 +57,8 @@ impl Shard {
 
     #[inline(never)]
     fn render(&self, held: &Rc<Held>, whole: &Whole) -> Option<Answer> {
-        let head_len = PREAMBLE_BYTES + whole.head.len() + 2;
+        let cors = self.rules.borrow().cors_lines();
+        let head_len = PREAMBLE_BYTES + whole.head.len() + cors.len() + 2;
         if head_len > limits::RENDERED_HEAD_BYTES_MAX {
             return None;
         }
@@ -65,6 +66,7 @@ impl Shard {
         let bytes = Rc::get_mut(&mut answer)?;
         bytes.extend_from_slice(&self.preamble.borrow().ok);
         bytes.extend_from_slice(&whole.head);
+        bytes.extend_from_slice(cors);
         bytes.extend_from_slice(b"\r\n");
         append_body(bytes, self.reactor.arena(), whole);
         self.rendered.of.borrow_mut().push((Rc::downgrade(held), answer.clone()));

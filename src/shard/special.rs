@@ -7,7 +7,7 @@ use crate::http::known::Known;
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::origin::errors::{ALLOW, Bare};
-use crate::origin::heads::{self, CORS_READ};
+use crate::origin::heads;
 use crate::origin::{key, list, time};
 use crate::store::message::{Ask, Reply};
 use crate::sys::clock::Clock;
@@ -70,9 +70,7 @@ impl Conn {
         writer.header(b"Content-Type", content_type);
         writer.header_u64(b"Content-Length", body.len() as u64);
         writer.header(b"Cache-Control", cache_control);
-        if self.shard.settings.cors {
-            writer.raw(CORS_READ);
-        }
+        writer.raw(self.cors_lines(true));
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -103,11 +101,13 @@ impl Conn {
     pub(super) async fn options(&mut self, head: &Head) -> Result<Then, Gone> {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
-        let preflight =
-            shard.settings.cors && head.has(Known::Origin) && has_requested_method(head, bytes);
         let mut lines = ALLOW.to_vec();
-        if preflight {
-            lines.extend_from_slice(PREFLIGHT);
+        if head.has(Known::Origin) && has_requested_method(head, bytes) {
+            lines.extend_from_slice(match self.rules.chosen(self.cors) {
+                Some(of_path) => &of_path.preflight,
+                None if self.rules.cors => PREFLIGHT,
+                None => b"",
+            });
         }
         let bare =
             Bare { status: Status::NoContent, message: "", lines: &lines, body_allowed: false };
@@ -121,4 +121,4 @@ fn has_requested_method(head: &Head, bytes: &[u8]) -> bool {
 
 const PREFLIGHT: &[u8] = b"Access-Control-Allow-Origin: *\r\n\
     Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
-    Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\n";
+    Access-Control-Allow-Headers: *, Authorization\r\nAccess-Control-Max-Age: 86400\r\n";

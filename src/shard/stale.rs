@@ -51,7 +51,7 @@ impl Shard {
         if types::class(&record.key, &record.content_type) != Class::Manifest {
             return None;
         }
-        let after = (self.settings.defaults_of)(&record.key).stale_after?;
+        let after = (self.rules.borrow().defaults_of)(&record.key).stale_after?;
         let interval_ms = match live_of(self, held) {
             Some(live) if live.facts.ended => return None,
             Some(live) => live.facts.target_duration_us / 1000,

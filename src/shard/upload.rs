@@ -12,12 +12,14 @@ use super::Shard;
 use super::body::{BodyFault, Writer};
 use super::conn::{Conn, Gone, Then};
 use super::lowlatency::{is_playlist, plain_key};
+use super::rules::Subject;
+use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;
 use crate::media::types::Class;
-use crate::origin::auth::Verdict;
-use crate::origin::errors::{ALLOW_ROOT, Bare, CHALLENGE, RETRY};
+use crate::origin::auth::Denial;
+use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
@@ -49,6 +51,12 @@ pub(super) struct Denied {
 impl Denied {
     pub(super) fn new(status: Status, message: &'static str) -> Self {
         Self { status, message, lines: b"", close: false }
+    }
+
+    /// What is not allowed is not worth reading.
+    pub(super) fn of(denial: Denial, right: Right) -> Self {
+        let lines = denial.lines();
+        Self { lines, ..Self::closing(denial.status(), denial.message(right)) }
     }
 
     pub(super) fn closing(status: Status, message: &'static str) -> Self {
@@ -170,23 +178,25 @@ impl Conn {
 
     /// Answers DELETE.
     pub(super) async fn delete(&mut self, head: &Head) -> Result<Then, Gone> {
+        if let Err(denied) = self.permit(head) {
+            return self.deny(head, denied).await;
+        }
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
-        let permitted = self.permit(head, bytes).and_then(|()| {
-            key::parse(head.path.of(bytes), &mut scratch)
-                .map_err(|fault| Denied::new(Status::BadRequest, fault.reason()))
-        });
-        let key: Box<[u8]> = match permitted {
+        let key: Box<[u8]> = match key::parse(head.path.of(bytes), &mut scratch) {
             Ok(key) => key.into(),
-            Err(denied) => return self.deny(head, denied).await,
+            Err(fault) => {
+                let denied = Denied::new(Status::BadRequest, fault.reason());
+                return self.deny(head, denied).await;
+            }
         };
         let guard = write::guard(head, bytes);
         self.input_past_head(head);
         if let Err(fault) = self.read_past_body(head).await {
             return self.deny_body(head, fault).await;
         }
-        let part_target_us = (shard.settings.defaults_of)(&key).part_target_us;
+        let part_target_us = (self.rules.defaults_of)(&key).part_target_us;
         let made = part_target_us.filter(|_| is_playlist(&key, b"")).map(|us| (key.clone(), us));
         let key = if made.is_some() { plain_key(&key) } else { key };
         let owner = shard.store.borrow().owner_of(&key);
@@ -211,10 +221,10 @@ impl Conn {
     }
 
     /// Judges an upload by its head.
-    fn accept(&self, head: &Head) -> Result<Accepted, Denied> {
+    fn accept(&mut self, head: &Head) -> Result<Accepted, Denied> {
+        self.permit(head)?;
         let shard = &self.shard;
         let bytes = self.input.unread(&shard.reactor.buffers);
-        self.permit(head, bytes)?;
         let path = head.path.of(bytes);
         if path.is_empty() || path == b"/" {
             let denied = Denied::new(Status::MethodNotAllowed, "the root is not an object");
@@ -226,7 +236,7 @@ impl Conn {
         if key::is_reserved(key) {
             return Err(Denied::new(Status::Conflict, "the path is reserved"));
         }
-        let defaults = (shard.settings.defaults_of)(key);
+        let defaults = (self.rules.defaults_of)(key);
         let object_bytes_max = shard.settings.object_bytes_max;
         let intent = write::intent(head, bytes, key, &defaults, object_bytes_max).map_err(
             |(status, message)| match status {
@@ -242,24 +252,10 @@ impl Conn {
         Ok(Accepted { key, owner, intent, part_target_us, made })
     }
 
-    pub(super) fn permit(&self, head: &Head, bytes: &[u8]) -> Result<(), Denied> {
-        match self.shard.settings.writers.judge(head, bytes) {
-            Verdict::Allowed => Ok(()),
-            Verdict::Missing => Err(Denied {
-                lines: CHALLENGE,
-                ..Denied::closing(
-                    Status::Unauthorized,
-                    "publishing needs 'Authorization: Bearer <token>'",
-                )
-            }),
-            Verdict::Wrong => {
-                Err(Denied::closing(Status::Forbidden, "the publish token is not known"))
-            }
-            Verdict::FromWebPage => Err(Denied::closing(
-                Status::Forbidden,
-                "a write with an Origin header needs a publish token",
-            )),
-        }
+    /// Judges a write by its head, before anything of its body is asked for.
+    fn permit(&mut self, head: &Head) -> Result<(), Denied> {
+        self.authorize(head, Right::Publish, Subject::Path)
+            .map_err(|denial| Denied::of(denial, Right::Publish))
     }
 
     /// Answers an upload that was refused at its head.
@@ -371,7 +367,7 @@ impl Shard {
             cache_control: &cache_control,
             modified_s,
             length: Some(writer.written()),
-            cors: self.settings.cors,
+            cors: b"",
         };
         Publication {
             length: writer.written(),

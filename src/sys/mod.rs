@@ -20,5 +20,6 @@ pub mod send;
 pub mod sim;
 pub mod socket;
 mod splice;
+pub mod swap;
 pub mod task;
 pub mod wheel;

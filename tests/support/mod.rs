@@ -5,6 +5,7 @@
 //! variable `HEADWATER_TX` is handed on as `--tx`.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod access;
 pub mod recorder;
 pub mod shards;
 pub mod wire;

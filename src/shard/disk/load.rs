@@ -183,7 +183,7 @@ impl Shard {
             cache_control,
             modified_s,
             length: Some(length),
-            cors: self.settings.cors,
+            cors: b"",
         };
         let left_ms = found.attributes.expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();

@@ -82,7 +82,7 @@ impl Shard {
         if disk.data.is_none() || path::is_reserved(key) {
             return false;
         }
-        let defaults = (self.settings.defaults_of)(key);
+        let defaults = (self.rules.borrow().defaults_of)(key);
         let by_lifetime = defaults.durable.is_none() && ttl_ms.is_some();
         defaults.durable.unwrap_or(!by_lifetime)
     }
@@ -90,7 +90,7 @@ impl Shard {
     /// Whether the key may lie on disk.
     pub(super) fn reads_disk(&self, key: &[u8]) -> bool {
         let Some(disk) = &self.disk else { return false };
-        let defaults = (self.settings.defaults_of)(key);
+        let defaults = (self.rules.borrow().defaults_of)(key);
         !path::is_reserved(key) && (disk.library.is_some() || defaults.durable != Some(false))
     }
 

@@ -134,7 +134,7 @@ impl Shard {
             cache_control: &cache_control,
             modified_s,
             length: declared,
-            cors: self.settings.cors,
+            cors: b"",
         };
         let publication = Publication {
             length: text.len() as u64,

@@ -8,11 +8,11 @@ use super::book::{Book, KEYS};
 use super::client::Client;
 use super::request::{Request, What};
 use crate::access::AccessSink;
+use crate::config::{Access, PathRules};
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::origin::auth::Writers;
 use crate::origin::write::PathDefaults;
-use crate::shard::{Accounts, Ending, Envelope, Settings, Shard, Tx};
+use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
@@ -21,6 +21,7 @@ use crate::sys::net;
 use crate::sys::random::Random;
 use crate::sys::reactor::Reactor;
 use crate::sys::sim::{Faults, PoisonedSlots, Sim};
+use crate::sys::swap::Swap;
 use crate::topic::Policy;
 
 /// What a world is made of.
@@ -41,8 +42,12 @@ impl Plan {
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             splice_bytes_min: limits::SPLICE_BYTES_MIN,
             object_bytes_max: 1 << 20,
-            writers: Writers::Loopback,
-            cors: false,
+            rules: Swap::new(Rules::new(
+                Access::default(),
+                PathRules::default(),
+                false,
+                Arc::new(|_| PathDefaults::default()),
+            )),
             head_ms: 5_000,
             idle_ms: 20_000,
             body_idle_ms: 5_000,
@@ -51,12 +56,9 @@ impl Plan {
             linger_ms: 2_000,
             drain_ms: 30_000,
             connections_max: 64,
-            holds: false,
-            stales: false,
             topic_policy: Arc::new(|_| Policy::default()),
             data: None,
             library: None,
-            defaults_of: Arc::new(|_| PathDefaults::default()),
         };
         Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }
     }

@@ -6,6 +6,7 @@ use std::task::Poll;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::{Shard, answer};
 use super::copies::{CopyId, State};
+use crate::config::Right;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method, Version};
 use crate::http::response::Status;
@@ -39,6 +40,17 @@ impl Conn {
             Method::Get => offer.judge(head.version == Version::Http11),
             _ => Handshake::None,
         };
+        if let Ok(topic) = &topic
+            && let Err(denial) = self.authorize_topic(head, bytes, Right::TopicSubscribe, topic)
+        {
+            let bare = Bare {
+                status: denial.status(),
+                message: denial.message(Right::TopicSubscribe),
+                lines: denial.lines(),
+                body_allowed: head.method == Method::Get,
+            };
+            return self.answer_bare(head, &bare, Then::Next).await;
+        }
         let opens_bare = head.path.of(bytes) == b"/topics";
         let topic = match (topic, &handshake) {
             (Ok(topic), _) => Some(topic),

@@ -9,7 +9,7 @@ use super::get::Subscribing;
 use crate::http::request::Head;
 use crate::http::response::{Status, Writer};
 use crate::limits;
-use crate::origin::heads::{self, CORS_READ, Manner};
+use crate::origin::heads::{self, Manner};
 use crate::sys::reactor::Interrupt;
 use crate::topic::log::{Joined, Start};
 
@@ -78,9 +78,7 @@ impl Conn {
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.raw(b"Content-Type: application/json\r\nCache-Control: no-store\r\n");
         writer.header_u64(b"Content-Length", body_len as u64);
-        if self.shard.settings.cors {
-            writer.raw(CORS_READ);
-        }
+        writer.raw(self.cors_lines(true));
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect("a few short lines");

@@ -4,6 +4,7 @@ use super::super::body::BodyFault;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::upload::Denied;
 use super::get::{FULL, topic_of};
+use crate::config::Right;
 use crate::http::known::Known;
 use crate::http::request::Head;
 use crate::http::response::Status;
@@ -16,6 +17,8 @@ use crate::topic::{name, query as wishes};
 /// A publication whose head was accepted.
 struct Accepted {
     topic: Box<[u8]>,
+    /// What the publisher's token is called.
+    token_id: Option<Box<str>>,
     is_binary: bool,
     moment: (Option<Box<str>>, Option<u64>),
     bytes_max: usize,
@@ -28,7 +31,7 @@ impl Conn {
             Ok(accepted) => accepted,
             Err(denied) => return self.deny(head, denied).await,
         };
-        let Accepted { topic, is_binary, moment, bytes_max } = accepted;
+        let Accepted { topic, token_id, is_binary, moment, bytes_max } = accepted;
         self.input_past_head(head);
         let body = match self.receive_whole(head, bytes_max).await {
             Ok(body) => body,
@@ -46,7 +49,7 @@ impl Conn {
             }
         };
         let (program_date_time, media_sequence) = moment;
-        let draft = Draft { value, token_id: None, program_date_time, media_sequence };
+        let draft = Draft { value, token_id, program_date_time, media_sequence };
         let shard = self.shard.clone();
         match shard.publish(&topic, draft).await {
             Ok(position) => {
@@ -64,12 +67,15 @@ impl Conn {
         }
     }
 
-    fn accept_message(&self, head: &Head) -> Result<Accepted, Denied> {
-        let shard = &self.shard;
+    fn accept_message(&mut self, head: &Head) -> Result<Accepted, Denied> {
+        let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
-        self.permit(head, bytes)?;
         let bad = |fault| Denied::new(Status::BadRequest, fault);
         let topic = topic_of(head.path.of(bytes)).map_err(bad)?;
+        let token_id = self
+            .authorize_topic(head, bytes, Right::TopicPublish, &topic)
+            .map_err(|denial| Denied::of(denial, Right::TopicPublish))?;
+        self.account.note_credential(token_id.as_deref().unwrap_or_default());
         if name::is_own(&topic) {
             return Err(Denied::new(Status::Forbidden, OWN));
         }
@@ -82,7 +88,7 @@ impl Conn {
             return Err(bad("the body is the message, and there is none"));
         }
         let bytes_max = (shard.settings.topic_policy)(&topic).message_bytes_max;
-        Ok(Accepted { topic, is_binary, moment, bytes_max })
+        Ok(Accepted { topic, token_id, is_binary, moment, bytes_max })
     }
 }
 

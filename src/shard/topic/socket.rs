@@ -11,10 +11,10 @@ use std::task::Poll;
 use super::super::answer::Front;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::read::HEAD_FITS;
-use super::super::upload::Denied;
 use super::copies::{CopyId, Piece};
 use super::get::FULL;
 use super::publish::{OWN, TOO_LARGE, refused};
+use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::{Status, Writer};
 use crate::limits;
@@ -33,7 +33,9 @@ struct Socket {
     subscriptions: Vec<Subscription>,
     /// Frames that are to be sent before anything else.
     out: Vec<u8>,
-    may_publish: Result<(), Denied>,
+    /// The handshake and its bytes: every wish is judged by what was presented in it.
+    head: Box<Head>,
+    presented: Box<[u8]>,
 }
 
 struct Subscription {
@@ -66,7 +68,8 @@ impl Conn {
         first: Option<(Box<[u8]>, Start)>,
     ) -> Result<Then, Gone> {
         let shard = self.shard.clone();
-        let may_publish = self.permit(head, self.input.unread(&shard.reactor.buffers));
+        let bytes = self.input.unread(&shard.reactor.buffers);
+        let presented = bytes.get(..head.head_len).unwrap_or(bytes).into();
         let mut buffer = shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::SwitchingProtocols, &shard.date());
@@ -83,7 +86,8 @@ impl Conn {
             reader: Reader::default(),
             subscriptions: Vec::new(),
             out: Vec::new(),
-            may_publish,
+            head: Box::new(*head),
+            presented,
         };
         if let Some((topic, start)) = first {
             self.subscribe(&mut socket, topic, start, None).await;
@@ -178,12 +182,14 @@ impl Conn {
     ) {
         let shard = self.shard.clone();
         let is_known = socket.subscriptions.iter().any(|one| one.topic == topic);
-        let fault = match () {
-            () if is_known => Some((Status::Conflict, "the socket has this subscription")),
-            () if socket.subscriptions.len() >= limits::SOCKET_TOPICS_MAX => {
+        let denied = self.judge_on(socket, Right::TopicSubscribe, &topic).err();
+        let fault = match denied {
+            Some(denied) => Some(denied),
+            None if is_known => Some((Status::Conflict, "the socket has this subscription")),
+            None if socket.subscriptions.len() >= limits::SOCKET_TOPICS_MAX => {
                 Some((Status::TooManyRequests, "a socket holds at most 64 subscriptions"))
             }
-            () => None,
+            None => None,
         };
         let joined = match fault {
             None => shard.join_topic(&topic).await.map_err(|()| (Status::ServiceUnavailable, FULL)),
@@ -231,16 +237,19 @@ impl Conn {
         &mut self,
         socket: &mut Socket,
         topic: &[u8],
-        draft: Draft,
+        mut draft: Draft,
         id: Option<&str>,
     ) {
         let shard = self.shard.clone();
         let bytes_max = (shard.settings.topic_policy)(topic).message_bytes_max;
-        let refusal = match &socket.may_publish {
-            Err(denied) => Some((denied.status, denied.message)),
-            Ok(()) if name::is_own(topic) => Some((Status::Forbidden, OWN)),
-            Ok(()) if draft.len() > bytes_max => Some((Status::ContentTooLarge, TOO_LARGE)),
-            Ok(()) => None,
+        let refusal = match self.judge_on(socket, Right::TopicPublish, topic) {
+            Err(denied) => Some(denied),
+            Ok(_) if name::is_own(topic) => Some((Status::Forbidden, OWN)),
+            Ok(_) if draft.len() > bytes_max => Some((Status::ContentTooLarge, TOO_LARGE)),
+            Ok(token_id) => {
+                draft.token_id = token_id;
+                None
+            }
         };
         let outcome = match refusal {
             Some(refusal) => Err(refusal),
@@ -251,6 +260,17 @@ impl Conn {
             Err((status, message)) => client::error(status.code(), message),
         };
         client::answer(&mut socket.out, &members, id);
+    }
+
+    /// Judges a wish by the handshake; gives the name of the credential, or status and sentence.
+    fn judge_on(
+        &self,
+        socket: &Socket,
+        right: Right,
+        topic: &[u8],
+    ) -> Result<Option<Box<str>>, (Status, &'static str)> {
+        self.authorize_topic(&socket.head, &socket.presented, right, topic)
+            .map_err(|denial| (denial.status(), denial.message(right)))
     }
 
     /// Sends what the socket lacks of its topics.

@@ -13,7 +13,7 @@ use super::copies::{CopyId, Piece, Shared};
 use super::get::Subscribing;
 use crate::http::request::{Head, Version};
 use crate::http::response::{Status, Writer};
-use crate::origin::heads::{self, CORS_READ};
+use crate::origin::heads;
 use crate::topic::log::Start;
 use crate::topic::wire::{self, Format};
 
@@ -56,9 +56,7 @@ impl Conn {
         if format == Format::Chunked {
             writer.raw(b"Transfer-Encoding: chunked\r\n");
         }
-        if shard.settings.cors {
-            writer.raw(CORS_READ);
-        }
+        writer.raw(self.cors_lines(true));
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
         buffer.push_own(len);
