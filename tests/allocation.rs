@@ -35,10 +35,27 @@ const _: () = assert!(WARM_UP_ROUNDS > 2 * FOLDERS);
 #[test]
 fn reads_allocate_nothing() {
     // One after the other: threads are told apart by their names.
-    prove(None, 10_000);
+    prove(None, None, 10_000);
     let scratch = Scratch::new("allocation");
-    prove(Some(scratch.path("access.log").into()), 2_000);
+    prove(Some(scratch.path("access.log").into()), None, 2_000);
+    // Every read presents a token, and paths have networks and CORS of their own.
+    let file = scratch.path("headwater.toml");
+    std::fs::write(&file, GUARDED).unwrap();
+    prove(Some(scratch.path("guarded.log").into()), Some(file.into()), 1_000);
 }
+
+const GUARDED: &str = r#"
+[read]
+tokens = ["viewer:viewer-secret-0123456789abcdef"]
+[[path]]
+pattern = "live/**"
+read_allow = "127.0.0.0/8"
+cors_origins = ["https://player.example"]
+"#;
+
+/// What guarded requests carry behind their Host line.
+const PRESENTED: &str = "Host: origin\r\nAuthorization: Bearer viewer-secret-0123456789abcdef\r\n\
+    Origin: https://player.example\r\n";
 
 /// A kind of request: its bytes for a folder, the status it is answered with, and how many of them
 /// go in one packet.
@@ -136,8 +153,9 @@ fn get(folder: &str, name: &str, lines: &str) -> String {
 }
 
 /// Makes `count` requests of each kind, half of them to each shard.
-fn prove(access_log: Option<PathBuf>, count: usize) {
-    let origin = Origin::start(access_log);
+fn prove(access_log: Option<PathBuf>, config: Option<PathBuf>, count: usize) {
+    let guarded = config.is_some();
+    let origin = Origin::start(access_log, config);
     let folders: Vec<String> = (0..FOLDERS).map(|folder| format!("live/{folder}")).collect();
     folders.iter().for_each(|folder| origin.fill(folder));
     let Origin { http, admin, .. } = origin;
@@ -145,13 +163,18 @@ fn prove(access_log: Option<PathBuf>, count: usize) {
     let owners: Vec<usize> = folders.iter().map(|folder| known.owner(folder)).collect();
     let mut connections: Vec<_> = (0..SHARDS).map(|shard| known.connection(shard)).collect();
     // The same bytes have the same tag in every folder.
-    let medium = connections[0].request("GET", "/live/0/medium.ts", &[], b"").unwrap();
+    let presented = |text: String| match guarded {
+        true => text.replacen("Host: origin\r\n", PRESENTED, 1),
+        false => text,
+    };
+    connections[0].send(presented(get("live/0", "medium.ts", "")).as_bytes()).unwrap();
+    let medium = connections[0].answer(false).unwrap();
     let tag = medium.header("ETag").unwrap().to_owned();
     let shards = counting::threads("shard-");
     assert_eq!(shards.len(), SHARDS);
     for kind in KINDS {
         for connection in &mut connections {
-            let request = |folder: &String| (kind.request)(folder).replace("TAG", &tag);
+            let request = |folder: &String| presented((kind.request)(folder).replace("TAG", &tag));
             let requests: Vec<_> = folders.iter().map(request).collect();
             hold(&shards, kind, connection, &requests, count);
         }
@@ -159,7 +182,8 @@ fn prove(access_log: Option<PathBuf>, count: usize) {
     for kind in OWN_KINDS {
         for (shard, connection) in connections.iter_mut().enumerate() {
             let own = folders.iter().zip(&owners).filter(|&(_, owner)| *owner == shard);
-            let requests: Vec<_> = own.map(|(folder, _)| (kind.request)(folder)).collect();
+            let requests: Vec<_> =
+                own.map(|(folder, _)| presented((kind.request)(folder))).collect();
             assert!(!requests.is_empty(), "no folder of shard {shard}");
             hold(&shards, kind, connection, &requests, count);
         }
@@ -205,7 +229,7 @@ struct Origin {
 }
 
 impl Origin {
-    fn start(access_log: Option<PathBuf>) -> Self {
+    fn start(access_log: Option<PathBuf>, file: Option<PathBuf>) -> Self {
         let (http, admin) = (free_address(), free_address());
         let overrides = Overrides {
             listen: vec![http],
@@ -215,7 +239,7 @@ impl Origin {
             tx: std::env::var("HEADWATER_TX").ok().map(|way| way.parse().unwrap()),
             ..Overrides::default()
         };
-        let mut config = Config::load(None, &overrides, &Host::SMALL).unwrap();
+        let mut config = Config::load(file.as_deref(), &overrides, &Host::SMALL).unwrap();
         config.access_log = access_log.map(|path| AccessLogConfig {
             path: Some(path),
             format: AccessFormat::Json,

@@ -292,6 +292,52 @@ tokens = ["encoder-a:encoder-secret-0123456789abcdef"]
 }
 
 #[test]
+fn topics_have_rights_of_their_own() {
+    let config = r#"
+[[token]]
+name = "studio"
+token = "encoder-secret-0123456789abcdef"
+topic_publish = "show/**"
+[[token]]
+name = "viewer"
+token = "viewer-secret-0123456789abcdef=="
+topic_subscribe = ["show/*", "objects/**"]
+[[token]]
+name = "last-year"
+token = "expired-secret-0123456789abcdef"
+read = "live/**"
+topic_publish = "**"
+expires = 2020-01-01T00:00:00Z
+"#;
+    for shards in ["2", "4"] {
+        let guarded = Guarded::start(&format!("topics-{shards}"), shards, config);
+        let origin = &guarded.origin;
+        let (studio, viewer, old) = (bearer(ENCODER), bearer(VIEWER), bearer(OLD));
+        let publish = |topic: &str, lines: &[&str]| {
+            origin.request("POST", &format!("/topics/{topic}"), lines, b"2:1")
+        };
+        // Who may subscribe learns that HEAD is not the way.
+        let follow = |topic: &str, lines: &[&str]| {
+            let target = format!("/topics/{topic}");
+            origin.client().request("HEAD", &target, lines, b"").unwrap().status
+        };
+        for topic in ["show/score", "show/polls", "show/chat", "show/1"] {
+            assert_eq!(publish(topic, &[&studio]).status, 204);
+            expect_401(&publish(topic, &[]), "publishing needs");
+            expect_401(&publish(topic, &[&old]), "expired");
+            expect_403(&publish(topic, &[&viewer]), "does not grant");
+            assert_eq!(follow(topic, &[&viewer]), 405);
+            assert_eq!((follow(topic, &[]), follow(topic, &[&studio])), (401, 403));
+        }
+        expect_403(&publish("other/score", &[&studio]), "does not grant");
+        assert_eq!(follow("other/score", &[&viewer]), 403);
+        // What happens to objects takes the right to read them as well.
+        assert_eq!(follow("objects/live", &[&viewer]), 403);
+        expect_no_secret(guarded);
+    }
+}
+
+#[test]
 fn only_the_bearer_of_a_token_writes() {
     let config = "[publish]\ntokens = ['encoder-secret-0123456789abcdef']\n";
     let guarded = Guarded::start("publish", "2", config);

@@ -72,6 +72,7 @@ impl Config {
             shards,
             memory_bytes,
             tx,
+            congestion,
             connections_max,
             object_bytes_max,
             data,
