@@ -112,7 +112,7 @@ fn rights(shards: &str) {
     assert_eq!(head.unwrap().status, 401);
     assert!(origin.metric("headwater_denied_total", "no_credential") >= 40.0);
     assert!(origin.metric("headwater_denied_total", "not_granted") >= 18.0);
-    let log = guarded.access_log_with("- viewer [");
+    let log = guarded.access_log_with("GET /open/a.ts");
     assert!(log.contains("- encoder-a [") && log.contains("- last-year ["), "{log}");
     expect_no_secret(guarded);
 }
