@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>().unwrap());
     let count = arguments.next().unwrap_or(10_000);
     let publishes = arguments.next().unwrap_or(100);
-    let flags = ["--shards", "1", "--memory", "256MiB"];
+    let flags = ["--shards", "1", "--memory", "256MiB", "--congestion", "cubic"];
     let origin = Origin::start_under(&["taskset", "--cpu-list", "0"], &flags);
     origin.put("/release/v.m3u8", playlist(FIRST_MSN).as_bytes());
     let mut sockets: Vec<TcpStream> = (0..count).map(|_| connect(&origin)).collect();

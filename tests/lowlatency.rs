@@ -218,6 +218,21 @@ fn an_encoder_that_starts_anew_goes_on_with_a_discontinuity() {
 }
 
 #[test]
+fn priming_that_the_playlist_leaves_out_is_left_out_of_the_first_part() {
+    let mut channel = Channel::new(audio());
+    channel.encoder.priming = 1024;
+    for _ in 0..20 {
+        channel.segment();
+    }
+    channel.encoder.restart(7_300);
+    for _ in 0..5 {
+        channel.segment();
+    }
+    channel.assert_clean();
+    assert!(channel.last().contains("#EXTINF:1.984000,\n"), "{}", channel.last());
+}
+
+#[test]
 fn restarts_at_every_point_keep_the_rules() {
     for fragments in 0..10 {
         let channel = restarted(&[(20, fragments)]);

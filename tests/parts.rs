@@ -8,6 +8,7 @@ mod checker;
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,12 +48,14 @@ fn origin(name: &str, shards: &str) -> Origin {
 #[derive(Default)]
 struct Seen {
     versions: usize,
+    /// Where versions are kept for other checkers.
+    kept: Option<PathBuf>,
     /// Bytes of the parts of each segment, joined.
     segments: BTreeMap<String, Vec<u8>>,
     hints: usize,
     deltas: usize,
     reports: usize,
-    discontinuities: usize,
+    most_discontinuities: usize,
 }
 
 /// Follows one made playlist by blocking reloads, as a player does, until `is_over`.
@@ -67,7 +70,8 @@ struct Viewer<'a> {
 
 impl<'a> Viewer<'a> {
     fn new(origin: &'a Origin, path: &'a str) -> Self {
-        let (checker, seen) = Default::default();
+        let kept = std::env::var_os("HEADWATER_LOWLATENCY_KEEP").map(PathBuf::from);
+        let (checker, seen) = (Checker::default(), Seen { kept, ..Seen::default() });
         Self { origin, client: origin.client(), path, checker, seen, next: None }
     }
 
@@ -98,6 +102,14 @@ impl<'a> Viewer<'a> {
         true
     }
 
+    /// Leaves a version in the folder for other checkers, if there is one.
+    fn keep(&self, form: &str, text: &str) {
+        let Some(folder) = &self.seen.kept else { return };
+        let name = self.path.trim_start_matches('/').replace('/', "-");
+        let name = format!("{}-{name}-{:05}{form}", self.origin.pid(), self.seen.versions);
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
     fn read(&mut self, text: &str) {
         let media = Media::read(text.as_bytes()).unwrap();
         if self.seen.versions > 0 && self.seen.versions.is_multiple_of(5) {
@@ -108,10 +120,11 @@ impl<'a> Viewer<'a> {
             let plain = self.origin.get(&self.path.replace(".m3u8", ".plain.m3u8"));
             panic!("{findings:?}\n{text}\nthe encoder's own:\n{}", plain.text());
         }
+        self.keep("", text);
         self.seen.versions += 1;
         self.seen.reports = self.seen.reports.max(text.matches("RENDITION-REPORT").count());
         let breaks = text.matches("#EXT-X-DISCONTINUITY\n").count();
-        self.seen.discontinuities = self.seen.discontinuities.max(breaks);
+        self.seen.most_discontinuities = self.seen.most_discontinuities.max(breaks);
         for item in media.items() {
             if let Item::Part(part) = item.unwrap() {
                 self.part(
@@ -177,6 +190,7 @@ impl<'a> Viewer<'a> {
         if status == 200 && delta.contains("EXT-X-SKIP") && now == text {
             let findings = self.checker.delta(&delta, text);
             assert!(findings.is_empty(), "{findings:?}\n{delta}\n{text}");
+            self.keep("-delta", &delta);
             self.seen.deltas += 1;
         }
     }
@@ -231,24 +245,32 @@ fn a_plain_push_becomes_low_latency_hls() {
     origin.stop();
 }
 
-/// An encoder that breaks off and starts anew, from the same names: numbers go on.
+/// An encoder that breaks off and starts anew, from the same names: numbers go on. For 15 seconds,
+/// or as long as `HEADWATER_LOWLATENCY_SECONDS` says (`scripts/lowlatency-check`).
 #[test]
 fn an_encoder_that_starts_anew_goes_on_in_the_same_playlist() {
     let origin = origin("parts-anew", "2");
-    let path = "/c/media_0.m3u8";
-    let until = Instant::now() + Duration::from_secs(16);
-    let seen = thread::scope(|scope| {
-        let viewer = scope.spawn(|| watch(&origin, path, until));
-        let mut first = encoder(&origin, "60");
-        thread::sleep(Duration::from_secs(6));
+    let seconds = std::env::var("HEADWATER_LOWLATENCY_SECONDS")
+        .map_or(15, |text| text.parse::<u64>().unwrap());
+    let (first_s, second_s) = (seconds * 2 / 5, seconds - seconds * 2 / 5);
+    let until = Instant::now() + Duration::from_secs(seconds + 1);
+    let paths = ["/c/media_0.m3u8", "/c/media_1.m3u8", "/c/media_2.m3u8"];
+    let seen: Vec<Seen> = thread::scope(|scope| {
+        let origin = &origin;
+        let viewers = paths.map(|path| scope.spawn(move || watch(origin, path, until)));
+        let mut first = encoder(origin, "3600");
+        thread::sleep(Duration::from_secs(first_s));
         first.kill().unwrap();
         first.wait().unwrap();
-        let mut second = encoder(&origin, "9");
+        let mut second = encoder(origin, &second_s.to_string());
         assert!(second.wait().unwrap().success());
-        viewer.join().unwrap()
+        viewers.map(|viewer| viewer.join().unwrap()).into()
     });
-    assert!(seen.versions >= 20, "{} versions", seen.versions);
-    assert_eq!(seen.discontinuities, 1);
+    for (path, seen) in paths.iter().zip(&seen) {
+        assert!(seen.versions as u64 >= seconds * 4 / 3, "{path}: {} versions", seen.versions);
+        assert_eq!(seen.most_discontinuities, 1, "{path}");
+        println!("{path}: {} versions, {} deltas, no finding", seen.versions, seen.deltas);
+    }
     origin.stop();
 }
 

@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::Origin;
+use support::{Origin, PATIENCE};
 
 const LIVE: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n";
 const ENDED: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n";
@@ -90,5 +91,59 @@ fn what_is_not_live_stays() {
     for (path, _) in objects {
         assert_eq!(origin.get(path).status, 200, "{path}");
     }
+    origin.stop();
+}
+
+/// A stock encoder: segments and a playlist of one second, in real time.
+fn encoder(origin: &Origin) -> Child {
+    let words = "-nostdin -v error -re -f lavfi -i testsrc2=s=160x90:r=25 -c:v libx264 \
+        -preset ultrafast -tune zerolatency -g 25 -keyint_min 25 -sc_threshold 0 -f hls \
+        -method PUT -hls_time 1 -hls_list_size 5 -http_persistent 1";
+    let (segments, playlist) = ("/auto/real/%d.ts", "/auto/real/index.m3u8");
+    Command::new("ffmpeg")
+        .args(words.split_ascii_whitespace())
+        .args(["-hls_segment_filename", &origin.url(segments), &origin.url(playlist)])
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for an answer with a status, and says which answers came before it.
+fn wait_for_status(origin: &Origin, wanted: u16) -> Vec<u16> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut client = origin.client();
+    let mut before = Vec::new();
+    loop {
+        let status = client.request("GET", "/auto/real/index.m3u8", &[], b"").unwrap().status;
+        if status == wanted {
+            return before;
+        }
+        before.push(status);
+        assert!(Instant::now() < deadline, "{wanted} does not come, but {status}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_killed_encoder_turns_its_playlist_into_an_error_until_it_is_back() {
+    let origin = origin("stale-real");
+    let mut first = encoder(&origin);
+    wait_for_status(&origin, 200);
+    // Long enough for several renewals: an encoder at work is never called stale for long.
+    thread::sleep(Duration::from_secs(4));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let killed = Instant::now();
+    let before = wait_for_status(&origin, 503);
+    // From the last renewal 1.5 target durations, of a second each: not at once, and not late.
+    assert!(before.iter().all(|status| *status == 200), "{before:?}");
+    println!("stale {:?} after the kill", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    let mut second = encoder(&origin);
+    let before = wait_for_status(&origin, 200);
+    assert!(before.iter().all(|status| *status == 503), "{before:?}");
+    second.kill().unwrap();
+    second.wait().unwrap();
+    assert!(origin.log().contains("renewed again"), "{}", origin.log());
     origin.stop();
 }

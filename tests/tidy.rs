@@ -47,6 +47,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("logging", &["config", "limits"]),
     ("config", &["limits"]),
     ("limits", &[]),
+    // Files for browsers, which `origin` has within it.
+    ("web", &[]),
 ];
 
 /// Words that are never named in the product code of the files `within`.

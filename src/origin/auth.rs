@@ -125,7 +125,7 @@ pub fn judge<'k>(access: &'k Access, path: Option<&PathAccess>, asked: &Asked<'_
     }
     match path.and_then(|path| path.who(right)).unwrap_or_else(|| access.who(right)) {
         Who::Nobody => Verdict::Denied(Denial::Closed, ""),
-        Who::Anyone if right.changes() && asked.head.has(Known::Origin) => {
+        Who::Anyone if right.changes() && comes_from_other_page(asked) => {
             match by_credential(access, asked) {
                 allowed @ Verdict::Allowed(_) => allowed,
                 Verdict::Denied(..) => Verdict::Denied(Denial::FromWebPage, ""),
@@ -269,6 +269,23 @@ fn method_name(method: Method) -> &'static str {
 const BASIC_BYTES_MAX: usize = 128 + 1 + limits::TOKEN_BYTES_MAX + 3;
 /// Key name, expiry, methods and signature of a signed URL.
 const FIELD_BYTES_MAX: usize = 48;
+
+/// Whether a web page sent the request that was not loaded from this very origin.
+fn comes_from_other_page(asked: &Asked<'_>) -> bool {
+    let header = |known| asked.head.header(asked.bytes, known);
+    header(Known::Origin).is_some_and(|page| !is_own_page(page, header(Known::Host)))
+}
+
+/// Whether a page was loaded from this origin: by its address, since a name that somebody lets
+/// point to this host (DNS rebinding) would be the page's as well as the request's.
+fn is_own_page(page: &[u8], host: Option<&[u8]>) -> bool {
+    let Some(host) = host else { return false };
+    let is_loopback = ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| {
+        host.strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
+    });
+    is_loopback && page.strip_prefix(b"http://") == Some(host)
+}
 
 #[cfg(test)]
 mod tests;

@@ -14,4 +14,5 @@ pub mod list;
 pub mod query;
 pub mod read;
 pub mod time;
+pub mod web;
 pub mod write;

@@ -53,6 +53,7 @@ mod stale;
 mod topic;
 mod upload;
 mod watch;
+mod web;
 
 pub use account::Accounts;
 pub use rules::Rules;

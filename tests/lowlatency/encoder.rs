@@ -10,6 +10,8 @@ pub struct Encoder {
     pub pattern: Vec<u64>,
     pub window: usize,
     pub dates: bool,
+    /// What the playlist leaves out of the first segment, in units of the timescale.
+    pub priming: u64,
     number: u64,
     decode_time: u64,
     /// Wall clock of the start, in milliseconds of the day.
@@ -25,6 +27,7 @@ impl Encoder {
             pattern: pattern.to_vec(),
             window: 6,
             dates: true,
+            priming: 0,
             number: 1,
             decode_time: 0,
             start_ms: 3_600_000,
@@ -84,12 +87,13 @@ impl Encoder {
         );
         let mut at = 0;
         for (place, (number, units)) in self.listed.iter().enumerate() {
+            let units = units - if *number == 1 { self.priming } else { 0 };
             let ms = self.start_ms + to_us(at, self.timescale).unwrap() / 1000;
             at += units;
             if place < skipped {
                 continue;
             }
-            text += &format!("#EXTINF:{:.6},\n", seconds(*units));
+            text += &format!("#EXTINF:{:.6},\n", seconds(units));
             if self.dates {
                 let (s, ms) = (ms / 1000, ms % 1000);
                 let clock = format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600, s / 60 % 60, s % 60);

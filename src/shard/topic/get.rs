@@ -12,7 +12,7 @@ use crate::http::request::{Head, Method, Version};
 use crate::http::response::Status;
 use crate::limits;
 use crate::origin::errors::{Bare, RETRY};
-use crate::origin::{key, query};
+use crate::origin::{key, query, web};
 use crate::topic::handshake::{Handshake, Offer};
 use crate::topic::log::Start;
 use crate::topic::message::Message;
@@ -34,6 +34,9 @@ impl Conn {
     pub(in crate::shard) async fn read_topic(&mut self, head: &Head) -> Result<Then, Gone> {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
+        if let Some(file) = web::file(head.path.of(bytes)) {
+            return Box::pin(self.answer_file(head, file)).await;
+        }
         let topic = topic_of(head.path.of(bytes));
         let offer = Offer::read(head.lines(bytes));
         let handshake = match head.method {
