@@ -353,6 +353,14 @@ pub const DISK_FOLDERS_MAX: usize = 4096;
 pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
 /// Bytes that are hashed at once.
 pub const DISK_SUM_BYTES: usize = 128 * 1024;
+/// Times that whoever finds no memory asks again while other shards evict.
+pub const ROOM_ATTEMPTS: u32 = 250;
+/// How long it waits before each, in milliseconds.
+pub const ROOM_PAUSE_MS: u32 = 4;
+/// Versions that one step evicts.
+pub const EVICTIONS_MAX: usize = 4096;
+/// Hashes of evicted keys that a shard remembers.
+pub const GHOSTS_MAX: usize = 16_384;
 /// Times that a save makes its folders when others take them away again.
 pub const DISK_FOLDER_ATTEMPTS: usize = 4;
 /// Times that a read has an object loaded that leaves memory at once.

@@ -175,6 +175,12 @@ crate::meters! {
         disk_absent: Counter ["outcome=\"absent\""],
         disk_damaged: Counter ["outcome=\"damaged\""],
     }
+    "headwater_evictions_total", "Objects that gave way because the disk has them.", per 1.0 {
+        evictions: Counter,
+    }
+    "headwater_evicted_bytes_total", "Arena bytes of those.", per 1.0 {
+        evicted_bytes: Counter,
+    }
     "headwater_disk_bytes_total", "Bytes of bodies read from disk and written to it.", per 1.0 {
         disk_read_bytes: Counter ["way=\"read\""],
         disk_written_bytes: Counter ["way=\"written\""],

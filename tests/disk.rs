@@ -170,3 +170,34 @@ fn many_readers_cost_one_read_of_the_disk() {
     assert_eq!(loaded(), 1.0);
     origin.stop();
 }
+
+#[test]
+fn a_library_larger_than_memory_is_written_and_read() {
+    let scratch = Scratch::new("disk-larger");
+    let origin = start(&scratch, &["--memory", "32MiB"]);
+    let body = |number: u64| pattern(number, 1_000_000);
+    let target = |number: u64| format!("/large/{}/{number}.mp4", number % 7);
+    (0..48).for_each(|number| drop(origin.put(&target(number), &body(number))));
+    for number in (0..48).chain((0..48).rev()) {
+        let answer = origin.get(&target(number));
+        assert!(answer.status == 200, "{number}: {}", answer.text());
+        assert!(answer.body == body(number), "{number}: other bytes");
+    }
+    assert!(origin.metric("headwater_evictions_total", "") >= 16.0);
+    origin.stop();
+}
+
+#[test]
+fn what_only_memory_has_does_not_give_way() {
+    let scratch = Scratch::new("disk-memory-only");
+    let origin = start(&scratch, &["--memory", "32MiB"]);
+    let body = |number: u64| pattern(number, 1_000_000);
+    for number in 0..8 {
+        origin.put(&format!("/t/{number}?ttl_seconds=3600"), &body(number));
+    }
+    (100..160).for_each(|number| drop(origin.put(&format!("/d/{number}"), &body(number))));
+    for number in 0..8 {
+        assert!(origin.get(&format!("/t/{number}")).body == body(number), "{number}");
+    }
+    origin.stop();
+}

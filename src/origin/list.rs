@@ -117,6 +117,7 @@ mod tests {
             cache_control: b"max-age=1"[..].into(),
             modified_s: 0,
             stored_ms: 0,
+            heat: crate::store::heat::Heat::default(),
             expires_ms: NEVER,
             body: Body::Whole(Whole { length: 7, extents: [].into(), head: [].into() }),
         };

@@ -225,6 +225,8 @@ impl Shard {
         meters.leases_held.set(store.leases_held);
         meters.leases_granted.raise_to(store.grants_total);
         meters.leases_recalled.raise_to(store.recalls_total);
+        meters.evictions.raise_to(store.evicted_total);
+        meters.evicted_bytes.raise_to(store.evicted_bytes_total);
         meters.leases_evicted.raise_to(store.evictions_total);
     }
 

@@ -150,8 +150,8 @@ impl Writer {
     }
 
     async fn extend(&mut self, bytes: u64) -> Result<(), BodyFault> {
-        let ask = Ask::Extend { upload: self.upload, bytes };
-        match self.shard.ask(self.owner, ask).await {
+        let extend = || Ask::Extend { upload: self.upload, bytes };
+        match self.shard.ask_for_room(self.owner, extend).await {
             Reply::Extended { extents } => {
                 self.extents.extend(extents);
                 Ok(())

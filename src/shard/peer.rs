@@ -151,6 +151,11 @@ impl Shard {
                 self.on_refresh(from, ticket, &key, part_target_us);
             }
             Message::Tier { ticket, key, job } => self.on_tier(from, ticket, key, job),
+            Message::Reclaim => {
+                let now_ms = self.reactor.clock.now_ms();
+                self.store.borrow_mut().reclaim(now_ms);
+                self.carry();
+            }
             Message::Arriving { key } => self.on_arriving(&key),
             Message::Ladder { key, members } => self.on_ladder(key, members),
             Message::Position { key, msn, part } => {

@@ -123,13 +123,13 @@ impl Conn {
         }
         let streaming = intent.stream.then(|| shard.streaming(&key, &intent, is_parted));
         let record = streaming.as_ref().map(|streaming| streaming.record.clone());
-        let ask = Ask::Begin {
+        let begin = || Ask::Begin {
             key: key.clone(),
             declared: intent.declared,
             guard: intent.guard.clone(),
-            stream: streaming,
+            stream: record.clone().map(|record| Streaming { record }),
         };
-        let (upload, extents, growing) = match shard.ask(owner, ask).await {
+        let (upload, extents, growing) = match shard.ask_for_room(owner, begin).await {
             Reply::Begun { upload, extents, growing } => (upload, extents, growing),
             Reply::Refused(refusal) => return self.deny(head, refusal.into()).await,
             _ => return Err(Gone),
@@ -338,6 +338,7 @@ impl Shard {
             cache_control: cache_control(intent, None),
             modified_s: self.reactor.clock.wall_s(),
             stored_ms: self.reactor.clock.now_ms(),
+            heat: crate::store::heat::Heat::default(),
             expires_ms: self.expires_ms(intent),
             body: Body::Growing(Arc::new(growing)),
         };

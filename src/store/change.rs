@@ -16,7 +16,7 @@ use crate::limits;
 
 use super::event::Kind;
 use super::guard;
-use super::message::{Guard, Publication, Refusal, Reply, UploadId};
+use super::message::{Guard, LeaseId, Publication, Refusal, Reply, UploadId};
 use super::object::{Body, Millis, Record};
 use super::owner::{Asker, Store};
 
@@ -29,6 +29,8 @@ pub(super) enum Change {
     Commit { asker: Asker, upload: UploadId, publication: Publication },
     /// The key is to be absent.
     Delete { asker: Asker, guard: Guard },
+    /// This version gives way: the disk has it too.
+    Evict { lease: LeaseId },
 }
 
 /// What the change at the head of a queue can do now.
@@ -106,6 +108,13 @@ impl Store {
                 &self.uploads.at(upload.place).expect("a queued upload stays").guard
             }
             Change::Delete { guard, .. } => guard,
+            Change::Evict { lease } => {
+                let is_named = |&place: &u32| {
+                    place == lease.version && self.versions.generation(place) == lease.generation
+                };
+                let victim = current.filter(is_named);
+                return Some(victim.map_or(Step::Refuse(Reply::Absent), Step::Recall));
+            }
         };
         let is_delete = matches!(change, Change::Delete { .. });
         if is_delete && current.is_none() {
@@ -136,6 +145,7 @@ impl Store {
                 asker
             }
             Change::Delete { asker, .. } => asker,
+            Change::Evict { .. } => return,
         };
         self.reply(asker, reply);
     }
@@ -152,6 +162,7 @@ impl Store {
         }
         match change {
             Change::Delete { asker, .. } => self.reply(asker, Reply::Deleted),
+            Change::Evict { .. } => {}
             Change::Commit { asker, upload: id, publication } => {
                 let upload = self.upload(id).expect("a queued upload stays");
                 let extents = std::mem::take(&mut upload.extents);

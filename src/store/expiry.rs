@@ -4,7 +4,8 @@
 //! the instant. The sweep only gives the memory back: it takes the entry away and recalls the
 //! leases, without anybody waiting, so that holders that never look again let go as well.
 //!
-//! Invariants: a sweep's work is bounded by its budget; nothing unexpired gives way to anything.
+//! Invariants: a sweep's work is bounded by its budget; nothing unexpired gives way to anything,
+//! except what the disk has too.
 
 use crate::limits;
 use crate::sys::extent::Extent;
@@ -52,13 +53,24 @@ impl Store {
 
     /// Room for `bytes` bytes, if need be by sweeping what has expired.
     pub(super) fn allot(&mut self, bytes: u64, now_ms: Millis) -> Option<Vec<Extent>> {
+        // Free memory comes in pieces: more may have to go than is asked for, but not everything.
+        let mut evictable = 4 * bytes + u64::from(self.space.slot_bytes());
         loop {
             if let Some(extents) = self.space.allot(bytes) {
                 return Some(extents);
             }
             let swept = self.sweep(now_ms, limits::SWEEP_PER_TURN);
             self.work_off_released();
-            if swept == 0 && self.wheel.next_deadline().is_none_or(|next_ms| next_ms > now_ms) {
+            if swept > 0 {
+                continue;
+            }
+            let evicted = self.evict(bytes.min(evictable));
+            self.work_off_released();
+            evictable = evictable.saturating_sub(evicted);
+            if evicted > 0 {
+                continue;
+            }
+            if self.wheel.next_deadline().is_none_or(|next_ms| next_ms > now_ms) {
                 self.statistics.full_total += 1;
                 return None;
             }

@@ -170,6 +170,7 @@ impl Index {
             return None;
         }
         held.touched.set(true);
+        held.record.heat.warm();
         Some(Rc::clone(held))
     }
 

@@ -311,6 +311,8 @@ pub enum Message {
         /// What.
         job: Job,
     },
+    /// To all shards: one finds no memory; what the disk has too is to give way.
+    Reclaim,
     /// To all shards: a segment has begun to arrive, or is there.
     Arriving {
         /// The segment.

@@ -2,16 +2,19 @@
 
 mod change;
 pub mod event;
+mod eviction;
 mod expiry;
 mod folder;
 pub mod growing;
 mod guard;
+pub mod heat;
 pub mod index;
 mod lease;
 pub mod message;
 pub mod object;
 pub mod owner;
 pub mod path;
+mod reclaim;
 mod slab;
 pub mod space;
 pub mod statistics;

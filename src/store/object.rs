@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::sys::extent::Extent;
 
 use super::growing::Growing;
+use super::heat::Heat;
 
 /// Milliseconds on the process's monotonic clock.
 pub type Millis = u64;
@@ -32,6 +33,8 @@ pub struct Record {
     pub stored_ms: Millis,
     /// Monotonic instant from which the object is absent, or [`NEVER`].
     pub expires_ms: Millis,
+    /// How often it was read lately.
+    pub heat: Heat,
     /// Where the bytes are.
     pub body: Body,
 }

@@ -26,6 +26,7 @@ use crate::sys::extent::{ShardId, SlotSource};
 use crate::sys::wheel::Wheel;
 
 use super::event::Events;
+use super::eviction::Eviction;
 use super::folder::Folders;
 use super::index::{Held, Index, KeyHash};
 use super::lease::Holdings;
@@ -45,6 +46,7 @@ pub struct Store {
     pub(super) index: Index,
     pub(super) space: Space,
     pub(super) wheel: Wheel,
+    pub(super) eviction: Eviction,
     pub(super) versions: Slab<Version>,
     pub(super) uploads: Slab<Upload>,
     pub(super) folders: Folders,
@@ -85,6 +87,7 @@ impl Store {
             index: Index::new(id),
             space: Space::new(slots),
             wheel: Wheel::new(now_ms),
+            eviction: Eviction::default(),
             versions: Slab::new(),
             uploads: Slab::new(),
             folders: Folders::new(),
@@ -171,6 +174,7 @@ impl Store {
             | Message::Changed { .. }
             | Message::Refresh { .. }
             | Message::Tier { .. }
+            | Message::Reclaim
             | Message::Arriving { .. }
             | Message::Ladder { .. }
             | Message::Position { .. } => {

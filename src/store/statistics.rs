@@ -37,6 +37,10 @@ pub struct Statistics {
     pub recalls_total: u64,
     /// Leases that ever gave way to newer ones.
     pub evictions_total: u64,
+    /// Versions that ever gave way because the disk has them too.
+    pub evicted_total: u64,
+    /// Bytes of those, in whole granules.
+    pub evicted_bytes_total: u64,
     /// Objects whose time was over when they were swept.
     pub expired_total: u64,
     /// Uploads ever refused for lack of memory.

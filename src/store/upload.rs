@@ -322,6 +322,7 @@ impl Store {
             cache_control: publication.cache_control,
             modified_s: publication.modified_s,
             stored_ms: now_ms,
+            heat: crate::store::heat::Heat::default(),
             expires_ms: publication.expires_ms,
             body: Body::Whole(Whole { length, extents, head }),
         }

@@ -150,20 +150,6 @@ impl Store {
         }
     }
 
-    /// Notes that the disk has the version too.
-    pub fn note_backed(&mut self, lease: LeaseId) {
-        if let Some(version) = self.versions.find(lease.version, lease.generation) {
-            version.backed = true;
-        }
-    }
-
-    /// Whether the disk has the version too.
-    pub fn is_backed(&self, lease: LeaseId) -> bool {
-        let version = self.versions.at(lease.version);
-        version.is_some_and(|version| version.backed)
-            && self.versions.generation(lease.version) == lease.generation
-    }
-
     /// Stops granting the version as lasting and asks every holder to confirm, once.
     pub(super) fn recall(&mut self, place: u32) {
         let generation = self.versions.generation(place);

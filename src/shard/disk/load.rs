@@ -118,9 +118,11 @@ impl Shard {
         if length > self.settings.object_bytes_max {
             return Err(Refusal::TooLarge);
         }
-        let guard = Guard { if_match: None, if_none_match: Some(b"*".as_slice().into()) };
-        let ask = Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None };
-        let (upload, extents) = match self.ask_here(ask).await {
+        let begin = || {
+            let guard = Guard { if_match: None, if_none_match: Some(b"*".as_slice().into()) };
+            Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
+        };
+        let (upload, extents) = match self.ask_for_room(self.id, begin).await {
             Reply::Begun { upload, extents, .. } => (upload, extents),
             // An upload was faster: what it left is there now.
             Reply::Refused(Refusal::Precondition) => return Ok(()),

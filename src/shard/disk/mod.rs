@@ -229,6 +229,32 @@ impl Shard {
         store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
 
+    /// An ask for memory; where there is a disk, all shards evict for it.
+    pub(super) async fn ask_for_room(&self, owner: ShardId, ask: impl Fn() -> Ask) -> Reply {
+        let reply = self.ask(owner, ask()).await;
+        match reply {
+            Reply::Refused(Refusal::Full) if self.disk.is_some() => {
+                Box::pin(self.wait_for_room(owner, &ask)).await
+            }
+            reply => reply,
+        }
+    }
+
+    async fn wait_for_room(&self, owner: ShardId, ask: &impl Fn() -> Ask) -> Reply {
+        let mut reply = Reply::Refused(Refusal::Full);
+        for attempt in 0..limits::ROOM_ATTEMPTS {
+            if !matches!(reply, Reply::Refused(Refusal::Full)) {
+                break;
+            }
+            if attempt % 4 == 0 {
+                self.tell_all(|| Message::Reclaim);
+            }
+            self.reactor.pause(limits::ROOM_PAUSE_MS).await;
+            reply = self.ask(owner, ask()).await;
+        }
+        reply
+    }
+
     /// An ask to this shard's own store.
     async fn ask_here(&self, ask: Ask) -> Reply {
         self.ask(self.id, ask).await

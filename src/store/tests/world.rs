@@ -279,6 +279,7 @@ impl World {
             cache_control: b"".as_slice().into(),
             modified_s: 0,
             stored_ms: self.now_ms,
+            heat: crate::store::heat::Heat::default(),
             expires_ms,
             body: Body::Growing(Arc::new(Growing::new(self.next_growing))),
         })

@@ -1,0 +1,90 @@
+//! Memory given back by versions that the disk has too.
+//!
+//! A victim that no other shard holds goes at once; one that is leased waits, as a change of its
+//! key, until every holder has confirmed: otherwise a shard could go on answering from it after
+//! the key's next version was acknowledged.
+//!
+//! Invariants: nothing that only memory has is evicted; one call evicts a bounded number of bytes.
+
+use crate::limits;
+
+use super::change::Change;
+use super::eviction::Entry;
+use super::message::LeaseId;
+use super::object::Millis;
+use super::owner::Store;
+use super::version::held_bytes;
+
+impl Store {
+    /// Notes that the disk has the version too: it may be evicted from now on.
+    pub fn note_backed(&mut self, lease: LeaseId) {
+        let Some(version) = self.versions.find(lease.version, lease.generation) else { return };
+        if std::mem::replace(&mut version.backed, true) || !version.current {
+            return;
+        }
+        let entry = Entry { lease, hash: version.hash, bytes: held_bytes(&version.record) };
+        if self.eviction.len() > 2 * self.versions.len() + EVICTION_SLACK {
+            let versions = &self.versions;
+            self.eviction.prune(|lease| {
+                versions.at(lease.version).is_some_and(|version| version.current)
+                    && versions.generation(lease.version) == lease.generation
+            });
+        }
+        self.eviction.admit(entry);
+    }
+
+    /// Whether the disk has the version too.
+    pub fn is_backed(&self, lease: LeaseId) -> bool {
+        let version = self.versions.at(lease.version);
+        version.is_some_and(|version| version.backed)
+            && self.versions.generation(lease.version) == lease.generation
+    }
+
+    /// Evicts, for another shard that finds no memory, so much that a slot may come free.
+    pub fn reclaim(&mut self, now_ms: Millis) {
+        self.evict(2 * u64::from(self.space.slot_bytes()));
+        self.settle(now_ms);
+    }
+
+    /// Begins to evict `bytes` bytes; returns how many of them are on their way out.
+    pub(super) fn evict(&mut self, bytes: u64) -> u64 {
+        let mut evicted = 0;
+        for _ in 0..limits::EVICTIONS_MAX {
+            if evicted >= bytes {
+                break;
+            }
+            let versions = &self.versions;
+            let victim = self.eviction.next(|lease| {
+                let version = versions.at(lease.version)?;
+                let lives = versions.generation(lease.version) == lease.generation;
+                (lives && version.current).then_some(&version.record.heat)
+            });
+            let Some(entry) = victim else { break };
+            if self.evict_version(entry) {
+                evicted += entry.bytes;
+                self.statistics.evicted_total += 1;
+                self.statistics.evicted_bytes_total += entry.bytes;
+            }
+        }
+        evicted
+    }
+
+    fn evict_version(&mut self, entry: Entry) -> bool {
+        let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
+        let (record, is_leased) = (version.record.clone(), !version.holders.is_empty());
+        let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
+        if !child.changes.is_empty() {
+            self.eviction.put_back(entry);
+            return false;
+        }
+        if is_leased {
+            child.changes.push_back(Change::Evict { lease: entry.lease });
+            self.stir(&record.key);
+        } else {
+            self.retire(entry.lease.version);
+        }
+        true
+    }
+}
+
+const EVICTION_SLACK: usize = 64;
