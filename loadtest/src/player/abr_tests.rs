@@ -101,22 +101,22 @@ fn a_download_that_would_stall_is_given_up_for_a_lower_level() {
         Download { level: 3, duration: 4.0, loading: 2.1, first_byte: Some(0.1), bytes: 100_000 };
     let at = playing(3, 3.0);
     // 400 kbit/s arrive; 1.6 MB average is far off, so 24 s are left and 3 s are buffered. No level
-    // loads in 3 s; level 0 takes 4 s and two waits.
+    // loads in 3 s; level 0 takes 4 s and two waits: it is the next one, but this one comes to its end.
     let mut link = steady(3e6);
-    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &under_way), Some(0));
+    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &under_way), Verdict::Spared);
     assert!(link.rate() < 3e6, "what arrived so far counts");
     // Watched only after half its duration, and never at the lowest level.
     let early = Download { loading: 1.9, ..under_way };
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &early), None);
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &early), Verdict::GoesOn);
     let lowest = Download { level: 0, ..under_way };
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &lowest), None);
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &lowest), Verdict::GoesOn);
     // Enough in the buffer.
     let full = playing(3, 30.0);
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &full, &under_way), None);
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &full, &under_way), Verdict::GoesOn);
     // 2 Mbit/s arrive: 3.1 s are left; level 2 takes 3.4 s, level 1 with 1.8 s fits. It is given up
     // for level 1, begins again at the lowest, and trusts no more than that needs.
     let faster = Download { bytes: 500_000, ..under_way };
     let mut link = steady(3e6);
-    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &faster), Some(0));
+    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &faster), Verdict::GivenUp(0));
     assert_eq!((link.rate(), link.knows()), (levels[0].peak, false));
 }

@@ -1,6 +1,6 @@
 //! What a viewer asks for next: where to begin, which level, reloads that are due, abandoning.
 
-use super::abr::{self, Download, Situation};
+use super::abr::{self, Download, Situation, Verdict};
 use super::buffer::{Buffer, Playing};
 use super::reload::Directives;
 use super::retry;
@@ -211,6 +211,7 @@ impl Viewer {
             requested: now,
             first_byte: None,
             received: 0,
+            spared: false,
         });
         actions.push(Action::Fetch(Fetch {
             slot: Slot { track, playlist: false },
@@ -241,6 +242,7 @@ impl Viewer {
             requested: now,
             first_byte: None,
             received: 0,
+            spared: false,
         });
         self.counts.segments += 1;
         actions.push(Action::Fetch(Fetch {
@@ -260,7 +262,8 @@ impl Viewer {
         let (Some(loading), Some(ladder)) = (self.main.loading, self.ladder.clone()) else {
             return;
         };
-        if self.settings.level.is_some() || loading.map.is_some() || self.started.is_none() {
+        let is_fixed = self.settings.level.is_some() || loading.map.is_some() || loading.spared;
+        if is_fixed || self.started.is_none() {
             return;
         }
         let at = Situation { duration: loading.duration, ..self.situation(now) };
@@ -271,7 +274,14 @@ impl Viewer {
             first_byte: loading.first_byte.map(|first| first - loading.requested),
             bytes: loading.received,
         };
-        let Some(lower) = abr::abandon(&*ladder, &mut self.link, &at, &download) else { return };
+        let lower = match abr::abandon(&*ladder, &mut self.link, &at, &download) {
+            Verdict::GoesOn => return,
+            Verdict::Spared => {
+                self.main.loading = Some(Loading { spared: true, ..loading });
+                return;
+            }
+            Verdict::GivenUp(lower) => lower,
+        };
         self.main.loading = None;
         self.counts.abandoned += 1;
         self.counts.wasted += loading.received;
