@@ -14,7 +14,7 @@ const [media, loadtest, folder] = process.argv.slice(2);
 const require = createRequire(join(folder, 'package.json'));
 const { chromium } = require('playwright-core');
 
-const SEGMENT_S = 2, WINDOW = 6, SECONDS = 84, LATE_FROM_S = 66, LATE_S = 8;
+const SEGMENT_S = 2, WINDOW = 6, SECONDS = 104, LATE_FROM_S = 82, LATE_S = 8;
 const LINK = [[20, 20e6], [40, 900e3], [Infinity, 20e6]];
 const bandwidth = (t) => LINK.find(([until]) => t < until)[1];
 const bytes = (level, name) => readFileSync(join(media, String(level), name));
