@@ -126,7 +126,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     if let Some(body) = bodies.first().filter(|_| arguments.rank) {
         congestion_control("cubic")?;
         let ranks = rank::run(&bench, &servers, body, rounds);
-        let table = rank::markdown(&ranks, body);
+        let table = rank::markdown(&ranks, &servers, body);
         println!("{table}");
         if arguments.write {
             report::renew(Path::new("docs/PERFORMANCE.md"), rank::MARKS, &table)?;

@@ -125,7 +125,7 @@ pub fn judge<'k>(access: &'k Access, path: Option<&PathAccess>, asked: &Asked<'_
     }
     match path.and_then(|path| path.who(right)).unwrap_or_else(|| access.who(right)) {
         Who::Nobody => Verdict::Denied(Denial::Closed, ""),
-        Who::Anyone if right.changes() && comes_from_other_page(asked) => {
+        Who::Anyone if right.changes() && comes_from_page(asked) => {
             match by_credential(access, asked) {
                 allowed @ Verdict::Allowed(_) => allowed,
                 Verdict::Denied(..) => Verdict::Denied(Denial::FromWebPage, ""),
@@ -270,10 +270,13 @@ const BASIC_BYTES_MAX: usize = 128 + 1 + limits::TOKEN_BYTES_MAX + 3;
 /// Key name, expiry, methods and signature of a signed URL.
 const FIELD_BYTES_MAX: usize = 48;
 
-/// Whether a web page sent the request that was not loaded from this very origin.
-fn comes_from_other_page(asked: &Asked<'_>) -> bool {
+/// Whether a web page sent the request. What changes objects no page may send; to topics the origin's
+/// own page may publish.
+fn comes_from_page(asked: &Asked<'_>) -> bool {
     let header = |known| asked.head.header(asked.bytes, known);
-    header(Known::Origin).is_some_and(|page| !is_own_page(page, header(Known::Host)))
+    let is_own =
+        |page| asked.right == Right::TopicPublish && is_own_page(page, header(Known::Host));
+    header(Known::Origin).is_some_and(|page| !is_own(page))
 }
 
 /// Whether a page was loaded from this origin: by its address, since a name that somebody lets
