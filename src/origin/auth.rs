@@ -270,8 +270,8 @@ const BASIC_BYTES_MAX: usize = 128 + 1 + limits::TOKEN_BYTES_MAX + 3;
 /// Key name, expiry, methods and signature of a signed URL.
 const FIELD_BYTES_MAX: usize = 48;
 
-/// Whether a web page sent the request. What changes objects no page may send; to topics the origin's
-/// own page may publish.
+/// Whether a web page sent the request. What changes objects no page may send; to topics the
+/// origin's own page may publish.
 fn comes_from_page(asked: &Asked<'_>) -> bool {
     let header = |known| asked.head.header(asked.bytes, known);
     let is_own =

@@ -101,7 +101,8 @@ fn a_download_that_would_stall_is_given_up_for_a_lower_level() {
         Download { level: 3, duration: 4.0, loading: 2.1, first_byte: Some(0.1), bytes: 100_000 };
     let at = playing(3, 3.0);
     // 400 kbit/s arrive; 1.6 MB average is far off, so 24 s are left and 3 s are buffered. No level
-    // loads in 3 s; level 0 takes 4 s and two waits: it is the next one, but this one comes to its end.
+    // loads in 3 s; level 0 takes 4 s and two waits: it is the next one, but this one comes to
+    // its end.
     let mut link = steady(3e6);
     assert_eq!(abandon(levels.as_slice(), &mut link, &at, &under_way), Verdict::Spared);
     assert!(link.rate() < 3e6, "what arrived so far counts");
