@@ -196,6 +196,7 @@ impl Shard {
         meters.ring_completions.raise_to(counts.completions.get());
         meters.reads_waiting.set(self.watching() as u64);
         meters.ll_playlists.set(self.makers() as u64);
+        self.refresh_stale();
         meters.stale_manifests.set(self.stale.borrow().len() as u64);
         meters.receive_starved.raise_to(counts.starved.get());
         meters.connections_cut.raise_to(counts.cut.get());

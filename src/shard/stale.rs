@@ -81,9 +81,33 @@ impl Shard {
             let key = String::from_utf8_lossy(key).into_owned();
             tracing::warn!(key, "the manifest is stale: its encoder has stopped renewing it");
         } else if !is_stale && stale.remove(key) {
-            self.tell_event("recovered", key, None);
-            let key = String::from_utf8_lossy(key).into_owned();
-            tracing::info!(key, "the manifest is renewed again");
+            self.say_recovered(key);
         }
+    }
+
+    /// Forgets manifests that were renewed or have gone without having been read here since:
+    /// readers may have gone to another shard.
+    pub(super) fn refresh_stale(&self) {
+        let now_ms = self.reactor.clock.now_ms();
+        let mut stale = self.stale.borrow_mut();
+        stale.retain(|key| {
+            let store = self.store.borrow();
+            let held = store.lookup(store.key_hash(key), key, now_ms);
+            drop(store);
+            let until_ms = held.map(|held| {
+                *held.stale_at_ms.get_or_init(|| self.stale_at_ms(&held).unwrap_or(u64::MAX))
+            });
+            let is_stale = until_ms.is_some_and(|until_ms| now_ms >= until_ms);
+            if !is_stale {
+                self.say_recovered(key);
+            }
+            is_stale
+        });
+    }
+
+    fn say_recovered(&self, key: &[u8]) {
+        self.tell_event("recovered", key, None);
+        let key = String::from_utf8_lossy(key).into_owned();
+        tracing::info!(key, "the manifest is renewed again, or gone");
     }
 }
