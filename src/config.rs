@@ -28,7 +28,7 @@ mod size;
 pub mod token;
 mod topic;
 
-pub use access::{Access, PathAccess, Who};
+pub use access::{Access, Door, PathAccess, Who};
 pub use cors::Cors;
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
@@ -295,11 +295,6 @@ impl Config {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
-    /// What the rule that covers a key says of access.
-    pub fn path_access(&self, key: &[u8]) -> Option<&PathAccess> {
-        self.paths.find(key).map(PathRule::access)
-    }
-
     /// Client connections that may be open at once when the process may have `nofile`
     /// descriptors: what is configured, but never more than the descriptors allow.
     pub fn connections_max_within(&self, nofile: u64) -> usize {
@@ -428,7 +423,7 @@ impl Config {
         }
         for rule in self.paths.iter() {
             let access = rule.access();
-            if access.write == Some(Who::Anyone) && access.write_from.allow.is_empty() {
+            if access.write == Some(Who::Anyone) && access.write_allow.is_none() {
                 mistakes.add(explicit.about(
                     "path",
                     format!(

@@ -13,14 +13,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
-use crate::config::{
-    Config, Durability, Lag, PathRule, StaleAfter as StaleWish, TopicRule, Tx as TxWish,
-};
+use crate::config::{Config, Lag, TopicRule, Tx as TxWish};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::origin::write::{PathDefaults, StaleAfter};
 use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
@@ -250,35 +247,7 @@ fn folder(
 
 /// What a configuration says that may be exchanged while the process runs.
 fn rules_of(config: &Config) -> Rules {
-    let paths = config.paths.clone();
-    let defaults_of = Arc::new(move |key: &[u8]| match paths.find(key) {
-        None => PathDefaults::default(),
-        Some(rule) => PathDefaults {
-            ttl_ms: rule.ttl_seconds.map(|seconds| u64::from(seconds) * 1000),
-            cache_control: rule.cache_control.clone(),
-            hold_ms: rule.hold_ms.map(u64::from),
-            part_target_us: part_target_us(rule),
-            durable: match (rule.durability, rule.ttl_seconds) {
-                (Some(durability), _) => Some(durability == Durability::Disk),
-                (None, Some(_)) => Some(false),
-                (None, None) => None,
-            },
-            stale_after: rule.stale_after.map(stale_after),
-        },
-    });
-    Rules::new(config.access.clone(), config.paths.clone(), config.cors, defaults_of)
-}
-
-fn stale_after(wish: StaleWish) -> StaleAfter {
-    match wish {
-        StaleWish::Auto => StaleAfter::Intervals,
-        StaleWish::Ms(ms) => StaleAfter::Ms(ms.into()),
-    }
-}
-
-fn part_target_us(rule: &PathRule) -> Option<u64> {
-    let target_ms = rule.part_target_ms.unwrap_or(limits::PART_TARGET_MS);
-    (rule.ll == Some(true)).then_some(u64::from(target_ms) * 1000)
+    Rules::new(config.access.clone(), config.paths.clone(), config.cors)
 }
 
 /// What the wish for zero-copy comes to on this host.

@@ -4,7 +4,7 @@
 //! the configuration says otherwise; nothing here holds a secret in plain text but the keys that
 //! sign URLs.
 
-use super::network::Networks;
+use super::network::{Network, Networks};
 use super::rights::Right;
 use super::signing::UrlKey;
 use super::token::Tokens;
@@ -67,28 +67,40 @@ impl Access {
     }
 }
 
-/// What a path's rule says of access to its keys.
+/// What one rule of a path says of access to its keys; `None`: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathAccess {
-    /// Who may read; `None`: as everywhere.
+    /// Who may read.
     pub read: Option<Who>,
-    /// Who may store, replace and delete; `None`: as everywhere.
+    /// Who may store, replace and delete.
     pub write: Option<Who>,
-    /// From where reads are let in.
-    pub read_from: Networks,
-    /// From where writes are let in.
-    pub write_from: Networks,
+    /// The only networks that may read.
+    pub read_allow: Option<Vec<Network>>,
+    /// Networks that may not.
+    pub read_deny: Option<Vec<Network>>,
+    /// The only networks that may write.
+    pub write_allow: Option<Vec<Network>>,
+    /// Networks that may not.
+    pub write_deny: Option<Vec<Network>>,
+}
+
+/// What all rules together say of a right on one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Door<'r> {
+    /// Who may use it; `None`: as everywhere.
+    pub who: Option<Who>,
+    /// From where.
+    pub networks: Networks<'r>,
 }
 
 impl PathAccess {
-    /// Whether it says nothing.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether it says anything of reads.
+    /// Whether it keeps anybody from reading.
     pub fn guards_reads(&self) -> bool {
-        self.read.is_some_and(|who| who != Who::Anyone) || !self.read_from.is_open()
+        self.read.is_some_and(|who| who != Who::Anyone)
+            || [&self.read_allow, &self.read_deny]
+                .into_iter()
+                .flatten()
+                .any(|list| !list.is_empty())
     }
 
     /// Who may use a right, if it says so. Topics are not paths.
@@ -100,11 +112,20 @@ impl PathAccess {
         }
     }
 
-    /// From where a right may be used.
-    pub fn from(&self, right: Right) -> Option<&Networks> {
+    /// The only networks that may use a right, if it says so.
+    pub fn allow(&self, right: Right) -> Option<&[Network]> {
         match right {
-            Right::Read => Some(&self.read_from),
-            Right::Publish => Some(&self.write_from),
+            Right::Read => self.read_allow.as_deref(),
+            Right::Publish => self.write_allow.as_deref(),
+            Right::TopicPublish | Right::TopicSubscribe => None,
+        }
+    }
+
+    /// The networks that may not use a right, if it says so.
+    pub fn deny(&self, right: Right) -> Option<&[Network]> {
+        match right {
+            Right::Read => self.read_deny.as_deref(),
+            Right::Publish => self.write_deny.as_deref(),
             Right::TopicPublish | Right::TopicSubscribe => None,
         }
     }

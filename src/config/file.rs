@@ -15,12 +15,13 @@ use toml::de::{DeTable, DeValue};
 use super::mistake::nearest;
 use super::secret::read_bounded;
 use super::{
-    AccessFormat, AccessLogConfig, Config, Durability, Lag, LogFormat, LogLevel, Mistake, Mistakes,
-    PathRule, StaleAfter, Timeouts, TopicRule, Tx, glob, parse_size,
+    AccessFormat, AccessLogConfig, Config, Lag, LogFormat, LogLevel, Mistake, Mistakes, Timeouts,
+    TopicRule, Tx, glob, parse_size,
 };
 use crate::limits;
 
 mod access;
+mod path;
 
 /// What validation needs to know about the file afterwards.
 #[derive(Debug, Default)]
@@ -126,14 +127,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         log.set("format", &mut config.log.format, |value| one_of(value, &LOG_FORMATS));
         log.finish();
     }
-    for mut section in root.sections("path") {
-        if let Some(rule) = path_rule(&mut section)
-            && let Err(reason) = config.paths.push(rule)
-        {
-            section.wrong("", reason);
-        }
-        section.finish();
-    }
+    path::apply(config, root);
     for mut section in root.sections("topic") {
         if let Some(rule) = topic_rule(&mut section)
             && let Err(reason) = config.topics.push(rule)
@@ -175,54 +169,6 @@ fn access_log(section: &mut Section<'_>) -> Option<AccessLogConfig> {
     };
     let path = (path != Path::new("-")).then(|| section.document.beside(&path));
     Some(AccessLogConfig { path, format, sample })
-}
-
-fn path_rule(section: &mut Section<'_>) -> Option<PathRule> {
-    let pattern = section.read("pattern", |value| {
-        let pattern = text(value)?;
-        glob::check(pattern).map(|()| pattern.to_owned())
-    });
-    let ttl_seconds = section.read("ttl_seconds", |value| {
-        Ok(u32::try_from(integer(value, 1, u64::from(u32::MAX))?).unwrap_or(u32::MAX))
-    });
-    let cache_control = section.read("cache_control", header_value);
-    if !section.has("pattern") {
-        section.wrong("pattern", "is missing; write for example \"live/**\"".to_owned());
-    }
-    let hold_ms = section.read("hold_ms", |value| {
-        let most = limits::HOLD_MS_MAX;
-        Ok(u32::try_from(integer(value, 1, most.into())?).unwrap_or(most))
-    });
-    let ll = section.read("ll", boolean);
-    let part_target_ms = section.read("part_target_ms", |value| {
-        let (least, most) = (limits::LL_PART_TARGET_US_MIN / 1000, limits::PART_TARGET_MS_MAX);
-        Ok(u32::try_from(integer(value, least, most.into())?).unwrap_or(most))
-    });
-    if section.has("part_target_ms") && ll != Some(true) {
-        section.wrong("part_target_ms", "has no effect without ll = true".to_owned());
-    }
-    let stale_after = section.read("stale_after_ms", |value| match value.as_str() {
-        Some("auto") => Ok(StaleAfter::Auto),
-        Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
-        None => {
-            let most = limits::STALE_AFTER_MS_MAX;
-            Ok(StaleAfter::Ms(u32::try_from(integer(value, 100, most.into())?).unwrap_or(most)))
-        }
-    });
-    let durability = section.read("durability", |value| one_of(value, &DURABILITIES));
-    let path_access = access::path_access(section);
-    let cors = access::path_cors(section);
-    let effects = ["ttl_seconds", "cache_control", "hold_ms", "ll", "stale_after_ms", "durability"];
-    let has_effect = effects.iter().any(|key| section.has(key));
-    if !has_effect && path_access.is_default() && cors.is_none() {
-        let reason = "has no effect; set ttl_seconds, cache_control, hold_ms, ll, stale_after_ms, \
-                      durability, or a key that says who may read or write";
-        section.wrong("", reason.to_owned());
-    }
-    let rule = PathRule::new(&pattern?);
-    let rule = PathRule { ttl_seconds, cache_control, hold_ms, ll, ..rule };
-    let rule = PathRule { part_target_ms, stale_after, durability, ..rule };
-    Some(PathRule { access: path_access, cors, ..rule })
 }
 
 fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
@@ -486,19 +432,6 @@ fn one_of<T: Copy>(value: &DeValue<'_>, choices: &[(&'static str, T)]) -> Result
     )
 }
 
-//= RFC 9110 section 5.5
-fn header_value(value: &DeValue<'_>) -> Result<Box<[u8]>, String> {
-    let text = text(value)?;
-    if text.len() > limits::CACHE_CONTROL_BYTES_MAX {
-        return Err(format!("has more than {} bytes", limits::CACHE_CONTROL_BYTES_MAX));
-    }
-    let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    if !visible || text.trim() != text {
-        return Err("expected visible ASCII without spaces at its ends".to_owned());
-    }
-    Ok(text.as_bytes().into())
-}
-
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -520,7 +453,5 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
 ];
 
 const LAGS: [(&str, Lag); 2] = [("skip", Lag::Skip), ("close", Lag::Close)];
-const DURABILITIES: [(&str, Durability); 2] =
-    [("memory", Durability::Memory), ("disk", Durability::Disk)];
 const LOG_FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];

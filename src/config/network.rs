@@ -88,15 +88,15 @@ impl FromStr for Network {
 }
 
 /// Who is let in by address. Without any network: everybody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Networks<'r> {
     /// When not empty: only these.
-    pub allow: Vec<Network>,
+    pub allow: &'r [Network],
     /// Never these, allowed or not.
-    pub deny: Vec<Network>,
+    pub deny: &'r [Network],
 }
 
-impl Networks {
+impl Networks<'_> {
     /// Whether every address is let in.
     pub fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
@@ -106,7 +106,7 @@ impl Networks {
     pub fn admit(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address else { return self.is_open() };
         let within = |list: &[Network]| list.iter().any(|network| network.contains(address));
-        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
+        !within(self.deny) && (self.allow.is_empty() || within(self.allow))
     }
 }
 
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn a_denied_address_stays_out_even_if_it_is_allowed() {
         let lists = Networks {
-            allow: vec![network("10.0.0.0/8"), network("2001:db8::/32")],
-            deny: vec![network("10.9.0.0/16")],
+            allow: &[network("10.0.0.0/8"), network("2001:db8::/32")],
+            deny: &[network("10.9.0.0/16")],
         };
         let admitted = |text: &str| lists.admit(Some(text.parse().unwrap()));
         assert!(admitted("10.1.1.1") && admitted("::ffff:10.1.1.1") && admitted("2001:db8::5"));
         assert!(!admitted("10.9.1.1") && !admitted("::ffff:10.9.1.1") && !admitted("192.0.2.1"));
         assert!(!lists.admit(None));
-        let deny_only = Networks { allow: vec![], deny: vec![network("192.0.2.0/24")] };
+        let deny_only = Networks { allow: &[], deny: &[network("192.0.2.0/24")] };
         assert!(deny_only.admit(Some("10.9.1.1".parse().unwrap())));
         assert!(!deny_only.admit(Some("192.0.2.1".parse().unwrap())));
         assert!(Networks::default().admit(None));

@@ -1,18 +1,28 @@
-//! Rules by path: how long objects live and what caches are told.
+//! Rules by path, and what they come to for one key.
+//!
+//! Each setting of a key is decided by the first rule that covers the key **and sets it**: a rule
+//! that says nothing of a setting hands it on to the rules below. So a lifetime above a restriction
+//! does not lift it.
+//!
+//! **Invariants**: a look-up allocates nothing and tries only the patterns of rules that set what
+//! is looked for; allow and deny lists are settings of their own, so a rule lifts a list only by
+//! setting that list.
 
-use super::{Cors, PathAccess, glob};
+use super::access::Door;
+use super::network::Networks;
+use super::{Cors, PathAccess, Right, glob};
 use crate::limits;
 
-/// The rules in the order of the file; the first that covers a key counts.
+/// The rules in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathRules(Vec<PathRule>);
 
-/// One rule. At least one of its effects is set.
+/// One rule. At least one of its settings is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
     pub(super) pattern: Box<str>,
-    /// Lifetime of an object from its publication, in seconds; at least 1.
-    pub ttl_seconds: Option<u32>,
+    /// Lifetime of an object from its publication, in milliseconds; at least 1.
+    pub ttl_ms: Option<u64>,
     /// Cache-Control of objects that were uploaded without one.
     pub cache_control: Option<Box<[u8]>>,
     /// How long a read of an absent object waits for it, in milliseconds.
@@ -50,14 +60,70 @@ pub enum StaleAfter {
 }
 
 impl PathRules {
-    /// The first rule that covers the key. Allocates nothing.
-    pub fn find(&self, key: &[u8]) -> Option<&PathRule> {
-        self.0.iter().find(|rule| glob::covers(rule.pattern.as_bytes(), key))
+    /// What the first rule says that covers the key and says anything. Allocates nothing.
+    pub fn first<'r, T>(
+        &'r self,
+        key: &[u8],
+        says: impl Fn(&'r PathRule) -> Option<T>,
+    ) -> Option<T> {
+        self.0.iter().find_map(|rule| {
+            let said = says(rule)?;
+            glob::covers(rule.pattern.as_bytes(), key).then_some(said)
+        })
     }
 
-    /// The place of the first rule that covers the key, and the rule.
-    pub fn find_with_place(&self, key: &[u8]) -> Option<(usize, &PathRule)> {
-        self.0.iter().enumerate().find(|(_, rule)| glob::covers(rule.pattern.as_bytes(), key))
+    /// Lifetime of the key's objects, in milliseconds.
+    pub fn ttl_ms(&self, key: &[u8]) -> Option<u64> {
+        self.first(key, |rule| rule.ttl_ms)
+    }
+
+    /// Cache-Control of what was uploaded without one.
+    pub fn cache_control(&self, key: &[u8]) -> Option<&[u8]> {
+        self.first(key, |rule| rule.cache_control.as_deref())
+    }
+
+    /// How long a read of the key waits for it while it is absent, in milliseconds.
+    pub fn hold_ms(&self, key: &[u8]) -> Option<u64> {
+        self.first(key, |rule| rule.hold_ms).map(u64::from)
+    }
+
+    /// Where low-latency playlists are made: no part is longer than this, in microseconds.
+    pub fn part_target_us(&self, key: &[u8]) -> Option<u64> {
+        self.first(key, |rule| rule.ll).filter(|&ll| ll)?;
+        let target_ms = self.first(key, |rule| rule.part_target_ms);
+        Some(u64::from(target_ms.unwrap_or(limits::PART_TARGET_MS)) * 1000)
+    }
+
+    /// Where the key's uploads are kept; with a lifetime in memory unless a rule says otherwise.
+    pub fn durability(&self, key: &[u8]) -> Option<Durability> {
+        let said = self.first(key, |rule| rule.durability);
+        said.or_else(|| self.ttl_ms(key).map(|_| Durability::Memory))
+    }
+
+    /// How long a live manifest of this key is good for.
+    pub fn stale_after(&self, key: &[u8]) -> Option<StaleAfter> {
+        self.first(key, |rule| rule.stale_after)
+    }
+
+    /// Who may use a right on the key, and from where. Topics are not paths.
+    pub fn door(&self, key: &[u8], right: Right) -> Door<'_> {
+        Door {
+            who: self.first(key, |rule| rule.access.who(right)),
+            networks: Networks {
+                allow: self.first(key, |rule| rule.access.allow(right)).unwrap_or_default(),
+                deny: self.first(key, |rule| rule.access.deny(right)).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Which web pages may read the key, where a rule says so: the rule's place, and what it says.
+    pub fn cors(&self, key: &[u8]) -> Option<(usize, &Cors)> {
+        let covers = |rule: &PathRule| glob::covers(rule.pattern.as_bytes(), key);
+        let mut said = self.0.iter().enumerate().filter_map(|(place, rule)| {
+            let cors = rule.cors.as_ref()?;
+            covers(rule).then_some((place, cors))
+        });
+        said.next()
     }
 
     /// The rule in a place.
@@ -101,7 +167,7 @@ impl PathRule {
         debug_assert!(glob::check(pattern).is_ok());
         Self {
             pattern: pattern.into(),
-            ttl_seconds: None,
+            ttl_ms: None,
             cache_control: None,
             hold_ms: None,
             ll: None,
@@ -131,20 +197,108 @@ impl PathRule {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Config, Host, Who};
     use super::*;
 
+    fn rules(text: &str) -> PathRules {
+        Config::from_text(text, &Host::SMALL).unwrap_or_else(|mistakes| panic!("{mistakes}")).paths
+    }
+
     #[test]
-    fn the_first_rule_that_covers_counts() {
-        let mut rules = PathRules::default();
-        for (pattern, ttl) in [("live/*/init.mp4", 3600), ("live/**", 30), ("**", 7)] {
-            let rule = PathRule { ttl_seconds: Some(ttl), ..PathRule::new(pattern) };
-            rules.push(rule).unwrap();
-        }
-        let ttl = |key: &str| rules.find(key.as_bytes()).and_then(|rule| rule.ttl_seconds);
-        assert_eq!(ttl("live/720p/init.mp4"), Some(3600));
-        assert_eq!(ttl("live/720p/1.m4s"), Some(30));
-        assert_eq!(ttl("vod/film.mp4"), Some(7));
-        assert!(PathRules::default().find(b"a").is_none());
+    fn the_first_rule_that_sets_it_decides() {
+        let rules = rules(
+            r#"
+            [[path]]
+            pattern = "live/*/init.mp4"
+            ttl_seconds = 3600
+            [[path]]
+            pattern = "live/**"
+            ttl_seconds = 30
+            cache_control = "max-age=9"
+            [[path]]
+            pattern = "**"
+            ttl_seconds = 7
+            hold_ms = 500
+            stale_after_ms = "auto"
+            "#,
+        );
+        let ttl_s = |key: &str| rules.ttl_ms(key.as_bytes()).map(|ms| ms / 1000);
+        assert_eq!(ttl_s("live/720p/init.mp4"), Some(3600));
+        assert_eq!(ttl_s("live/720p/1.m4s"), Some(30));
+        assert_eq!(ttl_s("vod/film.mp4"), Some(7));
+        let init = b"live/720p/init.mp4";
+        assert_eq!(rules.cache_control(init), Some(&b"max-age=9"[..]));
+        assert_eq!(rules.hold_ms(init), Some(500));
+        assert_eq!(rules.stale_after(init), Some(StaleAfter::Auto));
+        assert_eq!(rules.cache_control(b"vod/film.mp4"), None);
+        let none = PathRules::default();
+        assert_eq!((none.ttl_ms(b"a"), none.door(b"a", Right::Read).who), (None, None));
+    }
+
+    #[test]
+    fn a_lifetime_above_a_restriction_does_not_lift_it() {
+        let rules = rules(
+            r#"
+            [read]
+            tokens = ["0123456789abcdef"]
+            who = "anyone"
+            [[path]]
+            pattern = "live/**"
+            ttl_seconds = 60
+            [[path]]
+            pattern = "live/secret/**"
+            read = "token"
+            write = "nobody"
+            read_allow = "10.0.0.0/8"
+            [[path]]
+            pattern = "live/**"
+            read_deny = "10.9.0.0/16"
+            [[path]]
+            pattern = "**"
+            read_deny = []
+            cors = false
+            "#,
+        );
+        let key = b"live/secret/a.ts";
+        let door = rules.door(key, Right::Read);
+        assert_eq!(door.who, Some(Who::Token));
+        let admitted = |text: &str| door.networks.admit(Some(text.parse().unwrap()));
+        assert!(admitted("10.1.1.1") && !admitted("192.0.2.1") && !admitted("10.9.1.1"));
+        assert_eq!(rules.door(key, Right::Publish).who, Some(Who::Nobody));
+        assert!(rules.door(key, Right::Publish).networks.is_open());
+        assert_eq!(rules.ttl_ms(key), Some(60_000));
+        let beside = rules.door(b"live/a.ts", Right::Read);
+        assert!(beside.networks.allow.is_empty() && !beside.networks.deny.is_empty());
+        assert!(rules.door(b"vod/a.ts", Right::Read).networks.is_open());
+        assert_eq!(rules.cors(key), Some((3, &Cors::closed())));
+        assert_eq!(rules.door(key, Right::TopicPublish).who, None);
+    }
+
+    #[test]
+    fn parts_and_durability_come_from_several_rules() {
+        let rules = rules(
+            r#"
+            [[path]]
+            pattern = "live/a/**"
+            part_target_ms = 300
+            [[path]]
+            pattern = "live/b/**"
+            ll = false
+            durability = "disk"
+            [[path]]
+            pattern = "live/**"
+            ll = true
+            ttl_seconds = 9
+            "#,
+        );
+        let target = |key: &str| rules.part_target_us(key.as_bytes());
+        assert_eq!(target("live/a/x"), Some(300_000));
+        assert_eq!(target("live/b/x"), None);
+        assert_eq!(target("live/c/x"), Some(u64::from(limits::PART_TARGET_MS) * 1000));
+        assert_eq!(target("vod/x"), None);
+        assert_eq!(rules.durability(b"live/b/x"), Some(Durability::Disk));
+        assert_eq!(rules.durability(b"live/c/x"), Some(Durability::Memory));
+        assert_eq!(rules.durability(b"vod/x"), None);
     }
 
     #[test]

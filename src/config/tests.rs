@@ -156,9 +156,9 @@ fn values_arrive_where_they_belong() {
         })
     );
     assert_eq!(config.log, LogConfig { level: LogLevel::Debug, format: LogFormat::Human });
-    assert_eq!(config.paths.find(b"live/a").unwrap().ttl_seconds, Some(30));
-    let other = config.paths.find(b"vod/a").unwrap();
-    assert_eq!(other.cache_control.as_deref(), Some(&b"max-age=5"[..]));
+    assert_eq!(config.paths.ttl_ms(b"live/a"), Some(30_000));
+    assert_eq!(config.paths.ttl_ms(b"vod/a"), None);
+    assert_eq!(config.paths.cache_control(b"vod/a"), Some(&b"max-age=5"[..]));
 }
 
 #[test]
@@ -297,4 +297,28 @@ fn connections_leave_room_for_everything_else() {
     config.connections_max = Some(100);
     assert_eq!(config.connections_max_within(20_000), 100);
     assert_eq!(config.connections_max_within(64), 32);
+}
+
+#[test]
+fn settings_of_paths_that_would_mislead_are_mistakes() {
+    let path = "[[path]]\npattern = \"live/**\"\n";
+    for (line, key, words) in [
+        ("read_allow = []", "path[0].read_allow", "for nobody write read = \"nobody\""),
+        ("write_allow = []", "path[0].write_allow", "\"0.0.0.0/0\", \"::/0\""),
+        ("cors_max_age_s = 5", "path[0]", "set cors_origins too"),
+        ("part_target_ms = 500", "path[0].part_target_ms", "without ll = true in any rule"),
+        ("part_target_ms = 500\nll = false", "path[0].part_target_ms", "where ll = false"),
+        ("", "path[0]", "has no effect; set one of ttl_seconds"),
+    ] {
+        let found = mistakes(&format!("{path}{line}\n"));
+        let named = format!(": {key}: ");
+        assert!(
+            found.iter().any(|found| found.contains(&named) && found.contains(words)),
+            "{line}: {found:?}"
+        );
+        assert!(found.iter().all(|found| found.starts_with("h.toml:")), "{found:?}");
+    }
+    let apart = format!("{path}part_target_ms = 500\n[[path]]\npattern = \"**\"\nll = true\n");
+    assert!(from_text(&apart).is_ok());
+    assert!(from_text(&format!("{path}read_deny = []\n")).is_ok());
 }

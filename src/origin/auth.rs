@@ -13,7 +13,7 @@ use base64::Engine as _;
 use crate::config::network::IpAddr;
 use crate::config::signing::{self, Claim, Outcome, UrlKey, Wanted};
 use crate::config::token::{self, Token};
-use crate::config::{Access, PathAccess, Right, Who};
+use crate::config::{Access, Door, Right, Who};
 use crate::http::known::Known;
 use crate::http::request::{Head, Method};
 use crate::http::response::Status;
@@ -115,15 +115,13 @@ const CHALLENGE_INVALID: &[u8] =
     b"WWW-Authenticate: Bearer realm=\"headwater\", error=\"invalid_token\"\r\n\
     WWW-Authenticate: Basic realm=\"headwater\", charset=\"UTF-8\"\r\n";
 
-/// Judges a request. `path` is what the rule of its path says of access.
-pub fn judge<'k>(access: &'k Access, path: Option<&PathAccess>, asked: &Asked<'_>) -> Verdict<'k> {
+/// Judges a request. `door` is what the rules of its path say of the right.
+pub fn judge<'k>(access: &'k Access, door: Door<'_>, asked: &Asked<'_>) -> Verdict<'k> {
     let right = asked.right;
-    if let Some(networks) = path.and_then(|path| path.from(right))
-        && !networks.admit(asked.peer)
-    {
+    if !door.networks.admit(asked.peer) {
         return Verdict::Denied(Denial::Network, "");
     }
-    match path.and_then(|path| path.who(right)).unwrap_or_else(|| access.who(right)) {
+    match door.who.unwrap_or_else(|| access.who(right)) {
         Who::Nobody => Verdict::Denied(Denial::Closed, ""),
         Who::Anyone if right.changes() && comes_from_page(asked) => {
             match by_credential(access, asked) {

@@ -1,5 +1,6 @@
 //! PUT, POST and DELETE: what a write means before its first byte is stored.
 
+use crate::config::PathRules;
 use crate::http::framing::Framing;
 use crate::http::known::Known;
 use crate::http::request::Head;
@@ -10,33 +11,6 @@ use crate::media::{self, CacheAge};
 use crate::store::message::Guard;
 
 use super::query;
-
-/// What the paths' rules of the configuration say about one key.
-#[derive(Clone, Debug, Default)]
-pub struct PathDefaults {
-    /// Milliseconds after which objects are absent.
-    pub ttl_ms: Option<u64>,
-    /// Cache-Control when the upload brings none.
-    pub cache_control: Option<Box<[u8]>>,
-    /// How long a read of an absent object waits for it, in milliseconds.
-    pub hold_ms: Option<u64>,
-    /// Low-latency playlists are made from plain ones, with parts of at most so many microseconds.
-    pub part_target_us: Option<u64>,
-    /// Whether uploads are kept on disk, where there is one; by their lifetime when the rules do
-    /// not say.
-    pub durable: Option<bool>,
-    /// When a live manifest that is not renewed is answered with an error.
-    pub stale_after: Option<StaleAfter>,
-}
-
-/// How long a live manifest is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StaleAfter {
-    /// One and a half target durations, or update intervals.
-    Intervals,
-    /// Milliseconds.
-    Ms(u64),
-}
 
 /// What an upload's head asks for.
 #[derive(Debug)]
@@ -71,7 +45,7 @@ pub fn intent(
     head: &Head,
     bytes: &[u8],
     key: &[u8],
-    defaults: &PathDefaults,
+    paths: &PathRules,
     object_bytes_max: u64,
 ) -> Result<Intent, Fault> {
     let declared = match head.body {
@@ -97,12 +71,12 @@ pub fn intent(
     let sent_age = head.header(bytes, Known::CacheControl).filter(|value| !value.is_empty());
     Ok(Intent {
         class,
-        ttl_ms: ttl_ms(head.query.of(bytes), defaults)?,
+        ttl_ms: ttl_ms(head.query.of(bytes), paths.ttl_ms(key))?,
         guard: guard(head, bytes),
         declared,
         // Manifests are always atomic; the store sees to replacements.
         stream: declared.is_none() && class == Class::Segment,
-        cache_control: sent_age.map(Box::from).or_else(|| defaults.cache_control.clone()),
+        cache_control: sent_age.or_else(|| paths.cache_control(key)).map(Box::from),
         content_type: content_type.into(),
     })
 }
@@ -120,9 +94,9 @@ fn content_type<'a>(sent: Option<&'a [u8]>, key: &[u8]) -> &'a [u8] {
     }
 }
 
-fn ttl_ms(query: &[u8], defaults: &PathDefaults) -> Result<Option<u64>, Fault> {
+fn ttl_ms(query: &[u8], by_rule: Option<u64>) -> Result<Option<u64>, Fault> {
     const REASON: &str = "ttl_seconds is not a number of seconds from 1 to 315360000";
-    let Some(value) = query::value(query, b"ttl_seconds") else { return Ok(defaults.ttl_ms) };
+    let Some(value) = query::value(query, b"ttl_seconds") else { return Ok(by_rule) };
     match query::number(&value) {
         Some(seconds) if (1..=TTL_S_MAX).contains(&seconds) => Ok(Some(seconds * 1000)),
         _ => Err((Status::BadRequest, REASON)),

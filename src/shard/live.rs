@@ -151,10 +151,10 @@ impl Conn {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key = key::parse(head.path.of(bytes), &mut scratch).ok()?;
-        let defaults = (self.rules.defaults_of)(key);
+        let paths = &self.rules.paths;
         let is_hinted =
-            defaults.part_target_us.is_some() && types::class(key, b"") == Class::Segment;
-        defaults.hold_ms.or(is_hinted.then_some(limits::LL_HOLD_MS.into()))
+            || types::class(key, b"") == Class::Segment && paths.part_target_us(key).is_some();
+        paths.hold_ms(key).or_else(|| is_hinted().then_some(limits::LL_HOLD_MS.into()))
     }
 
     /// Waits until what was looked at may have changed. `None` when the peer has gone.

@@ -19,7 +19,6 @@ use crate::http::date;
 use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::heads;
-use crate::origin::write::PathDefaults;
 use crate::store::Store;
 use crate::store::message::Message;
 use crate::sys::clock::Clock;
@@ -57,9 +56,6 @@ mod web;
 
 pub use account::Accounts;
 pub use rules::Rules;
-
-/// What the path rules say of a key.
-pub type DefaultsOf = Arc<dyn Fn(&[u8]) -> PathDefaults + Send + Sync>;
 
 /// How large bodies leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

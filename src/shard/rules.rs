@@ -9,10 +9,10 @@
 
 use std::sync::Arc;
 
+use super::Shard;
 use super::conn::Conn;
-use super::{DefaultsOf, Shard};
 use crate::config::cors::Lines;
-use crate::config::{Access, PathRule, PathRules, Right, Who};
+use crate::config::{Access, Door, PathRules, Right, Who};
 use crate::http::known::Known;
 use crate::http::request::Head;
 use crate::limits;
@@ -56,12 +56,10 @@ impl CorsChoice {
 pub struct Rules {
     /// Credentials, and what needs one.
     pub access: Access,
-    /// What paths say of access and CORS.
+    /// What paths say.
     pub paths: PathRules,
     /// Whether pages of any origin may read where no path says otherwise.
     pub cors: bool,
-    /// What else paths say of a key.
-    pub defaults_of: DefaultsOf,
     /// Whether any path has reads wait for objects that are to come.
     pub holds: bool,
     /// Whether any path has manifests that become stale.
@@ -72,12 +70,12 @@ pub struct Rules {
 
 impl Rules {
     /// A set.
-    pub fn new(access: Access, paths: PathRules, cors: bool, defaults_of: DefaultsOf) -> Self {
+    pub fn new(access: Access, paths: PathRules, cors: bool) -> Self {
         let guards_reads = access.who(Right::Read) != Who::Anyone
             || paths.iter().any(|rule| rule.access().guards_reads());
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
-        Self { access, paths, cors, defaults_of, holds, stales, guards_reads, cors_by_path }
+        Self { access, paths, cors, holds, stales, guards_reads, cors_by_path }
     }
 
     /// Whether a read can be refused.
@@ -153,8 +151,7 @@ impl Conn {
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let found = key::parse(head.path.of(bytes), &mut scratch)
             .ok()
-            .and_then(|key| self.rules.paths.find_with_place(key))
-            .and_then(|(place, rule)| Some((place, rule.cors()?)));
+            .and_then(|key| self.rules.paths.cors(key));
         let Some((place, cors)) = found else { return CorsChoice::default() };
         let rule = u16::try_from(place + 1).expect("rules are few");
         CorsChoice { rule, lines: cors.choose(head.header(bytes, Known::Origin)) }
@@ -250,30 +247,28 @@ fn judge<'k>(shard: &Shard, socket: SocketId, rules: &'k Rules, asking: Asking<'
     let mut room = [0; limits::KEY_BYTES_MAX + 1];
     // What names no key is refused elsewhere; here it is judged as the root.
     let mut key = key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default();
-    let (subject, path) = match subject {
-        Subject::Path => (key, rules.paths.find(key)),
+    let (subject, door) = match subject {
+        Subject::Path => (key, rules.paths.door(key, right)),
         // A WebSocket's path need not be that of the topic.
         Subject::Topic(name) => {
             let end = TOPICS.len() + name.len();
             room[..TOPICS.len()].copy_from_slice(TOPICS);
             room[TOPICS.len()..end].copy_from_slice(name);
             key = &room[..end];
-            (name, None)
+            (name, Door::default())
         }
-        Subject::Folder(folder) => (folder, rules.paths.find(folder)),
+        Subject::Folder(folder) => (folder, rules.paths.door(folder, right)),
         Subject::Listing => {
             let folder = list::subject(head.query.of(bytes), &mut room);
-            (folder, rules.paths.find(folder))
+            (folder, rules.paths.door(folder, right))
         }
     };
-    let path = path.map(PathRule::access);
     // Asking for the address costs a system call.
-    let wants_peer = path.and_then(|path| path.from(right)).is_some_and(|net| !net.is_open());
-    let peer = wants_peer.then(|| net::peer(shard.reactor.fd(socket))).flatten();
+    let peer = (!door.networks.is_open()).then(|| net::peer(shard.reactor.fd(socket))).flatten();
     let peer = peer.map(|peer| peer.ip());
     let now_s = shard.reactor.clock.wall_s();
     let asked = Asked { head, bytes, right, subject, key, peer, now_s };
-    let verdict = auth::judge(&rules.access, path, &asked);
+    let verdict = auth::judge(&rules.access, door, &asked);
     if let Verdict::Denied(denial, _) = verdict {
         count(&shard.accounts.meters, denial);
     }

@@ -10,13 +10,13 @@ use super::answer::Ready;
 use super::conn::{Conn, Then};
 use super::live::live_of;
 use super::rendered::append_body;
+use crate::config::StaleAfter;
 use crate::http::request::{Head, Method};
 use crate::http::response::Status;
 use crate::limits;
 use crate::media::mpd;
 use crate::media::types::{self, Class};
 use crate::origin::errors::{Bare, RETRY};
-use crate::origin::write::StaleAfter;
 use crate::store::Held;
 
 impl Conn {
@@ -51,7 +51,7 @@ impl Shard {
         if types::class(&record.key, &record.content_type) != Class::Manifest {
             return None;
         }
-        let after = (self.rules.borrow().defaults_of)(&record.key).stale_after?;
+        let after = self.rules.borrow().paths.stale_after(&record.key)?;
         let interval_ms = match live_of(self, held) {
             Some(live) if live.facts.ended => return None,
             Some(live) => live.facts.target_duration_us / 1000,
@@ -66,8 +66,8 @@ impl Shard {
             }
         };
         let after_ms = match after {
-            StaleAfter::Ms(ms) => ms,
-            StaleAfter::Intervals => interval_ms.saturating_mul(3) / 2,
+            StaleAfter::Ms(ms) => ms.into(),
+            StaleAfter::Auto => interval_ms.saturating_mul(3) / 2,
         };
         Some(record.stored_ms.saturating_add(after_ms))
     }

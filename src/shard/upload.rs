@@ -196,7 +196,7 @@ impl Conn {
         if let Err(fault) = self.read_past_body(head).await {
             return self.deny_body(head, fault).await;
         }
-        let part_target_us = (self.rules.defaults_of)(&key).part_target_us;
+        let part_target_us = self.rules.paths.part_target_us(&key);
         let made = part_target_us.filter(|_| is_playlist(&key, b"")).map(|us| (key.clone(), us));
         let key = if made.is_some() { plain_key(&key) } else { key };
         let owner = shard.store.borrow().owner_of(&key);
@@ -236,15 +236,15 @@ impl Conn {
         if key::is_reserved(key) {
             return Err(Denied::new(Status::Conflict, "the path is reserved"));
         }
-        let defaults = (self.rules.defaults_of)(key);
+        let paths = &self.rules.paths;
         let object_bytes_max = shard.settings.object_bytes_max;
-        let intent = write::intent(head, bytes, key, &defaults, object_bytes_max).map_err(
+        let intent = write::intent(head, bytes, key, paths, object_bytes_max).map_err(
             |(status, message)| match status {
                 Status::ContentTooLarge => Denied::closing(status, message),
                 _ => Denied::new(status, message),
             },
         )?;
-        let part_target_us = defaults.part_target_us;
+        let part_target_us = paths.part_target_us(key);
         let is_made = part_target_us.is_some() && is_playlist(key, &intent.content_type);
         let made: Option<Box<[u8]>> = is_made.then(|| key.into());
         let key: Box<[u8]> = if is_made { plain_key(key) } else { key.into() };

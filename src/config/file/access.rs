@@ -194,17 +194,29 @@ fn one_secret(
 
 /// What a `[[path]]` says of access; the mistakes are noted.
 pub(super) fn path_access(section: &mut Section<'_>) -> PathAccess {
-    let mut networks = |key| section.list(key, network).unwrap_or_default();
-    let [read_allow, read_deny] = ["read_allow", "read_deny"].map(&mut networks);
-    let [write_allow, write_deny] = ["write_allow", "write_deny"].map(&mut networks);
-    let mut access = PathAccess::default();
-    access.read_from.allow = read_allow;
-    access.read_from.deny = read_deny;
-    access.write_from.allow = write_allow;
-    access.write_from.deny = write_deny;
-    access.read = section.read("read", who);
-    access.write = section.read("write", who);
-    access
+    let mut networks = |key| section.list(key, network);
+    let access = PathAccess {
+        read: None,
+        write: None,
+        read_allow: networks("read_allow"),
+        read_deny: networks("read_deny"),
+        write_allow: networks("write_allow"),
+        write_deny: networks("write_deny"),
+    };
+    // An empty list of those who are let in reads like "nobody" and like "everybody".
+    for (key, list) in [("read_allow", &access.read_allow), ("write_allow", &access.write_allow)] {
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            let who = &key[..key.len() - "_allow".len()];
+            let cure = format!(
+                "is empty; for nobody write {who} = \"nobody\", for every network \
+                 [\"0.0.0.0/0\", \"::/0\"]"
+            );
+            section.wrong(key, cure);
+        }
+    }
+    let read = section.read("read", who);
+    let write = section.read("write", who);
+    PathAccess { read, write, ..access }
 }
 
 /// What a `[[path]]` says of web pages.
@@ -231,6 +243,11 @@ pub(super) fn path_cors(section: &mut Section<'_>) -> Option<Cors> {
     section.set("cors_max_age_s", &mut rule.max_age_s, |value| {
         Ok(u32::try_from(integer(value, 0, 604_800)?).unwrap_or(0))
     });
+    if detailed && open.is_none() && !section.has("cors_origins") {
+        let reason = "the cors keys of a rule stand together and replace those of rules below; \
+                      set cors_origins too, or cors = true for every origin";
+        section.wrong("", reason.to_owned());
+    }
     if rule.origins.len() > limits::CORS_ORIGINS_MAX {
         section.wrong("cors_origins", format!("at most {} origins", limits::CORS_ORIGINS_MAX));
     }

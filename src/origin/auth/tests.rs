@@ -72,8 +72,8 @@ fn judged_by(config: &Config, case: &Case<'_>) -> Result<String, (Denial, String
         peer: case.peer.parse().ok(),
         now_s: NOW_S,
     };
-    let rule = config.path_access(case.subject.as_bytes());
-    match judge(&config.access, rule, &asked) {
+    let door = config.paths.door(case.subject.as_bytes(), case.right);
+    match judge(&config.access, door, &asked) {
         Verdict::Allowed(name) => Ok(name.to_owned()),
         Verdict::Denied(denial, name) => Err((denial, name.to_owned())),
     }

@@ -21,6 +21,7 @@ use std::task::Poll;
 use super::peer::Answer;
 use super::read::Obtained;
 use super::{Settings, Shard};
+use crate::config::Durability;
 use crate::limits;
 use crate::origin::write::Intent;
 use crate::store::Held;
@@ -82,16 +83,18 @@ impl Shard {
         if disk.data.is_none() || path::is_reserved(key) {
             return false;
         }
-        let defaults = (self.rules.borrow().defaults_of)(key);
-        let by_lifetime = defaults.durable.is_none() && ttl_ms.is_some();
-        defaults.durable.unwrap_or(!by_lifetime)
+        match self.rules.borrow().paths.durability(key) {
+            Some(durability) => durability == Durability::Disk,
+            None => ttl_ms.is_none(),
+        }
     }
 
     /// Whether the key may lie on disk.
     pub(super) fn reads_disk(&self, key: &[u8]) -> bool {
         let Some(disk) = &self.disk else { return false };
-        let defaults = (self.rules.borrow().defaults_of)(key);
-        !path::is_reserved(key) && (disk.library.is_some() || defaults.durable != Some(false))
+        let in_memory_only =
+            || self.rules.borrow().paths.durability(key) == Some(Durability::Memory);
+        !path::is_reserved(key) && (disk.library.is_some() || !in_memory_only())
     }
 
     /// Before an upload that is to be kept: refuses what cannot be, and fetches what its

@@ -11,7 +11,6 @@ use crate::access::AccessSink;
 use crate::config::{Access, PathRules};
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::origin::write::PathDefaults;
 use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
@@ -42,12 +41,7 @@ impl Plan {
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             splice_bytes_min: limits::SPLICE_BYTES_MIN,
             object_bytes_max: 1 << 20,
-            rules: Swap::new(Rules::new(
-                Access::default(),
-                PathRules::default(),
-                false,
-                Arc::new(|_| PathDefaults::default()),
-            )),
+            rules: Swap::new(Rules::new(Access::default(), PathRules::default(), false)),
             head_ms: 5_000,
             idle_ms: 20_000,
             body_idle_ms: 5_000,

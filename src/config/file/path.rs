@@ -1,0 +1,92 @@
+//! The part of the file with rules by path.
+//!
+//! **Invariants**: a rule without any setting, and a setting that cannot have an effect, are
+//! mistakes.
+
+use toml::de::DeValue;
+
+use super::{Section, access, boolean, integer, one_of, text};
+use crate::config::{Config, Durability, PathRule, StaleAfter, glob};
+use crate::limits;
+
+/// `[[path]]`.
+pub(super) fn apply(config: &mut Config, root: &mut Section<'_>) {
+    let mut with_target = Vec::new();
+    for mut section in root.sections("path") {
+        let rule = rule(&mut section);
+        with_target.extend(section.has("part_target_ms").then(|| section.full("part_target_ms")));
+        if let Some(rule) = rule
+            && let Err(reason) = config.paths.push(rule)
+        {
+            section.wrong("", reason);
+        }
+        section.finish();
+    }
+    if !config.paths.iter().any(|rule| rule.ll == Some(true)) {
+        for key in with_target {
+            root.wrong(&key, "has no effect without ll = true in any rule".to_owned());
+        }
+    }
+}
+
+fn rule(section: &mut Section<'_>) -> Option<PathRule> {
+    let pattern = section.read("pattern", |value| {
+        let pattern = text(value)?;
+        glob::check(pattern).map(|()| pattern.to_owned())
+    });
+    if !section.has("pattern") {
+        section.wrong("pattern", "is missing; write for example \"live/**\"".to_owned());
+    }
+    let mut rule = PathRule::new(pattern.as_deref().unwrap_or("**"));
+    settings(section, &mut rule);
+    rule.access = access::path_access(section);
+    rule.cors = access::path_cors(section);
+    let keys: Vec<&str> = section.asked.iter().copied().filter(|key| *key != "pattern").collect();
+    if !keys.iter().any(|key| section.has(key)) {
+        section.wrong("", format!("has no effect; set one of {}", keys.join(", ")));
+    }
+    pattern.map(|_| rule)
+}
+
+fn settings(section: &mut Section<'_>, rule: &mut PathRule) {
+    let most = u64::from(u32::MAX);
+    rule.ttl_ms = section
+        .read("ttl_seconds", |value| integer(value, 1, most))
+        .map(|seconds| seconds.saturating_mul(1000));
+    rule.cache_control = section.read("cache_control", header_value);
+    rule.hold_ms = section.read("hold_ms", |value| number(value, 1, limits::HOLD_MS_MAX));
+    rule.ll = section.read("ll", boolean);
+    rule.part_target_ms = section.read("part_target_ms", |value| {
+        let least = limits::LL_PART_TARGET_US_MIN / 1000;
+        number(value, least, limits::PART_TARGET_MS_MAX)
+    });
+    if section.has("part_target_ms") && rule.ll == Some(false) {
+        section.wrong("part_target_ms", "has no effect where ll = false".to_owned());
+    }
+    rule.stale_after = section.read("stale_after_ms", |value| match value.as_str() {
+        Some("auto") => Ok(StaleAfter::Auto),
+        Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
+        None => number(value, 100, limits::STALE_AFTER_MS_MAX).map(StaleAfter::Ms),
+    });
+    rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+}
+
+fn number(value: &DeValue<'_>, least: u64, most: u32) -> Result<u32, String> {
+    Ok(u32::try_from(integer(value, least, most.into())?).unwrap_or(most))
+}
+
+//= RFC 9110 section 5.5
+fn header_value(value: &DeValue<'_>) -> Result<Box<[u8]>, String> {
+    let text = text(value)?;
+    if text.len() > limits::CACHE_CONTROL_BYTES_MAX {
+        return Err(format!("has more than {} bytes", limits::CACHE_CONTROL_BYTES_MAX));
+    }
+    let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if !visible || text.trim() != text {
+        return Err("expected visible ASCII without spaces at its ends".to_owned());
+    }
+    Ok(text.as_bytes().into())
+}
+
+const DURABILITIES: [(&str, Durability); 2] =
+    [("memory", Durability::Memory), ("disk", Durability::Disk)];
