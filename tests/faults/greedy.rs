@@ -1,6 +1,7 @@
 //! Requests that are legal, or nearly, and more than anybody needs.
 
 use std::io::Write;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use crate::support::pattern;
 use crate::support::wire::Client;
 
 /// Ten thousand requests in a row before the first answer is read: all are answered, in order.
+///
+/// Twice, on machines busy with other tests, the answers stopped for as long as was waited for (one
+/// second, then twenty); nobody has seen why. When it happens again the test says what the kernel
+/// and the origin know about it: unsent bytes, windows, timers, sends under way.
 #[test]
 fn ten_thousand_pipelined_reads_are_answered_in_order() {
     // The client's thread may be kept from reading for long on a busy machine.
@@ -32,12 +37,25 @@ fn ten_thousand_pipelined_reads_are_answered_in_order() {
         }
     });
     for number in 0..count {
-        let answer = client.answer(false).unwrap();
+        let answer = client.answer(false).unwrap_or_else(|error| {
+            panic!("answer {number}: {error}\n{}", stalled(&stage));
+        });
         assert!(answer.status == 200 && answer.body == bodies[number % 7], "answer {number}");
     }
     sender.join().unwrap();
     drop(client);
     stage.end();
+}
+
+/// What the kernel says of the origin's connections, and the origin of itself.
+fn stalled(stage: &Stage) -> String {
+    let port = format!("sport = :{0} or dport = :{0}", stage.origin.http.port());
+    let sockets = Command::new("ss").args(["-tinmo", &port]).output();
+    let sockets = sockets.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
+    let metrics = Client::connect(stage.origin.admin)
+        .and_then(|mut client| client.request("GET", "/metrics", &[], b""))
+        .map(|answer| answer.text().into_owned());
+    format!("{sockets:?}\n{}", metrics.unwrap_or_else(|error| error.to_string()))
 }
 
 /// A crowd asks for far more than it ever reads, with the timeouts of a real origin: the requests
