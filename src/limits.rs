@@ -334,6 +334,8 @@ pub const LL_MAKERS_MAX: usize = 512;
 pub const LL_EVENTS_MAX: usize = 32;
 /// Segments of one rendition that are followed at the same time.
 pub const LL_FOLLOWED_MAX: usize = 4;
+/// How long a listing waits for the end of the segment that it lists, in milliseconds.
+pub const LL_EARLY_MS: u64 = 500;
 /// Presentations whose renditions tell of each other.
 pub const LADDERS_MAX: usize = 1024;
 /// Renditions of a presentation that tell of each other.

@@ -292,3 +292,76 @@ fn other_playlists_are_served_as_they_are() {
     }
     origin.stop();
 }
+
+/// Players were left with holes: over connections of their own a segment's last fragment came
+/// after the listing of the segment, which was taken for its end, so that its last part was never
+/// listed. The listing waits for the end now, and a segment's parts last as long as it does.
+#[test]
+fn a_segment_that_is_listed_early_gets_all_its_parts() {
+    let origin = origin("parts-early", "2");
+    let folder = support::Scratch::new("parts-early-made");
+    let words = "-nostdin -v error -f lavfi -i testsrc2=s=160x90:r=25 -c:v libx264 -preset \
+        ultrafast -g 25 -sc_threshold 0 -t 6 -f dash -seg_duration 1 -frag_duration 0.2 \
+        -frag_type duration -streaming 1 -format_options movflags=cmaf";
+    let made = Command::new("ffmpeg")
+        .args(words.split_ascii_whitespace())
+        .arg(folder.path("live.mpd"))
+        .status();
+    assert!(made.unwrap().success());
+    let put = |name: &str| {
+        origin.put(&format!("/c/{name}"), &std::fs::read(folder.path(name)).unwrap());
+    };
+    put("init-stream0.m4s");
+    for number in 1..=3 {
+        put(&segment_name(number));
+        origin.put("/c/v.m3u8", plain(number).as_bytes());
+    }
+    for number in 4..=6 {
+        let body = std::fs::read(folder.path(&segment_name(number))).unwrap();
+        let last = last_fragment(&body);
+        let mut upload = origin.client();
+        upload.begin_chunked(&format!("/c/{}", segment_name(number)), &[]).unwrap();
+        upload.chunk(&body[..last]).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        origin.put("/c/v.m3u8", plain(number).as_bytes());
+        upload.chunk(&body[last..]).unwrap();
+        upload.chunk(b"").unwrap();
+        assert_eq!(upload.answer(false).unwrap().status, 200);
+        let target = format!("/c/v.m3u8?_HLS_msn={number}");
+        let made = origin.get(&target).text().into_owned();
+        let name = format!("\"{}\"", segment_name(number));
+        let parts: f64 = made
+            .lines()
+            .filter(|line| line.starts_with("#EXT-X-PART:") && line.contains(&name))
+            .map(|line| line["#EXT-X-PART:DURATION=".len()..].split(',').next().unwrap())
+            .map(|duration| duration.parse::<f64>().unwrap())
+            .sum();
+        assert!((parts - 1.0).abs() < 0.001, "{parts} of segment {number}\n{made}");
+    }
+    origin.stop();
+}
+
+fn segment_name(number: usize) -> String {
+    format!("chunk-stream0-{number:05}.m4s")
+}
+
+/// An encoder's playlist of the first `count` segments.
+fn plain(count: usize) -> String {
+    let head = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:1\n\
+        #EXT-X-MAP:URI=\"init-stream0.m4s\"\n";
+    let entries = (1..=count).map(|number| format!("#EXTINF:1.0,\n{}\n", segment_name(number)));
+    entries.fold(head.to_owned(), |text, entry| text + &entry)
+}
+
+/// Where the last `moof` of a segment begins.
+fn last_fragment(body: &[u8]) -> usize {
+    let (mut at, mut last) = (0, 0);
+    while at + 8 <= body.len() {
+        let size = u32::from_be_bytes(body[at..at + 4].try_into().unwrap()) as usize;
+        if &body[at + 4..at + 8] == b"moof" {
+            last = at;
+        }
+        at += size;
+    }
+    last
+}

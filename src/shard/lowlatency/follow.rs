@@ -120,6 +120,11 @@ impl Work {
 }
 
 impl Follow {
+    /// Whether it is of the segment with this name.
+    pub(super) fn is_of(&self, uri: &[u8]) -> bool {
+        *self.uri == *uri
+    }
+
     /// Whether there is something to read, or an end to note.
     pub(super) fn has_news(&self) -> bool {
         let growing = &self.growing;

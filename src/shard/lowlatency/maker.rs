@@ -33,6 +33,8 @@ pub(super) struct Work {
     /// Those who wait for a refresh.
     askers: Vec<(ShardId, Ticket)>,
     pub(super) made: Made,
+    /// A segment that was listed before its end was here, and since when the listing waits for it.
+    early: Option<(Box<[u8]>, u64)>,
     is_changed: bool,
 }
 
@@ -56,6 +58,7 @@ pub(super) async fn run(shard: Rc<Shard>, maker: Rc<Maker>) {
         tracks: None,
         askers: Vec::new(),
         made: Made::default(),
+        early: None,
         is_changed: false,
     };
     while work.step().await {}
@@ -72,12 +75,18 @@ impl Work {
             match event {
                 Event::Plain { from, ticket } => {
                     self.askers.push((from, ticket));
+                    // What arrived before the listing is looked at before it.
+                    self.is_changed |= self.advance();
                     is_alive = self.reload().await;
                 }
                 Event::Segment(key) => self.is_changed |= self.begin(&key).await,
             }
         }
         self.is_changed |= self.advance();
+        if is_alive && self.has_caught_up() {
+            self.early = None;
+            is_alive = self.reload().await;
+        }
         if is_alive && std::mem::take(&mut self.is_changed) {
             self.publish().await;
         }
@@ -127,6 +136,9 @@ impl Work {
             self.tell_ladder(text);
             return Some(false);
         };
+        if self.is_early(&media) {
+            return None;
+        }
         let outcome = self.maker.rendition.borrow_mut().playlist(&media);
         match outcome {
             Ok(_) => {
@@ -139,6 +151,28 @@ impl Work {
             Err(Refusal::Older) => None,
             Err(_) => Some(false),
         }
+    }
+
+    /// Whether a playlist lists a segment of which the end has not been seen yet: the two come over
+    /// different connections. To take it then once left segments without their last parts, and
+    /// players with holes. The listing waits for the end, though not for long.
+    fn is_early(&mut self, media: &Media) -> bool {
+        let last = media.segments().last().map(|last| last.uri).unwrap_or_default();
+        let is_arriving = self.plain.is_some() && self.follows.iter().any(|one| one.is_of(last));
+        let now_ms = self.shard.reactor.clock.now_ms();
+        let since_ms = match &self.early {
+            Some((uri, since_ms)) if **uri == *last => *since_ms,
+            _ => now_ms,
+        };
+        let is_early = is_arriving && now_ms <= since_ms + limits::LL_EARLY_MS;
+        self.early = is_early.then(|| (last.into(), since_ms));
+        is_early
+    }
+
+    /// Whether the listing that came early can be taken now.
+    fn has_caught_up(&self) -> bool {
+        let early = self.early.as_ref();
+        early.is_some_and(|(uri, _)| !self.follows.iter().any(|one| one.is_of(uri)))
     }
 
     /// Encoders begin a segment before they list the one before it: the first may be under way.
