@@ -15,3 +15,4 @@ pub mod publish;
 pub mod rate;
 pub mod report;
 pub mod sys;
+pub mod topics;

@@ -78,3 +78,23 @@ pub const DISCARD_BYTES_MAX: u64 = 1 << 20;
 pub const PREFLIGHT_URLS_MAX: usize = 16;
 /// Files that a process opens beside its connections.
 pub const FILES_BESIDE: u64 = 1024;
+/// Topics of one run.
+pub const TOPICS_MAX: u64 = 10_000;
+/// Publishers of one run: each is a thread, so that it is on time.
+pub const PUBLISHERS_MAX: usize = 64;
+/// Messages that one run publishes: where each stands is remembered.
+pub const TOPIC_MESSAGES_MAX: u64 = 2_000_000;
+/// Bytes of one message, and of one event or frame that carries it.
+pub const TOPIC_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// After the measured phase, so long may publishers send what waits.
+pub const PUBLISH_GRACE: Duration = Duration::from_millis(100);
+/// Bytes of the buffer into which all subscribers of a thread read.
+pub const TOPIC_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes that a slow subscriber reads at once, and lets the kernel keep.
+pub const SLOW_READ_BYTES: usize = 4 * 1024;
+/// A stream or socket that is silent for so long is given up; heartbeats come more often.
+pub const TOPIC_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long an answer to a long-poll is asked to wait.
+pub const POLL_WAIT: Duration = Duration::from_secs(20);
+/// First and longest pause before a subscriber that failed comes again.
+pub const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::publish;
+use crate::{publish, topics};
 
 pub use exit::{Ending, Failure};
 
@@ -68,6 +68,8 @@ commands! {
     Publish(publish),
     /// Virtual viewers of a live stream: players with a media clock, and what they experience
     Live(live),
+    /// Subscribers of real-time topics, and how long messages take to each and to the last
+    Topics(topics),
 }
 
 /// Runs the command that the process was started with.

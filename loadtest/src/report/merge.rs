@@ -103,6 +103,11 @@ fn add(merged: &mut Report, mut part: Report) {
         (mine @ None, theirs) => *mine = theirs,
         (Some(_), None) => {}
     }
+    match (&mut merged.topics, part.topics) {
+        (Some(mine), Some(theirs)) => mine.add(theirs),
+        (mine @ None, theirs) => *mine = theirs,
+        (Some(_), None) => {}
+    }
     let room = SAMPLES_MAX.saturating_sub(merged.samples.len());
     merged.samples.extend(part.samples.into_iter().take(room));
 }

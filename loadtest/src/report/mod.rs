@@ -26,6 +26,7 @@ pub mod stats;
 pub mod summary;
 pub mod terminal;
 pub mod threshold;
+pub mod topics;
 pub mod units;
 pub mod verdict;
 

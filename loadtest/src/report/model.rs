@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use super::latency::{Latency, Packed};
+use super::topics::Topics;
 
 /// Version of the JSON form; a reader refuses any other.
 pub const FORMAT: u32 = 1;
@@ -18,7 +19,8 @@ pub const FORMAT: u32 = 1;
 pub struct Report {
     /// Always [`FORMAT`].
     pub format: u32,
-    /// Subcommand: `rate`, `closed`, `live`, `publish`, `capacity`, `compare`.
+    /// Subcommand: `rate`, `closed`, `live`, `publish`, `topics`, `capacity`,
+    /// `compare`.
     pub command: String,
     /// What was loaded, in words: a URL, or the number of URLs and their host.
     pub target: String,
@@ -38,6 +40,9 @@ pub struct Report {
     pub series: Vec<Second>,
     /// What viewers experienced (`live`, and `capacity` over viewers).
     pub qoe: Option<Qoe>,
+    /// What subscribers of topics got (`topics`).
+    #[serde(default)]
+    pub topics: Option<Topics>,
     /// Result of `capacity`.
     pub capacity: Option<Capacity>,
     /// Result of `compare`.
@@ -63,6 +68,7 @@ impl Report {
             operations: Vec::new(),
             series: Vec::new(),
             qoe: None,
+            topics: None,
             capacity: None,
             comparison: None,
             thresholds: Vec::new(),
@@ -326,6 +332,14 @@ pub mod distribution {
     pub const PUBLISH_TO_LAST: &str = "publish to last viewer";
     /// First to last viewer of the same segment or part, in seconds; once a segment or part.
     pub const RELEASE_SPREAD: &str = "release spread";
+    /// Intended publish instant to the last subscriber that waited for it; once a message.
+    pub const PUBLISH_TO_LAST_SUBSCRIBER: &str = "publish to last subscriber";
+    /// Connect to confirmed subscription; once a subscription.
+    pub const SUBSCRIBE: &str = "subscribe";
+    /// Intended publish instant to receipt by a subscriber that had been away; once a delivery.
+    pub const RESUMED: &str = "publish to returned subscriber";
+    /// Intended publish instant to receipt by a slow subscriber; once a delivery.
+    pub const SLOW_SUBSCRIBER: &str = "publish to slow subscriber";
 }
 
 impl Distribution {

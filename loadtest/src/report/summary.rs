@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::latency::Latency;
-use super::model::{Operation, Report};
+use super::model::{Distribution, Operation, Report};
 use super::series;
 use super::stats::{self, Blocks, Percentile, TooFew};
 use super::units;
@@ -103,6 +103,12 @@ pub fn too_few(too_few: &TooFew) -> String {
     format!("n too small (need {})", units::count(too_few.needed))
 }
 
+/// Every distribution: over viewers, and of topics.
+pub fn all_distributions(report: &Report) -> impl Iterator<Item = &Distribution> {
+    let viewers = report.qoe.iter().flat_map(|qoe| &qoe.distributions);
+    viewers.chain(report.topics.iter().flat_map(|topics| &topics.distributions))
+}
+
 /// The derived numbers for readers of JSON that know no HdrHistogram.
 pub fn json(report: &Report) -> Value {
     let mut operations = Map::new();
@@ -112,7 +118,7 @@ pub fn json(report: &Report) -> Value {
         entry[row.quantity.replace(' ', "_")] = row_json(&row);
     }
     let mut distributions = Map::new();
-    for distribution in report.qoe.iter().flat_map(|qoe| &qoe.distributions) {
+    for distribution in all_distributions(report) {
         let scale = distribution.per_unit;
         let mut values = Map::new();
         for q in [0.05, 0.5, 0.95, 0.99] {

@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 
-use super::model::{Capacity, Comparison, Conclusion, Outcome, Qoe, Report};
+use super::model::{Capacity, Comparison, Conclusion, Distribution, Outcome, Qoe, Report};
 use super::stats;
 use super::summary::{self, Row};
+use super::topics::Topics;
 use super::units;
 
 /// Width to which sentences are wrapped.
@@ -23,6 +24,9 @@ pub fn write(report: &Report) -> String {
     text.push_str(&latencies(report));
     if let Some(qoe) = &report.qoe {
         text.push_str(&viewers(qoe));
+    }
+    if let Some(topics) = &report.topics {
+        text.push_str(&subscribers(topics));
     }
     text.push_str(&load(report));
     text.push_str(&thresholds(report));
@@ -150,9 +154,10 @@ fn bounds(which: &str, row: &Row<'_>, shown: &[usize]) -> Vec<String> {
     line
 }
 
-fn viewers(qoe: &Qoe) -> String {
-    let mut table = vec![cells(["viewers", "n", "p5", "p50", "p95", "p99", "max"])];
-    for distribution in &qoe.distributions {
+/// A row for each distribution, under `title`.
+fn distributions(title: &str, all: &[Distribution]) -> String {
+    let mut table = vec![cells([title, "n", "p5", "p50", "p95", "p99", "max"])];
+    for distribution in all {
         let value = |integer: u64| {
             let value = integer as f64 / distribution.per_unit;
             match distribution.unit.as_str() {
@@ -171,6 +176,22 @@ fn viewers(qoe: &Qoe) -> String {
         line.push(value(distribution.values.max()));
         table.push(line);
     }
+    aligned(&table, 1)
+}
+
+/// Distributions of topics, and every count that is not 0 or would be a fault.
+fn subscribers(topics: &Topics) -> String {
+    let is_fault = |words: &str| ["lost", "duplicates", "violations of order"].contains(&words);
+    let rows = topics.counts.rows().into_iter();
+    let rows: Vec<Vec<String>> = rows
+        .filter(|(words, count)| *count > 0 || is_fault(words))
+        .map(|(words, count)| vec![words.to_owned(), units::count(count)])
+        .collect();
+    let table = distributions("subscribers", &topics.distributions);
+    format!("{table}\n{}\n", aligned(&rows, 1))
+}
+
+fn viewers(qoe: &Qoe) -> String {
     let counts = &qoe.counts;
     let total = (counts.played_s + counts.stalled_s).max(f64::MIN_POSITIVE);
     let share = |name: &str, hits: u64, of: u64| {
@@ -188,7 +209,8 @@ fn viewers(qoe: &Qoe) -> String {
         share("start failures", counts.start_failures, counts.viewers),
         vec!["rebuffer ratio".to_owned(), units::percent(counts.stalled_s / total), stalls],
     ];
-    format!("{}\n{}\n", aligned(&table, 1), aligned(&shares, 1))
+    let table = distributions("viewers", &qoe.distributions);
+    format!("{table}\n{}\n", aligned(&shares, 1))
 }
 
 fn load(report: &Report) -> String {

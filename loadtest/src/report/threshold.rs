@@ -15,14 +15,16 @@ pub const QOE_GATES: [&str; 5] =
 /// Default gates over requests.
 pub const RATE_GATES: [&str; 2] = ["p99<=10ms", "errors<=0.01%"];
 
-/// Words before a percentile that mean a distribution over viewers.
-const DISTRIBUTIONS: [(&str, &str); 6] = [
+/// Words before a percentile that mean a distribution over viewers or of topics.
+const DISTRIBUTIONS: [(&str, &str); 8] = [
     ("startup", distribution::STARTUP),
     ("live-latency", distribution::LIVE_LATENCY),
     ("publish", distribution::PUBLISH_TO_VIEW),
     ("publish-last", distribution::PUBLISH_TO_LAST),
     ("spread", distribution::RELEASE_SPREAD),
     ("bitrate", distribution::BITRATE),
+    ("last", distribution::PUBLISH_TO_LAST_SUBSCRIBER),
+    ("subscribe", distribution::SUBSCRIBE),
 ];
 
 /// One gate, understood.
@@ -49,10 +51,14 @@ enum Metric {
     Early,
     NotFound,
     Content,
+    Lost,
+    Duplicates,
+    Disorder,
+    Discontinuities,
 }
 
 /// Metrics without a percentile, by name.
-const METRICS: [(&str, Metric); 10] = [
+const METRICS: [(&str, Metric); 14] = [
     ("max", Metric::Max),
     ("errors", Metric::Errors),
     ("shed", Metric::Shed),
@@ -63,6 +69,10 @@ const METRICS: [(&str, Metric); 10] = [
     ("early", Metric::Early),
     ("not-found", Metric::NotFound),
     ("content", Metric::Content),
+    ("lost", Metric::Lost),
+    ("duplicates", Metric::Duplicates),
+    ("disorder", Metric::Disorder),
+    ("discontinuities", Metric::Discontinuities),
 ];
 
 /// Understands one expression; the error is a sentence.
@@ -168,6 +178,9 @@ impl Gate {
                 let rate = completed as f64 / report.load.duration_s.max(f64::MIN_POSITIVE);
                 Ok((rate, units::rate(rate)))
             }
+            Metric::Lost | Metric::Duplicates | Metric::Disorder | Metric::Discontinuities => {
+                self.subscribers(report)
+            }
             _ => self.experience(report),
         }
     }
@@ -175,10 +188,7 @@ impl Gate {
     fn quantile(&self, q: f64, report: &Report) -> Measured {
         let scope = self.scope.as_deref();
         if let Some((_, name)) = DISTRIBUTIONS.iter().find(|(word, _)| Some(*word) == scope) {
-            let distribution = report
-                .qoe
-                .iter()
-                .flat_map(|qoe| &qoe.distributions)
+            let distribution = summary::all_distributions(report)
                 .find(|distribution| distribution.name == *name)
                 .ok_or_else(|| format!("no {name} in this run"))?;
             let found =
@@ -227,6 +237,19 @@ impl Gate {
             Metric::Shed => share(shed, good + failed + shed),
             _ => share(failed, good + failed),
         }
+    }
+
+    /// Messages with that fault as a share of those that reached subscribers or were lost.
+    fn subscribers(&self, report: &Report) -> Measured {
+        let counts = &report.topics.as_ref().ok_or("no subscribers of topics in this run")?.counts;
+        let reached = counts.deliveries + counts.resumed + counts.slow_deliveries;
+        let faults = match self.metric {
+            Metric::Lost => counts.lost,
+            Metric::Duplicates => counts.duplicates,
+            Metric::Disorder => counts.disordered,
+            _ => counts.discontinuities,
+        };
+        share(faults, reached + faults)
     }
 
     fn experience(&self, report: &Report) -> Measured {

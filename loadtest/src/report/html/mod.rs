@@ -43,6 +43,12 @@ pub fn write(report: &Report) -> String {
         let content = plots_in("plots small", &cdfs) + &tables::viewers(qoe);
         body.push_str(&section("What viewers experienced", &content));
     }
+    if let Some(topics) = &report.topics {
+        let each = topics.distributions.iter().enumerate();
+        let cdfs: String = each.map(|(index, d)| plots::distribution(d, index)).collect();
+        let content = plots_in("plots small", &cdfs) + &tables::subscribers(topics);
+        body.push_str(&section("What subscribers got", &content));
+    }
     // With viewers there are four plots, two a row; without, the percentiles have a row.
     let viewers = plots::viewers(report);
     let percentiles = plots::by_percentile(report, viewers.is_empty());

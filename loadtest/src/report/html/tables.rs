@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::super::model::{Capacity, Comparison, Conclusion, Outcome, Qoe, Report};
+use super::super::model::{Capacity, Comparison, Conclusion, Distribution, Outcome, Qoe, Report};
 use super::super::stats;
 use super::super::summary::{self, Row};
+use super::super::topics::Topics;
 use super::super::units;
 use super::{escape, interval, prose, section, time};
 
@@ -166,8 +167,24 @@ pub fn phases(report: &Report) -> String {
 
 /// Distributions and counts over viewers.
 pub fn viewers(qoe: &Qoe) -> String {
+    distributions("<Over viewers", &qoe.distributions) + &counts(qoe)
+}
+
+/// Distributions and counts over subscribers of topics.
+pub fn subscribers(topics: &Topics) -> String {
     let mut rows = String::new();
-    for distribution in &qoe.distributions {
+    for (words, count) in topics.counts.rows() {
+        let count = units::count(count);
+        let _ = writeln!(rows, "<tr><td class=\"l\">{words}</td><td>{count}</td></tr>");
+    }
+    distributions("<Over subscribers", &topics.distributions)
+        + &table(&["<What happened", "count"], &rows)
+}
+
+/// A row for each distribution.
+fn distributions(title: &str, all: &[Distribution]) -> String {
+    let mut rows = String::new();
+    for distribution in all {
         let value = |integer: u64| {
             let value = integer as f64 / distribution.per_unit;
             match distribution.unit.as_str() {
@@ -198,9 +215,7 @@ pub fn viewers(qoe: &Qoe) -> String {
         }
         let _ = writeln!(rows, "<td>{}</td></tr>", value(distribution.values.max()));
     }
-    let heads = ["<Over viewers", "n", "p5", "p50", "p95", "p99", "max"];
-    let distributions = table(&heads, &rows);
-    distributions + &counts(qoe)
+    table(&[title, "n", "p5", "p50", "p95", "p99", "max"], &rows)
 }
 
 fn counts(qoe: &Qoe) -> String {
