@@ -91,6 +91,7 @@ impl World {
             cache_control: b"max-age=1209600"[..].into(),
             modified_s: 0,
             expires_ms: NEVER,
+            gives_way: false,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

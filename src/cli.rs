@@ -33,6 +33,15 @@ enum Command {
         /// The file to check; nothing is opened or started
         file: PathBuf,
     },
+    /// Print what holds for a path, and which rule decides each setting
+    #[command(after_help = AFTER_POLICY)]
+    Policy {
+        /// The path, or a URL with it
+        path: String,
+        /// Configuration file (TOML) [default: none, so that all is by default]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print a URL that lets its bearer in for a while
     #[command(after_help = AFTER_SIGN)]
     Sign(Sign),
@@ -99,6 +108,7 @@ pub fn run() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(flags) => serve(flags),
         Command::Check { file } => check(&file),
+        Command::Policy { path, config } => policy(&path, config.as_deref()),
         Command::Sign(sign) => sign_url(&sign),
     };
     exit.into()
@@ -144,6 +154,26 @@ fn check(file: &Path) -> Exit {
     }
 }
 
+fn policy(path: &str, file: Option<&Path>) -> Exit {
+    let key = match signed::path_of(path) {
+        Ok(path) => path,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return Exit::Usage;
+        }
+    };
+    match Config::load(file, &Overrides::default(), &Host::read()) {
+        Ok(config) => {
+            print!("{}", config.policy_text(key.trim_start_matches('/').as_bytes()));
+            Exit::Clean
+        }
+        Err(mistakes) => {
+            eprint!("{mistakes}");
+            Exit::Usage
+        }
+    }
+}
+
 fn sign_url(sign: &Sign) -> Exit {
     let wanted = signed::Wanted {
         url: &sign.url,
@@ -174,6 +204,7 @@ Examples:
   headwater serve
   headwater serve --listen 0.0.0.0:8080 --publish-token-file /etc/headwater/tokens
   headwater check /etc/headwater/headwater.toml
+  headwater policy /live/a.m3u8 --config /etc/headwater/headwater.toml
   headwater sign http://origin:8080/live/a.m3u8 --key k1.key --expires 2h --prefix /live/
 
 Exit codes:
@@ -212,6 +243,14 @@ Examples:
 
 The key's file holds one line: openssl rand -hex 32 > k1.key; chmod 600 k1.key";
 
+const AFTER_POLICY: &str = "\
+Examples:
+  headwater policy /live/720p/1.m4s --config headwater.toml
+      one line for each setting: its key, what holds, and the rule that says so
+
+Each setting is decided by the first [[path]] whose pattern covers the path and which sets that key.
+What an upload says of itself (Cache-Control, ?ttl_seconds=) goes before.";
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -244,7 +283,12 @@ mod tests {
 
     #[test]
     fn help_is_plain_and_narrow() {
-        for line in AFTER.lines().chain(AFTER_SERVE.lines()).chain(AFTER_SIGN.lines()) {
+        for line in AFTER
+            .lines()
+            .chain(AFTER_SERVE.lines())
+            .chain(AFTER_SIGN.lines())
+            .chain(AFTER_POLICY.lines())
+        {
             assert!(line.len() <= 100 && line.is_ascii(), "{line}");
         }
     }

@@ -20,6 +20,7 @@ mod host;
 mod mistake;
 pub mod network;
 mod path;
+mod policy;
 mod reload;
 pub mod rights;
 pub mod secret;
@@ -32,7 +33,8 @@ pub use access::{Access, Door, PathAccess, Who};
 pub use cors::Cors;
 pub use host::Host;
 pub use mistake::{Mistake, Mistakes};
-pub use path::{Durability, PathRule, PathRules, StaleAfter};
+pub use path::{Durability, OnFull, PathRule, PathRules, StaleAfter};
+pub use policy::{Decider, Setting};
 pub use reload::Source;
 pub use rights::Right;
 pub use size::parse_size;
@@ -359,6 +361,16 @@ impl Config {
                     self.object_bytes_max, self.memory_bytes
                 ),
             ));
+        }
+        for (index, rule) in self.paths.iter().enumerate() {
+            if let Some(bytes) = rule.object_bytes_max.filter(|&bytes| bytes > self.memory_bytes) {
+                let reason = format!(
+                    "an object of {bytes} bytes can never fit the memory of {} bytes; lower it, or \
+                     raise memory_bytes",
+                    self.memory_bytes
+                );
+                mistakes.add(explicit.about(&format!("path[{index}].object_bytes_max"), reason));
+            }
         }
         self.access.close(self.reads);
         // A token source that was named but could not be read is reported for itself.

@@ -125,10 +125,28 @@ pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 pub const EVICT_SAMPLE: usize = 256;
 /// After this time one completion ends a wait for several, in microseconds.
 pub const GATHER_US: u32 = 50;
+/// Folders with live playlists, and series of segments, of which a shard knows how far they are.
+pub const HORIZON_ENTRIES_MAX: usize = 4096;
+/// How often a playlist tells its target duration although it has not changed; what was not told
+/// for twice as long gives way.
+pub const HORIZON_RENEW_MS: u64 = 60_000;
+/// Longest constant duration of segments that a policy may name: an hour.
+pub const SEGMENT_MS_MAX: u32 = 3_600_000;
+/// Most bytes of an immutable object that are compared with those of another upload.
+pub const COMPARED_BYTES_MAX: u64 = 64 << 20;
+/// Longest lifetime of an object, in seconds; more is a mistake: ten years.
+pub const TTL_S_MAX: u64 = 315_360_000;
+/// Longest time that a policy may let caches keep something, in seconds: a year.
+pub const CACHE_S_MAX: u32 = 31_536_000;
 /// Longest time that a policy may let a read wait for an object that is to come.
 pub const HOLD_MS_MAX: u32 = 60_000;
 /// Keys that a shard's readers may wait for at once; more readers are told 503.
 pub const WATCHES_MAX: usize = 4096;
+/// Of those, names that are not there yet: the rest is kept for new versions of what is there.
+pub const WATCHES_ABSENT_MAX: usize = WATCHES_MAX / 2;
+/// Names in one folder that are not there yet and that a shard's readers may wait for at once; more
+/// are told 404. A ladder of ten renditions with audio waits for some twenty.
+pub const WATCHES_FOLDER_MAX: usize = 32;
 /// How often an owner forgets watches whose time is over.
 pub const WATCHES_PRUNE_MS: u64 = 1000;
 /// A watch is sent for this much longer than its first reader waits, so that later ones need none.

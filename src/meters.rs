@@ -175,7 +175,8 @@ crate::meters! {
         disk_absent: Counter ["outcome=\"absent\""],
         disk_damaged: Counter ["outcome=\"damaged\""],
     }
-    "headwater_evictions_total", "Objects that gave way because the disk has them.", per 1.0 {
+    "headwater_evictions_total",
+    "Objects that gave way: the disk has them, or their path says so.", per 1.0 {
         evictions: Counter,
     }
     "headwater_evicted_bytes_total", "Arena bytes of those.", per 1.0 {
@@ -224,6 +225,9 @@ crate::meters! {
     }
     "headwater_reads_waiting", "Reads that wait for a version or an object to come.", per 1.0 {
         reads_waiting: Gauge,
+    }
+    "headwater_watched_keys", "Own keys whose next version is waited for.", per 1.0 {
+        watched_keys: Gauge,
     }
     "headwater_stale_manifests", "Manifests whose last answer was that they are stale.", per 1.0 {
         stale_manifests: Gauge,

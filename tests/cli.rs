@@ -99,6 +99,38 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn policy_says_what_holds_and_why() {
+    let folder = Folder::new("policy");
+    let text = "[[path]]\npattern = \"live/**\"\nttl_seconds = 60\n\
+                [[path]]\npattern = \"live/**\"\nttl_seconds = 9\nwrite_deny = \"10.0.0.0/8\"\n";
+    let file = folder.file("headwater.toml", text);
+    let file = file.to_str().expect("the path is text");
+    for path in ["/live/a%2eb.ts", "http://origin:8080/live/a.b.ts?x=1"] {
+        let output = headwater(&["policy", path, "--config", file]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let lines: Vec<String> = out(&output)
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(lines[0], "/live/a.b.ts");
+        for line in [
+            "ttl_ms 60000 path[0] \"live/**\", line 1",
+            "write_deny 10.0.0.0/8 path[1] \"live/**\", line 4",
+            "immutable false default",
+        ] {
+            assert!(lines.iter().any(|found| found == line), "{line}\nin {lines:#?}");
+        }
+    }
+    let output = headwater(&["policy", "live/a.ts", "--config", file]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("expected a URL"), "{}", err(&output));
+    let bad = folder.file("bad.toml", "[[path]]\npattern = \"live/**\"\nimmutable = 1\n");
+    let output = headwater(&["policy", "/a", "--config", bad.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("bad.toml:3: path[0].immutable: "), "{}", err(&output));
+}
+
+#[test]
 fn check_says_ok() {
     let folder = Folder::new("ok");
     let path = folder.file("headwater.toml", "shards = 2\n");

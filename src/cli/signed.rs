@@ -46,7 +46,7 @@ pub(super) fn sign(wanted: &Wanted<'_>, now: SystemTime) -> Result<(String, Vec<
 }
 
 /// The path of a URL, or of a target, without percent-encoding.
-fn path_of(url: &str) -> Result<String, String> {
+pub(super) fn path_of(url: &str) -> Result<String, String> {
     let target = match url.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
         None => url,

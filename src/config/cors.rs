@@ -78,6 +78,17 @@ impl Cors {
         Self { listed: listed.collect(), others }
     }
 
+    /// The origins that may read, for people.
+    pub fn origins(&self) -> String {
+        let listed: Vec<_> =
+            self.listed.iter().map(|(origin, _)| String::from_utf8_lossy(origin)).collect();
+        match listed.is_empty() {
+            false => listed.join(", "),
+            true if self.others.answer.is_empty() => "no page".to_owned(),
+            true => "*".to_owned(),
+        }
+    }
+
     /// Which lines an answer to a request with this `Origin` gets.
     pub fn choose(&self, origin: Option<&[u8]>) -> u16 {
         let named = origin

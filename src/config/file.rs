@@ -248,6 +248,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The line at which it begins.
+    fn line(&self) -> Option<usize> {
+        self.document.lines.borrow().get(&self.prefix).copied()
+    }
+
     fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

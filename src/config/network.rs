@@ -5,6 +5,7 @@
 //! sides of a comparison; an address is never both inside and outside; nothing is allocated when a
 //! client is judged.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// Where a request comes from.
@@ -47,6 +48,12 @@ impl Network {
                 IpAddr::V6((address.to_bits() & mask).into())
             }
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.base, self.prefix_bits)
     }
 }
 

@@ -21,12 +21,32 @@ pub struct PathRules(Vec<PathRule>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
     pub(super) pattern: Box<str>,
+    /// Its line in the file.
+    pub line: Option<usize>,
     /// Lifetime of an object from its publication, in milliseconds; at least 1.
     pub ttl_ms: Option<u64>,
     /// Cache-Control of objects that were uploaded without one.
     pub cache_control: Option<Box<[u8]>>,
+    /// How long caches keep playlists and MPDs, in seconds.
+    pub cache_manifest_s: Option<u32>,
+    /// How long caches keep segments and parts, in seconds.
+    pub cache_segment_s: Option<u32>,
+    /// How long caches keep headers of segments, in seconds.
+    pub cache_init_s: Option<u32>,
+    /// How long caches keep errors, in seconds.
+    pub cache_error_s: Option<u32>,
+    /// Bytes in one object, at most.
+    pub object_bytes_max: Option<u64>,
+    /// Whether other bytes under the same name are refused.
+    pub immutable: Option<bool>,
+    /// Whether objects can be read while they arrive.
+    pub streaming: Option<bool>,
+    /// What becomes of the path's objects when memory is full.
+    pub on_full: Option<OnFull>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u32>,
+    /// The constant duration of segments, in milliseconds.
+    pub segment_ms: Option<u32>,
     /// Whether low-latency playlists are made from plain ones.
     pub ll: Option<bool>,
     /// No part of them is longer than this, in milliseconds.
@@ -50,6 +70,15 @@ pub enum Durability {
     Disk,
 }
 
+/// What becomes of objects when an upload finds no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// They stay, and the upload is refused.
+    Refuse,
+    /// The oldest give way.
+    Evict,
+}
+
 /// How long a live manifest is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StaleAfter {
@@ -66,9 +95,18 @@ impl PathRules {
         key: &[u8],
         says: impl Fn(&'r PathRule) -> Option<T>,
     ) -> Option<T> {
-        self.0.iter().find_map(|rule| {
+        self.first_with_place(key, says).map(|(_, _, said)| said)
+    }
+
+    /// The same with the rule and its place.
+    pub fn first_with_place<'r, T>(
+        &'r self,
+        key: &[u8],
+        says: impl Fn(&'r PathRule) -> Option<T>,
+    ) -> Option<(usize, &'r PathRule, T)> {
+        self.0.iter().enumerate().find_map(|(place, rule)| {
             let said = says(rule)?;
-            glob::covers(rule.pattern.as_bytes(), key).then_some(said)
+            glob::covers(rule.pattern.as_bytes(), key).then_some((place, rule, said))
         })
     }
 
@@ -77,14 +115,39 @@ impl PathRules {
         self.first(key, |rule| rule.ttl_ms)
     }
 
-    /// Cache-Control of what was uploaded without one.
-    pub fn cache_control(&self, key: &[u8]) -> Option<&[u8]> {
-        self.first(key, |rule| rule.cache_control.as_deref())
+    /// How long caches keep errors about the key, in seconds.
+    pub fn cache_error_s(&self, key: &[u8]) -> Option<u32> {
+        self.first(key, |rule| rule.cache_error_s)
+    }
+
+    /// Bytes in one object of this key, at most; `otherwise` where no rule says.
+    pub fn object_bytes_max(&self, key: &[u8], otherwise: u64) -> u64 {
+        self.first(key, |rule| rule.object_bytes_max).unwrap_or(otherwise)
+    }
+
+    /// Whether other bytes under this name are refused.
+    pub fn is_immutable(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.immutable).unwrap_or(false)
+    }
+
+    /// Whether the key's object can be read while it arrives, as far as the rules say.
+    pub fn is_streaming(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.streaming).unwrap_or(true)
+    }
+
+    /// Whether the key's object gives way when memory is full.
+    pub fn gives_way(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.on_full) == Some(OnFull::Evict)
     }
 
     /// How long a read of the key waits for it while it is absent, in milliseconds.
     pub fn hold_ms(&self, key: &[u8]) -> Option<u64> {
         self.first(key, |rule| rule.hold_ms).map(u64::from)
+    }
+
+    /// How long each of the key's segments is, in milliseconds, where that is constant.
+    pub fn segment_ms(&self, key: &[u8]) -> Option<u64> {
+        self.first(key, |rule| rule.segment_ms).map(u64::from)
     }
 
     /// Where low-latency playlists are made: no part is longer than this, in microseconds.
@@ -118,12 +181,8 @@ impl PathRules {
 
     /// Which web pages may read the key, where a rule says so: the rule's place, and what it says.
     pub fn cors(&self, key: &[u8]) -> Option<(usize, &Cors)> {
-        let covers = |rule: &PathRule| glob::covers(rule.pattern.as_bytes(), key);
-        let mut said = self.0.iter().enumerate().filter_map(|(place, rule)| {
-            let cors = rule.cors.as_ref()?;
-            covers(rule).then_some((place, cors))
-        });
-        said.next()
+        let said = self.first_with_place(key, |rule| rule.cors.as_ref());
+        said.map(|(place, _, cors)| (place, cors))
     }
 
     /// The rule in a place.
@@ -144,6 +203,11 @@ impl PathRules {
     /// Whether any rule has manifests become stale.
     pub fn any_stales(&self) -> bool {
         self.0.iter().any(|rule| rule.stale_after.is_some())
+    }
+
+    /// Whether any rule has objects give way when memory is full.
+    pub fn any_gives_way(&self) -> bool {
+        self.0.iter().any(|rule| rule.on_full == Some(OnFull::Evict))
     }
 
     /// Whether there are none.
@@ -167,9 +231,19 @@ impl PathRule {
         debug_assert!(glob::check(pattern).is_ok());
         Self {
             pattern: pattern.into(),
+            line: None,
             ttl_ms: None,
             cache_control: None,
+            cache_manifest_s: None,
+            cache_segment_s: None,
+            cache_init_s: None,
+            cache_error_s: None,
+            object_bytes_max: None,
+            immutable: None,
+            streaming: None,
+            on_full: None,
             hold_ms: None,
+            segment_ms: None,
             ll: None,
             part_target_ms: None,
             durability: None,
@@ -227,10 +301,11 @@ mod tests {
         assert_eq!(ttl_s("live/720p/1.m4s"), Some(30));
         assert_eq!(ttl_s("vod/film.mp4"), Some(7));
         let init = b"live/720p/init.mp4";
-        assert_eq!(rules.cache_control(init), Some(&b"max-age=9"[..]));
+        let text = |key| rules.first(key, |rule| rule.cache_control.as_deref());
+        assert_eq!(text(init), Some(&b"max-age=9"[..]));
         assert_eq!(rules.hold_ms(init), Some(500));
         assert_eq!(rules.stale_after(init), Some(StaleAfter::Auto));
-        assert_eq!(rules.cache_control(b"vod/film.mp4"), None);
+        assert_eq!(text(b"vod/film.mp4"), None);
         let none = PathRules::default();
         assert_eq!((none.ttl_ms(b"a"), none.door(b"a", Right::Read).who), (None, None));
     }

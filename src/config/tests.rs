@@ -132,7 +132,16 @@ fn values_arrive_where_they_belong() {
         ttl_seconds = 30
         [[path]]
         pattern = "**"
+        ttl_ms = 1_500
         cache_control = "max-age=5"
+        cache_manifest_s = 0
+        cache_segment_s = 1
+        cache_init_s = 2
+        cache_error_s = 3
+        object_bytes_max = "1KiB"
+        immutable = true
+        streaming = false
+        on_full = "evict"
         "#,
     )
     .unwrap();
@@ -157,8 +166,14 @@ fn values_arrive_where_they_belong() {
     );
     assert_eq!(config.log, LogConfig { level: LogLevel::Debug, format: LogFormat::Human });
     assert_eq!(config.paths.ttl_ms(b"live/a"), Some(30_000));
-    assert_eq!(config.paths.ttl_ms(b"vod/a"), None);
-    assert_eq!(config.paths.cache_control(b"vod/a"), Some(&b"max-age=5"[..]));
+    assert_eq!(config.paths.ttl_ms(b"vod/a"), Some(1_500));
+    let rule = config.paths.iter().last().unwrap();
+    assert_eq!((rule.cache_manifest_s, rule.cache_segment_s), (Some(0), Some(1)));
+    assert_eq!((rule.cache_init_s, rule.cache_error_s), (Some(2), Some(3)));
+    assert_eq!((rule.object_bytes_max, rule.immutable), (Some(1024), Some(true)));
+    assert_eq!((rule.streaming, rule.on_full), (Some(false), Some(OnFull::Evict)));
+    let text = config.paths.first(b"vod/a", |rule| rule.cache_control.as_deref());
+    assert_eq!(text, Some(&b"max-age=5"[..]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::http::date::DATE_BYTES;
 use crate::http::response::{self, Overflow, Status, Writer};
+use crate::media::CacheAge;
 
 use super::heads::{self, Manner};
 
@@ -27,13 +28,14 @@ pub const ALLOW_ROOT: &[u8] = b"Allow: GET, HEAD, OPTIONS\r\n";
 /// For 503: try again in a second.
 pub const RETRY: &[u8] = b"Retry-After: 1\r\n";
 
-/// Writes the whole answer, with these CORS lines; how many bytes it has.
+/// Writes the whole answer, with these CORS lines and for an error this age; how many bytes it has.
 ///
 /// # Errors
 /// When `out` is too small.
 pub fn write(
     out: &mut [u8],
     bare: &Bare<'_>,
+    age: CacheAge,
     date: &[u8; DATE_BYTES],
     manner: Manner,
     cors: &[u8],
@@ -49,10 +51,11 @@ pub fn write(
     if is_error {
         writer.raw(b"Content-Type: application/json\r\n");
         // Another request for the same may come with a better credential.
-        writer.raw(match bare.status {
-            Status::Unauthorized | Status::Forbidden => &b"Cache-Control: no-store\r\n"[..],
-            _ => &b"Cache-Control: max-age=1\r\n"[..],
-        });
+        let age = match bare.status {
+            Status::Unauthorized | Status::Forbidden => &b"no-store"[..],
+            _ => age.as_bytes(),
+        };
+        writer.header(b"Cache-Control", age);
     }
     if has_length(bare.status) {
         writer.header_u64(b"Content-Length", len as u64);
@@ -86,8 +89,9 @@ mod tests {
             lines: b"",
             body_allowed: true,
         };
+        let age = CacheAge::of_seconds(1);
         let manner = Manner { version: Version::Http11, keep_alive: true, cors: true };
-        let len = write(&mut out, &bare, &crate::http::date::format(0), manner, b"").unwrap();
+        let len = write(&mut out, &bare, age, &crate::http::date::format(0), manner, b"").unwrap();
         let text = std::str::from_utf8(&out[..len]).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT"));
         assert!(text.contains("Cache-Control: max-age=1\r\n"), "{text}");

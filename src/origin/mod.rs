@@ -9,6 +9,7 @@
 pub mod auth;
 pub mod errors;
 pub mod heads;
+pub mod horizon;
 pub mod key;
 pub mod list;
 pub mod query;

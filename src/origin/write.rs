@@ -29,10 +29,11 @@ pub struct Intent {
     pub declared: Option<u64>,
     /// Whether the object may be read while it arrives.
     pub stream: bool,
+    /// Bytes of its body, at most.
+    pub bytes_max: u64,
+    /// Whether it gives way when memory is full.
+    pub gives_way: bool,
 }
-
-/// A time to live of more than this is a mistake: ten years, in seconds.
-const TTL_S_MAX: u64 = 315_360_000;
 
 /// A write that cannot be served: status and sentence.
 pub type Fault = (Status, &'static str);
@@ -48,12 +49,13 @@ pub fn intent(
     paths: &PathRules,
     object_bytes_max: u64,
 ) -> Result<Intent, Fault> {
+    let bytes_max = paths.object_bytes_max(key, object_bytes_max);
     let declared = match head.body {
         Framing::None => {
             let reason = "an upload needs Content-Length or Transfer-Encoding: chunked";
             return Err((Status::LengthRequired, reason));
         }
-        Framing::Length(length) if length > object_bytes_max => {
+        Framing::Length(length) if length > bytes_max => {
             return Err((Status::ContentTooLarge, "the object is larger than the limit"));
         }
         Framing::Length(length) => Some(length),
@@ -72,11 +74,13 @@ pub fn intent(
     Ok(Intent {
         class,
         ttl_ms: ttl_ms(head.query.of(bytes), paths.ttl_ms(key))?,
-        guard: guard(head, bytes),
+        guard: Guard { immutable: paths.is_immutable(key), ..guard(head, bytes) },
         declared,
         // Manifests are always atomic; the store sees to replacements.
-        stream: declared.is_none() && class == Class::Segment,
-        cache_control: sent_age.or_else(|| paths.cache_control(key)).map(Box::from),
+        stream: declared.is_none() && class == Class::Segment && paths.is_streaming(key),
+        bytes_max,
+        gives_way: paths.gives_way(key),
+        cache_control: sent_age.map(Box::from).or_else(|| cache_control_by_rule(paths, key, class)),
         content_type: content_type.into(),
     })
 }
@@ -84,6 +88,28 @@ pub fn intent(
 /// Cache-Control of an object whose upload and path say nothing of it.
 pub fn default_cache_control(class: Class, body: Option<&[u8]>) -> CacheAge {
     media::cache_control(class, body)
+}
+
+/// What the rules say of a key's Cache-Control. Within one rule the age of the class goes before
+/// the text for all.
+pub fn cache_control_by_rule(paths: &PathRules, key: &[u8], class: Class) -> Option<Box<[u8]>> {
+    enum Said<'r> {
+        Seconds(u32),
+        Text(&'r [u8]),
+    }
+    let said = paths.first(key, |rule| {
+        let seconds = match class {
+            Class::Manifest => rule.cache_manifest_s,
+            Class::Segment => rule.cache_segment_s,
+            Class::Init => rule.cache_init_s,
+            Class::Other => None,
+        };
+        seconds.map(Said::Seconds).or_else(|| rule.cache_control.as_deref().map(Said::Text))
+    })?;
+    Some(match said {
+        Said::Seconds(seconds) => CacheAge::of_seconds(seconds).as_bytes().into(),
+        Said::Text(text) => text.into(),
+    })
 }
 
 fn content_type<'a>(sent: Option<&'a [u8]>, key: &[u8]) -> &'a [u8] {
@@ -98,7 +124,7 @@ fn ttl_ms(query: &[u8], by_rule: Option<u64>) -> Result<Option<u64>, Fault> {
     const REASON: &str = "ttl_seconds is not a number of seconds from 1 to 315360000";
     let Some(value) = query::value(query, b"ttl_seconds") else { return Ok(by_rule) };
     match query::number(&value) {
-        Some(seconds) if (1..=TTL_S_MAX).contains(&seconds) => Ok(Some(seconds * 1000)),
+        Some(seconds) if (1..=limits::TTL_S_MAX).contains(&seconds) => Ok(Some(seconds * 1000)),
         _ => Err((Status::BadRequest, REASON)),
     }
 }
@@ -111,5 +137,6 @@ pub fn guard(head: &Head, bytes: &[u8]) -> Guard {
             lines.join(&b", "[..]).into_boxed_slice()
         })
     };
-    Guard { if_match: joined(Known::IfMatch), if_none_match: joined(Known::IfNoneMatch) }
+    let (if_match, if_none_match) = (joined(Known::IfMatch), joined(Known::IfNoneMatch));
+    Guard { if_match, if_none_match, immutable: false }
 }

@@ -223,6 +223,7 @@ impl Shard {
         meters.arena_drawn_bytes.set(store.slots_held * u64::from(slot_bytes));
         meters.arena_retired_bytes.set(store.retired_bytes);
         meters.arena_pinned_bytes.set(store.pinned_bytes);
+        meters.watched_keys.set(store.watched);
         meters.leases_held.set(store.leases_held);
         meters.leases_granted.raise_to(store.grants_total);
         meters.leases_recalled.raise_to(store.recalls_total);

@@ -8,6 +8,7 @@ use super::rendered::Answer;
 use crate::http::request::{Head, Method};
 use crate::http::response::Status;
 use crate::limits;
+use crate::media::{self, CacheAge};
 use crate::origin::errors::{self, Bare};
 use crate::origin::heads::Manner;
 use crate::store::Held;
@@ -327,9 +328,21 @@ impl Conn {
 
     /// An answer without an object to a request without a body.
     pub(super) fn ready_bare(&mut self, head: &Head, bare: &Bare<'_>, then: Then) -> Ready {
+        let age = self.error_age(head, bare.status);
+        self.ready_aged(head, bare, then, age)
+    }
+
+    /// The same, which caches keep for so long if it is an error.
+    pub(super) fn ready_aged(
+        &mut self,
+        head: &Head,
+        bare: &Bare<'_>,
+        then: Then,
+        age: CacheAge,
+    ) -> Ready {
         let manner = self.manner(head, then);
         self.input_past_head(head);
-        Ready::new(self.bare_buffer(bare, manner), None, manner.then())
+        Ready::new(self.bare_buffer(bare, manner, age), None, manner.then())
     }
 
     /// Answers an error after the request's body has been read past, or ends the connection when
@@ -348,14 +361,14 @@ impl Conn {
     }
 
     pub(super) async fn send_bare(&mut self, bare: &Bare<'_>, manner: Manner) -> Result<(), Gone> {
-        let buffer = self.bare_buffer(bare, manner);
+        let buffer = self.bare_buffer(bare, manner, media::cache_control_of_errors());
         self.transmit(Front::Assembled(buffer), None).await
     }
 
-    fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner) -> Box<SendBuffer> {
+    fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner, age: CacheAge) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
         let cors = self.cors_lines(manner.cors);
-        let len = errors::write(buffer.space(), bare, &self.shard.date(), manner, cors)
+        let len = errors::write(buffer.space(), bare, age, &self.shard.date(), manner, cors)
             .expect("an answer without an object fits a send buffer");
         buffer.push_own(len);
         self.note_head(bare.status, len);

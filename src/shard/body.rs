@@ -47,6 +47,7 @@ pub(super) struct Writer {
     at: u32,
     written: u64,
     published: u64,
+    bytes_max: u64,
     digest: Option<Box<Xxh3Default>>,
     manifest: Option<Vec<u8>>,
 }
@@ -73,6 +74,7 @@ impl Writer {
             at: 0,
             written: 0,
             published: 0,
+            bytes_max: intent.bytes_max,
             digest,
             manifest,
         }
@@ -108,7 +110,7 @@ impl Writer {
         if self.growing.as_ref().is_some_and(|growing| growing.is_cut()) {
             return Err(BodyFault::Refused(Refusal::Superseded));
         }
-        if self.written + bytes.len() as u64 > self.shard.settings.object_bytes_max {
+        if self.written + bytes.len() as u64 > self.bytes_max {
             return Err(BodyFault::TooLarge);
         }
         if let Some(digest) = &mut self.digest {

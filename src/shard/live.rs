@@ -81,7 +81,7 @@ impl Conn {
         !head.query.is_empty() && self.directives(head).any()
     }
 
-    fn directives(&self, head: &Head) -> Directives {
+    pub(super) fn directives(&self, head: &Head) -> Directives {
         Directives::read(head.query.of(self.input.unread(&self.shard.reactor.buffers)))
     }
 
@@ -99,10 +99,11 @@ impl Conn {
             Obtained::Damaged => Judged::Ready(self.ready_damaged(head)),
             _ if last == Some(Waited::Busy) => Judged::Ready(self.ready_busy(head)),
             Obtained::Absent => match self.absent_bound_ms(head) {
+                _ if last == Some(Waited::Crowded) => Judged::Ready(self.ready_absent(head)),
                 Some(bound_ms) if last != Some(Waited::Late) => {
                     Judged::Wait(Wait { seen: None, bound_ms })
                 }
-                _ => Judged::Ready(self.ready_absent(head)),
+                _ => Judged::Ready(self.ready_missing(head, last.is_some())),
             },
             Obtained::Held(held) => self.judge_held(head, held, last),
         }
@@ -154,7 +155,9 @@ impl Conn {
         let paths = &self.rules.paths;
         let is_hinted =
             || types::class(key, b"") == Class::Segment && paths.part_target_us(key).is_some();
-        paths.hold_ms(key).or_else(|| is_hinted().then_some(limits::LL_HOLD_MS.into()))
+        let said = paths.hold_ms(key);
+        let bound_ms = said.or_else(|| is_hinted().then_some(limits::LL_HOLD_MS.into()))?;
+        (!self.is_beyond(key, bound_ms)).then_some(bound_ms)
     }
 
     /// Waits until what was looked at may have changed. `None` when the peer has gone.

@@ -19,6 +19,7 @@ use crate::http::date;
 use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::heads;
+use crate::origin::horizon::Horizon;
 use crate::store::Store;
 use crate::store::message::Message;
 use crate::sys::clock::Clock;
@@ -38,6 +39,8 @@ mod body;
 mod conn;
 mod disk;
 mod growing;
+mod horizon;
+mod immutable;
 mod input;
 mod live;
 mod lowlatency;
@@ -162,6 +165,7 @@ pub struct Shard {
     growing_next: Cell<u64>,
     watches: RefCell<watch::Watches>,
     makers: RefCell<lowlatency::Makers>,
+    horizon: RefCell<Horizon>,
     topics: RefCell<topic::Topics>,
     /// Manifests that were found stale.
     stale: RefCell<HashSet<Box<[u8]>>>,
@@ -230,6 +234,7 @@ impl Shard {
             growing_next: Cell::new(0),
             watches: RefCell::default(),
             makers: RefCell::default(),
+            horizon: RefCell::default(),
             topics: RefCell::new(topics),
             stale: RefCell::default(),
             disk,

@@ -157,6 +157,8 @@ impl Shard {
                 self.carry();
             }
             Message::Arriving { key } => self.on_arriving(&key),
+            Message::Numbered { key } => self.on_numbered(&key),
+            Message::Target { folder, target_ms } => self.on_target(folder, target_ms),
             Message::Ladder { key, members } => self.on_ladder(key, members),
             Message::Position { key, msn, part } => {
                 self.on_position(&key, Position { msn, part });

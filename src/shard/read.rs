@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::answer::{Cursor, Front, Ready, not_found};
+use super::answer::{Cursor, Front, Ready};
 use super::conn::{Conn, Gone, Then};
 use super::live::Judged;
 use super::peer::Answer;
@@ -138,11 +138,6 @@ impl Conn {
             Obtained::Absent if shard.disk.is_some() => shard.obtain_cold(key).await,
             obtained => obtained,
         }
-    }
-
-    /// The answer to a read of what is not there.
-    pub(super) fn ready_absent(&mut self, head: &Head) -> Ready {
-        self.ready_bare(head, &not_found(head), Then::Next)
     }
 
     /// The answer when there is no room to find out.

@@ -17,14 +17,13 @@ use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;
-use crate::media::types::Class;
 use crate::origin::auth::Denial;
 use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::key;
 use crate::origin::write::{self, Intent};
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Job, Message, Publication, Refusal, Reply, Streaming};
+use crate::store::message::{Ask, Job, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
 use crate::sys::extent::ShardId;
 
@@ -74,6 +73,11 @@ impl From<Refusal> for Denied {
             Refusal::Precondition => {
                 Self::new(Status::PreconditionFailed, "a precondition does not hold")
             }
+            Refusal::Immutable => Self::new(
+                Status::Conflict,
+                "other bytes are stored under this name, and the path is immutable; upload under a \
+                 new name, or delete the object first",
+            ),
             Refusal::Full => Self::new(
                 Status::InsufficientStorage,
                 "the memory is full; raise --memory, or shorten ttl_seconds",
@@ -137,9 +141,8 @@ impl Conn {
         shard.accounts.meters.uploads_begun.bump();
         self.input_past_head(head);
         let streamed = growing.as_ref().and(record);
-        let is_segment = is_parted && intent.class == Class::Segment;
-        if is_segment && growing.is_some() {
-            shard.tell_all(|| Message::Arriving { key: key.clone() });
+        if growing.is_some() {
+            shard.tell_segment(&key, &intent, is_parted);
         }
         let mut writer = Writer::new(shard.clone(), owner, upload, extents, growing, &intent);
         if let Err(fault) = self.receive_body(head, &mut writer).await {
@@ -152,8 +155,9 @@ impl Conn {
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
-                if is_segment && streamed.is_none() {
-                    shard.tell_all(|| Message::Arriving { key: key.clone() });
+                shard.tell_target(&key, &writer);
+                if streamed.is_none() {
+                    shard.tell_segment(&key, &intent, is_parted);
                 }
                 if let (Some(made), Some(part_target_us)) = (made, part_target_us) {
                     Box::pin(shard.refresh(made, part_target_us)).await;
@@ -167,13 +171,28 @@ impl Conn {
                 self.answer_stored(head, &etag).await
             }
             Reply::Refused(refusal) => {
-                let superseded = u64::from(refusal == Refusal::Superseded);
-                shard.accounts.meters.uploads_superseded.add(superseded);
-                let denied = Denied::from(refusal);
-                self.answer_denied(head, &denied, Then::Next).await
+                Box::pin(self.answer_uncommitted(head, refusal, &key, &mut writer)).await
             }
             _ => Err(Gone),
         }
+    }
+
+    /// Answers an upload whose body is here and does not become an object.
+    async fn answer_uncommitted(
+        &mut self,
+        head: &Head,
+        refusal: Refusal,
+        key: &[u8],
+        writer: &mut Writer,
+    ) -> Result<Then, Gone> {
+        if refusal == Refusal::Immutable
+            && let Some(etag) = self.shard.clone().stored_already(key, writer).await
+        {
+            return self.answer_stored(head, &etag).await;
+        }
+        let superseded = u64::from(refusal == Refusal::Superseded);
+        self.shard.accounts.meters.uploads_superseded.add(superseded);
+        self.answer_denied(head, &refusal.into(), Then::Next).await
     }
 
     /// Answers DELETE.
@@ -378,6 +397,7 @@ impl Shard {
             expires_ms: self.expires_ms(intent),
             cache_control,
             etag,
+            gives_way: intent.gives_way,
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) enum Change {
     Commit { asker: Asker, upload: UploadId, publication: Publication },
     /// The key is to be absent.
     Delete { asker: Asker, guard: Guard },
-    /// This version gives way: the disk has it too.
+    /// This version gives way: the disk has it too, or its path says so.
     Evict { lease: LeaseId },
 }
 
@@ -42,6 +42,18 @@ enum Step {
     Apply(Option<u32>),
     /// A streaming upload that has to be atomic.
     Defer,
+}
+
+/// What an upload comes to where `record` stays: it is acknowledged if it brings the same bytes,
+/// which its tag tells.
+fn keep(change: &Change, record: &Record) -> Step {
+    match change {
+        Change::Open { .. } => Step::Defer,
+        Change::Commit { publication, .. } if publication.etag == record.etag => {
+            Step::Refuse(Reply::Committed { created: false })
+        }
+        _ => Step::Refuse(Reply::Refused(Refusal::Immutable)),
+    }
 }
 
 impl Store {
@@ -129,6 +141,9 @@ impl Store {
         // What is gone is gone on every shard, whatever leases are out: nobody is waited for.
         let Some(place) = current else { return Some(Step::Apply(object)) };
         let record = &self.versions.at(place).expect("current versions are in the table").record;
+        if guard.immutable && !is_delete && !record.is_empty_probe() {
+            return Some(keep(change, record));
+        }
         if record.whole().is_none() {
             return Some(Step::Apply(object));
         }
@@ -157,6 +172,9 @@ impl Store {
             let version = self.versions.at(place).expect("current versions are in the table");
             self.events.note(Kind::Deleted, &version.record);
         }
+        if let (Change::Evict { .. }, Some(place)) = (&change, old) {
+            self.note_evicted(place);
+        }
         if let Some(place) = old {
             self.supersede(place, now_ms);
         }
@@ -169,8 +187,12 @@ impl Store {
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.length).expect("checked at the commit");
+                let gives_way = publication.gives_way;
                 let record = Arc::new(Self::record(key, publication, extents, now_ms));
-                self.publish(Arc::clone(&record), None);
+                let place = self.publish(Arc::clone(&record), None);
+                if gives_way {
+                    self.note_gives_way(place);
+                }
                 self.events.note(Kind::of(created), &record);
                 self.end_upload(id);
                 self.reply(asker, Reply::Committed { created });

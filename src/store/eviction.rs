@@ -5,8 +5,12 @@
 //! while its hash is remembered starts in the main queue. So a scan over the whole library passes
 //! through the small queue and leaves the main queue alone.
 //!
+//! Versions that only memory has, and whose path lets them go, have a queue of their own: the
+//! oldest goes first, whether it is read or not.
+//!
 //! Invariants: only versions that were admitted here are ever named; a version is in one queue at
-//! most; the queues hold at most twice as many entries as versions that live, and a few.
+//! most of these two; the queues hold at most three times as many entries as versions that live,
+//! and a few.
 
 use std::collections::VecDeque;
 
@@ -30,6 +34,8 @@ pub(super) struct Entry {
 pub(super) struct Eviction {
     small: Queue,
     main: Queue,
+    /// In order of age.
+    yielding: VecDeque<Entry>,
     /// Hashes of what gave way from the small queue, the oldest first.
     ghosts: VecDeque<u64>,
     ghost_set: HashSet<u64>,
@@ -62,7 +68,7 @@ impl Queue {
 impl Eviction {
     /// Entries, of versions that live and of others.
     pub fn len(&self) -> usize {
-        self.small.entries.len() + self.main.entries.len()
+        self.small.entries.len() + self.main.entries.len() + self.yielding.len()
     }
 
     /// Takes a version in that the disk has.
@@ -71,6 +77,16 @@ impl Eviction {
             true => self.main.push(entry),
             false => self.small.push(entry),
         }
+    }
+
+    /// Takes a version in that its path lets go, as the newest.
+    pub fn admit_yielding(&mut self, entry: Entry) {
+        self.yielding.push_back(entry);
+    }
+
+    /// The oldest version that its path lets go; it has left its queue.
+    pub fn oldest(&mut self, lives: impl Fn(LeaseId) -> bool) -> Option<Entry> {
+        std::iter::from_fn(|| self.yielding.pop_front()).find(|entry| lives(entry.lease))
     }
 
     /// Puts a victim back that could not go.
@@ -82,12 +98,14 @@ impl Eviction {
     pub fn prune(&mut self, lives: impl Fn(LeaseId) -> bool) {
         self.small.retain(&lives);
         self.main.retain(&lives);
+        self.yielding.retain(|entry| lives(entry.lease));
     }
 
     /// The next one to give way; it has left its queue. `heat` is none for what does not live.
     pub fn next<'a>(&mut self, heat: impl Fn(LeaseId) -> Option<&'a Heat>) -> Option<Entry> {
         // Each step takes an entry out or takes heat from one, of which each has three at most.
-        for _ in 0..(Heat::MOST as usize + 2) * (self.len() + 1) {
+        let entries = self.small.entries.len() + self.main.entries.len();
+        for _ in 0..(Heat::MOST as usize + 2) * (entries + 1) {
             let total = self.small.bytes + self.main.bytes;
             let from_small = self.small.bytes * SMALL_SHARE > total || self.main.bytes == 0;
             if from_small && let Some(entry) = self.small.pop() {

@@ -5,7 +5,7 @@
 //! leases, without anybody waiting, so that holders that never look again let go as well.
 //!
 //! Invariants: a sweep's work is bounded by its budget; nothing unexpired gives way to anything,
-//! except what the disk has too.
+//! except what the disk has too, and what its path lets go.
 
 use crate::limits;
 use crate::sys::extent::Extent;

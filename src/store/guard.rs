@@ -55,7 +55,11 @@ mod tests {
 
     fn judge(if_match: &str, if_none_match: &str, current: &str) -> bool {
         let field = |value: &str| (!value.is_empty()).then(|| value.as_bytes().into());
-        let guard = Guard { if_match: field(if_match), if_none_match: field(if_none_match) };
+        let guard = Guard {
+            if_match: field(if_match),
+            if_none_match: field(if_none_match),
+            immutable: false,
+        };
         allowed(&guard, (!current.is_empty()).then_some(current.as_bytes()))
     }
 

@@ -40,6 +40,8 @@ pub struct Guard {
     pub if_match: Option<Box<[u8]>>,
     /// The values of If-None-Match, joined with commas; usually `*`.
     pub if_none_match: Option<Box<[u8]>>,
+    /// An upload does not replace other bytes, except the empty object of a probe.
+    pub immutable: bool,
 }
 
 /// What a shard wants of a key's owner.
@@ -111,7 +113,8 @@ pub struct Streaming {
     pub record: Arc<Record>,
 }
 
-/// What a commit publishes. For a growing object only `length` and `head` are used.
+/// What a commit publishes. For a growing object only `length`, `head` and
+/// `gives_way` are used.
 #[derive(Debug)]
 pub struct Publication {
     /// Bytes written.
@@ -128,6 +131,8 @@ pub struct Publication {
     pub modified_s: u64,
     /// See [`Record::expires_ms`].
     pub expires_ms: Millis,
+    /// The version goes, the oldest first, when memory is full.
+    pub gives_way: bool,
 }
 
 /// The owner's answer to an ask.
@@ -211,6 +216,8 @@ pub enum Refusal {
     Conflict,
     /// A precondition does not hold: 412.
     Precondition,
+    /// Something else is stored there, and the path keeps what it has: 409.
+    Immutable,
     /// No memory is left: 507.
     Full,
     /// Another upload of the key took its place, or the upload is unknown: 409.
@@ -286,6 +293,11 @@ pub enum Message {
         /// Monotonic instant from which it waits no more.
         until_ms: Millis,
     },
+    /// Holder to owner: nobody waits for the key there any more.
+    Unwatch {
+        /// The key.
+        key: Box<[u8]>,
+    },
     /// Owner to holder: what it watched has another version. The watch has ended.
     Changed {
         /// The key.
@@ -317,6 +329,18 @@ pub enum Message {
     Arriving {
         /// The segment.
         key: Box<[u8]>,
+    },
+    /// To all shards: a segment of a constant duration has begun to arrive, or is there.
+    Numbered {
+        /// The segment.
+        key: Box<[u8]>,
+    },
+    /// To all shards: live playlists in a folder have this target duration.
+    Target {
+        /// The folder, without a slash at its end.
+        folder: Box<[u8]>,
+        /// In milliseconds.
+        target_ms: u64,
     },
     /// To all shards: these playlists are the renditions of one presentation.
     Ladder {

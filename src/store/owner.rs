@@ -16,8 +16,8 @@
 //!
 //! Invariants: a new version is acknowledged only when no shard can answer from the old one any
 //! more; memory is reused only when no lease, pin or upload names it; nothing unexpired leaves
-//! except by a delete or a replacement; every entry of every map belongs to an object, an upload,
-//! a lease or an accepted ask.
+//! except by a delete, a replacement or its path's policy for a full memory; every entry of every
+//! map belongs to an object, an upload, a lease or an accepted ask.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -170,12 +170,15 @@ impl Store {
             Message::Watch { key, seen, until_ms } => {
                 self.watch(from, key, seen, until_ms, now_ms);
             }
+            Message::Unwatch { key } => self.unwatch(from, &key),
             Message::Nudge { .. }
             | Message::Changed { .. }
             | Message::Refresh { .. }
             | Message::Tier { .. }
             | Message::Reclaim
             | Message::Arriving { .. }
+            | Message::Numbered { .. }
+            | Message::Target { .. }
             | Message::Ladder { .. }
             | Message::Position { .. } => {
                 debug_assert!(false, "these are for the shard, not for its store");

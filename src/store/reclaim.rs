@@ -1,14 +1,16 @@
-//! Memory given back by versions that the disk has too.
+//! Memory given back by versions that the disk has too, and then by those whose path lets them go.
 //!
 //! A victim that no other shard holds goes at once; one that is leased waits, as a change of its
 //! key, until every holder has confirmed: otherwise a shard could go on answering from it after
 //! the key's next version was acknowledged.
 //!
-//! Invariants: nothing that only memory has is evicted; one call evicts a bounded number of bytes.
+//! Invariants: what only memory has is evicted only where its path says so, the oldest first, and
+//! after everything that the disk has; one call evicts a bounded number of bytes.
 
 use crate::limits;
 
 use super::change::Change;
+use super::event::Kind;
 use super::eviction::Entry;
 use super::message::LeaseId;
 use super::object::Millis;
@@ -23,14 +25,28 @@ impl Store {
             return;
         }
         let entry = Entry { lease, hash: version.hash, bytes: held_bytes(&version.record) };
-        if self.eviction.len() > 2 * self.versions.len() + EVICTION_SLACK {
+        self.prune_queues();
+        self.eviction.admit(entry);
+    }
+
+    /// Notes that the path of a current version lets it go when memory is full.
+    pub(super) fn note_gives_way(&mut self, place: u32) {
+        let lease = LeaseId { version: place, generation: self.versions.generation(place) };
+        let Some(version) = self.versions.at(place) else { return };
+        let entry = Entry { lease, hash: version.hash, bytes: held_bytes(&version.record) };
+        self.prune_queues();
+        self.eviction.admit_yielding(entry);
+    }
+
+    /// Forgets versions that are gone, when they are the most.
+    fn prune_queues(&mut self) {
+        if self.eviction.len() > 3 * self.versions.len() + EVICTION_SLACK {
             let versions = &self.versions;
             self.eviction.prune(|lease| {
                 versions.at(lease.version).is_some_and(|version| version.current)
                     && versions.generation(lease.version) == lease.generation
             });
         }
-        self.eviction.admit(entry);
     }
 
     /// Whether the disk has the version too.
@@ -54,13 +70,18 @@ impl Store {
                 break;
             }
             let versions = &self.versions;
-            let victim = self.eviction.next(|lease| {
+            let heat = |lease: LeaseId| {
                 let version = versions.at(lease.version)?;
                 let lives = versions.generation(lease.version) == lease.generation;
                 (lives && version.current).then_some(&version.record.heat)
-            });
-            let Some(entry) = victim else { break };
-            if self.evict_version(entry) {
+            };
+            let backed = self.eviction.next(heat).map(|entry| (entry, false));
+            let oldest = || {
+                let lives = |lease| heat(lease).is_some();
+                self.eviction.oldest(lives).map(|entry| (entry, true))
+            };
+            let Some((entry, yields)) = backed.or_else(oldest) else { break };
+            if self.evict_version(entry, yields) {
                 evicted += entry.bytes;
                 self.statistics.evicted_total += 1;
                 self.statistics.evicted_bytes_total += entry.bytes;
@@ -69,18 +90,30 @@ impl Store {
         evicted
     }
 
-    fn evict_version(&mut self, entry: Entry) -> bool {
+    /// Notes the end of an object that only memory had.
+    pub(super) fn note_evicted(&mut self, place: u32) {
+        let Some(version) = self.versions.at(place) else { return };
+        if !version.backed {
+            self.events.note(Kind::Expired, &version.record);
+        }
+    }
+
+    fn evict_version(&mut self, entry: Entry, yields: bool) -> bool {
         let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
         let (record, is_leased) = (version.record.clone(), !version.holders.is_empty());
         let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
         if !child.changes.is_empty() {
-            self.eviction.put_back(entry);
+            match yields {
+                true => self.eviction.admit_yielding(entry),
+                false => self.eviction.put_back(entry),
+            }
             return false;
         }
         if is_leased {
             child.changes.push_back(Change::Evict { lease: entry.lease });
             self.stir(&record.key);
         } else {
+            self.note_evicted(entry.lease.version);
             self.retire(entry.lease.version);
         }
         true

@@ -67,6 +67,7 @@ impl Store {
             Err(Refusal::Busy)
         } else {
             self.judge_write(&opening.key, &opening.guard, now_ms)
+                .and_then(|()| self.judge_length(&opening, now_ms))
         };
         let extents = judged.and_then(|()| self.room(opening.declared, now_ms));
         let (extents, bytes) = match extents {
@@ -115,6 +116,17 @@ impl Store {
         }
         let current = self.current(key, now_ms).map(|place| self.version_etag(place));
         if guard::allowed(guard, current) { Ok(()) } else { Err(Refusal::Precondition) }
+    }
+
+    /// Whether an upload can bring the bytes that an immutable object has, by their number.
+    fn judge_length(&self, opening: &Opening, now_ms: Millis) -> Result<(), Refusal> {
+        let current = self.current(&opening.key, now_ms).filter(|_| opening.guard.immutable);
+        let record = current.and_then(|place| self.versions.at(place)).map(|found| &found.record);
+        let Some(whole) = record.and_then(|record| record.whole()) else { return Ok(()) };
+        match opening.declared {
+            Some(bytes) if whole.length != 0 && bytes != whole.length => Err(Refusal::Immutable),
+            _ => Ok(()),
+        }
     }
 
     /// First extents of an upload, and how many bytes they are.
@@ -227,6 +239,9 @@ impl Store {
                     self.events.note(Kind::of(created), &version.record);
                     self.statistics.growing -= 1;
                     self.statistics.object_bytes += publication.length;
+                    if publication.gives_way {
+                        self.note_gives_way(place);
+                    }
                 }
                 self.statistics.pinned_bytes -= before - self.pinned_part(place);
                 Reply::Committed { created }

@@ -3,7 +3,8 @@
 //!
 //! A watch names the version that the watcher knows. When the key's current version is another
 //! one, now or by a later publication, the watcher is told once and the watch ends; a deletion is
-//! nothing to wait for and tells nobody. A watch that nobody renews ends by its time.
+//! nothing to wait for and tells nobody. A watch that nobody renews ends by its time, or when the
+//! watcher says that nobody waits there any more.
 //!
 //! Invariants: a publication after the watch was sent is never missed; a shard bounds the watches
 //! that it sends ([`limits::WATCHES_MAX`]), so the entries here are bounded too.
@@ -44,6 +45,15 @@ impl Store {
         match watchers.iter_mut().find(|(shard, _)| *shard == from) {
             Some(watcher) => watcher.1 = watcher.1.max(until_ms),
             None => watchers.push((from, until_ms)),
+        }
+    }
+
+    /// Nobody waits for `key` on shard `from` any more.
+    pub(super) fn unwatch(&mut self, from: ShardId, key: &[u8]) {
+        let Some(watchers) = self.watches.watched.get_mut(key) else { return };
+        watchers.retain(|&(shard, _)| shard != from);
+        if watchers.is_empty() {
+            self.watches.watched.remove(key);
         }
     }
 

@@ -5,8 +5,8 @@
 
 use toml::de::DeValue;
 
-use super::{Section, access, boolean, integer, one_of, text};
-use crate::config::{Config, Durability, PathRule, StaleAfter, glob};
+use super::{Section, access, boolean, integer, one_of, size, text};
+use crate::config::{Config, Durability, OnFull, PathRule, StaleAfter, glob};
 use crate::limits;
 
 /// `[[path]]`.
@@ -38,6 +38,7 @@ fn rule(section: &mut Section<'_>) -> Option<PathRule> {
         section.wrong("pattern", "is missing; write for example \"live/**\"".to_owned());
     }
     let mut rule = PathRule::new(pattern.as_deref().unwrap_or("**"));
+    rule.line = section.line();
     settings(section, &mut rule);
     rule.access = access::path_access(section);
     rule.cors = access::path_cors(section);
@@ -49,12 +50,36 @@ fn rule(section: &mut Section<'_>) -> Option<PathRule> {
 }
 
 fn settings(section: &mut Section<'_>, rule: &mut PathRule) {
-    let most = u64::from(u32::MAX);
-    rule.ttl_ms = section
-        .read("ttl_seconds", |value| integer(value, 1, most))
-        .map(|seconds| seconds.saturating_mul(1000));
+    let seconds = section.read("ttl_seconds", |value| integer(value, 1, limits::TTL_S_MAX));
+    let ttl_ms = section.read("ttl_ms", |value| integer(value, 1, limits::TTL_S_MAX * 1000));
+    if section.has("ttl_seconds") && section.has("ttl_ms") {
+        section.wrong("ttl_ms", "is ttl_seconds in another unit; set one of them".to_owned());
+    }
+    rule.ttl_ms = ttl_ms.or(seconds.map(|seconds| seconds * 1000));
     rule.cache_control = section.read("cache_control", header_value);
+    rule.cache_manifest_s = section.read("cache_manifest_s", cache_age);
+    rule.cache_segment_s = section.read("cache_segment_s", cache_age);
+    rule.cache_init_s = section.read("cache_init_s", cache_age);
+    rule.cache_error_s = section.read("cache_error_s", cache_age);
+    storage(section, rule);
+    live(section, rule);
+}
+
+/// What is stored, and how.
+fn storage(section: &mut Section<'_>, rule: &mut PathRule) {
+    rule.object_bytes_max =
+        section.read("object_bytes_max", |value| size(value, 1, limits::MEMORY_BYTES_MAX));
+    rule.immutable = section.read("immutable", boolean);
+    rule.streaming = section.read("streaming", boolean);
+    rule.on_full = section.read("on_full", |value| one_of(value, &ON_FULL));
+    rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+}
+
+/// What is done while a stream is live.
+fn live(section: &mut Section<'_>, rule: &mut PathRule) {
     rule.hold_ms = section.read("hold_ms", |value| number(value, 1, limits::HOLD_MS_MAX));
+    rule.segment_ms =
+        section.read("segment_ms", |value| number(value, 100, limits::SEGMENT_MS_MAX));
     rule.ll = section.read("ll", boolean);
     rule.part_target_ms = section.read("part_target_ms", |value| {
         let least = limits::LL_PART_TARGET_US_MIN / 1000;
@@ -68,7 +93,10 @@ fn settings(section: &mut Section<'_>, rule: &mut PathRule) {
         Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
         None => number(value, 100, limits::STALE_AFTER_MS_MAX).map(StaleAfter::Ms),
     });
-    rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+}
+
+fn cache_age(value: &DeValue<'_>) -> Result<u32, String> {
+    number(value, 0, limits::CACHE_S_MAX)
 }
 
 fn number(value: &DeValue<'_>, least: u64, most: u32) -> Result<u32, String> {
@@ -88,5 +116,6 @@ fn header_value(value: &DeValue<'_>) -> Result<Box<[u8]>, String> {
     Ok(text.as_bytes().into())
 }
 
+const ON_FULL: [(&str, OnFull); 2] = [("refuse", OnFull::Refuse), ("evict", OnFull::Evict)];
 const DURABILITIES: [(&str, Durability); 2] =
     [("memory", Durability::Memory), ("disk", Durability::Disk)];

@@ -71,9 +71,8 @@ pub enum Answer {
     BlockingMissing,
     /// A playlist that is missing, for any other request.
     PlainMissing,
-    /// A segment or part that was held until it was there.
-    HeldSegment,
-    /// A segment or part that is missing.
+    /// A segment or part that was waited for and is missing. One that came has the age of its
+    /// class, which is more than the draft's six target durations.
     SegmentMissing,
     /// 400 or 503: the next request may succeed.
     Refused,
@@ -185,7 +184,7 @@ pub fn hold_us(media: &Media) -> u64 {
 /// The cache age of an answer (appendix B.1), rounded down to whole seconds, at least one.
 pub fn cache_age(answer: Answer, target_duration_us: u64) -> CacheAge {
     let halves = match answer {
-        Answer::Blocking | Answer::HeldSegment => 12,
+        Answer::Blocking => 12,
         Answer::BlockingMissing => 8,
         Answer::PlainMissing | Answer::SegmentMissing => 2,
         Answer::Plain => 1,
@@ -301,7 +300,6 @@ mod tests {
         assert_eq!(age(Answer::BlockingMissing), 16);
         assert_eq!(age(Answer::Plain), 2);
         assert_eq!(age(Answer::PlainMissing), 4);
-        assert_eq!(age(Answer::HeldSegment), 24);
         assert_eq!(age(Answer::SegmentMissing), 4);
         assert_eq!(age(Answer::Refused), 1);
         assert_eq!(cache_age(Answer::Plain, 1_000_000).seconds(), 1);

@@ -66,6 +66,13 @@ impl Series {
     }
 }
 
+/// The last number in the last part of a path, and what stands before and behind it; `None` where
+/// there is none.
+pub fn split(name: &[u8]) -> Option<(&[u8], u64, &[u8])> {
+    let cut = Cut::at(name, 0).filter(|cut| !cut.back.contains(&b'/'))?;
+    Some((cut.front, cut.number()?, cut.back))
+}
+
 /// A name, cut at one of its runs of digits.
 #[derive(Clone, Copy)]
 struct Cut<'a> {

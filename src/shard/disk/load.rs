@@ -115,11 +115,12 @@ impl Shard {
 
     async fn load_file(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
         let length = found.attributes.length;
-        if length > self.settings.object_bytes_max {
+        let otherwise = self.settings.object_bytes_max;
+        if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
             return Err(Refusal::TooLarge);
         }
         let begin = || {
-            let guard = Guard { if_match: None, if_none_match: Some(b"*".as_slice().into()) };
+            let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
             Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
         };
         let (upload, extents) = match self.ask_for_room(self.id, begin).await {
@@ -197,6 +198,7 @@ impl Shard {
             cache_control: cache_control.clone(),
             modified_s,
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
+            gives_way: false,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

@@ -110,7 +110,11 @@ impl Shard {
             return Err(Refusal::ReadOnly);
         }
         let guard = &intent.guard;
-        if guard.if_match.is_none() && guard.if_none_match.is_none() && !intent.stream {
+        if guard.if_match.is_none()
+            && guard.if_none_match.is_none()
+            && !guard.immutable
+            && !intent.stream
+        {
             return Ok(());
         }
         match self.tier(owner, key.into(), Job::Load).await {
@@ -232,11 +236,13 @@ impl Shard {
         store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
 
-    /// An ask for memory; where there is a disk, all shards evict for it.
+    /// An ask for memory; where anything may give way, all shards evict for it.
     pub(super) async fn ask_for_room(&self, owner: ShardId, ask: impl Fn() -> Ask) -> Reply {
         let reply = self.ask(owner, ask()).await;
         match reply {
-            Reply::Refused(Refusal::Full) if self.disk.is_some() => {
+            Reply::Refused(Refusal::Full)
+                if self.disk.is_some() || self.rules.borrow().paths.any_gives_way() =>
+            {
                 Box::pin(self.wait_for_room(owner, &ask)).await
             }
             reply => reply,

@@ -53,7 +53,7 @@ impl Shard {
     }
 
     async fn withdraw_unsaved(&self, key: &[u8], held: &Rc<Held>) {
-        let guard = Guard { if_match: Some(held.record.etag.clone()), if_none_match: None };
+        let guard = Guard { if_match: Some(held.record.etag.clone()), ..Guard::default() };
         self.ask_here(Ask::Delete { key: key.into(), guard }).await;
     }
 

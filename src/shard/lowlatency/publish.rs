@@ -90,7 +90,7 @@ impl Work {
     /// The plain playlist is gone: so is the made one.
     pub(super) async fn withdraw(&mut self) {
         let key = self.maker.key.clone();
-        let guard = Guard { if_match: None, if_none_match: None };
+        let guard = Guard::default();
         self.shard.ask(self.shard.id, Ask::Delete { key, guard }).await;
         let members: std::sync::Arc<[Box<[u8]>]> = std::sync::Arc::new([]);
         let key = || self.maker.key.clone();
@@ -112,7 +112,7 @@ impl Shard {
         if *etag == *known {
             return Ok(etag);
         }
-        let guard = Guard { if_match: None, if_none_match: None };
+        let guard = Guard::default();
         let declared = Some(text.len() as u64);
         let ask = Ask::Begin { key: key.into(), declared, guard, stream: None };
         let Reply::Begun { upload, extents, .. } = self.ask(self.id, ask).await else {
@@ -144,6 +144,7 @@ impl Shard {
             expires_ms: plain.expires_ms,
             cache_control: cache_control.clone(),
             etag: etag.clone(),
+            gives_way: false,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

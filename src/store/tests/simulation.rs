@@ -252,7 +252,7 @@ pub fn some_expiry(random: &mut Random, now_ms: u64) -> u64 {
 pub fn refusal_name(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Conflict => "conflict",
-        Refusal::Precondition => "precondition",
+        Refusal::Precondition | Refusal::Immutable => "precondition",
         Refusal::Full => "full",
         Refusal::Superseded => "superseded",
         Refusal::Busy => "busy",

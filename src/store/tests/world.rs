@@ -364,6 +364,7 @@ pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
         cache_control: b"".as_slice().into(),
         modified_s: 0,
         expires_ms,
+        gives_way: false,
     }
 }
 

@@ -83,7 +83,7 @@ fn more_than_an_object_may_have_is_too_large() {
 #[test]
 fn preconditions_are_judged_twice() {
     let mut world = World::new(2, 8, 1);
-    let if_absent = || Guard { if_none_match: Some(b"*".as_slice().into()), if_match: None };
+    let if_absent = || Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
     let ask = || Ask::Begin {
         key: b"k".as_slice().into(),
         declared: Some(1),
@@ -98,7 +98,7 @@ fn preconditions_are_judged_twice() {
     let reply = world.ask_of(0, owner, commit(first, "\"1\""));
     assert!(is_refused(&reply, Refusal::Precondition));
     assert!(is_refused(&world.ask(0, ask()), Refusal::Precondition));
-    let if_match = |tag: &str| Guard { if_match: Some(tag.as_bytes().into()), if_none_match: None };
+    let if_match = |tag: &str| Guard { if_match: Some(tag.as_bytes().into()), ..Guard::default() };
     let delete = |tag| Ask::Delete { key: b"k".as_slice().into(), guard: if_match(tag) };
     assert!(is_refused(&world.ask(0, delete("\"1\"")), Refusal::Precondition));
     assert!(matches!(world.ask(0, delete("\"2\"")), Reply::Deleted));
