@@ -43,6 +43,8 @@ pub struct PathRule {
     pub streaming: Option<bool>,
     /// What becomes of the path's objects when memory is full.
     pub on_full: Option<OnFull>,
+    /// Whether playlists are offered as gzip.
+    pub gzip: Option<bool>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u32>,
     /// The constant duration of segments, in milliseconds.
@@ -205,6 +207,16 @@ impl PathRules {
         self.0.iter().any(|rule| rule.stale_after.is_some())
     }
 
+    /// Whether the key's playlist is offered as gzip.
+    pub fn is_gzip(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.gzip).unwrap_or(false)
+    }
+
+    /// Whether any rule offers playlists as gzip.
+    pub fn any_gzips(&self) -> bool {
+        self.0.iter().any(|rule| rule.gzip == Some(true))
+    }
+
     /// Whether any rule has objects give way when memory is full.
     pub fn any_gives_way(&self) -> bool {
         self.0.iter().any(|rule| rule.on_full == Some(OnFull::Evict))
@@ -242,6 +254,7 @@ impl PathRule {
             immutable: None,
             streaming: None,
             on_full: None,
+            gzip: None,
             hold_ms: None,
             segment_ms: None,
             ll: None,

@@ -47,6 +47,7 @@ known! {
     AccessControlRequestHeaders = "access-control-request-headers",
     XAmzUploadAvailability = "x-amz-upload-availability",
     Accept = "accept",
+    AcceptEncoding = "accept-encoding",
 }
 
 impl Known {

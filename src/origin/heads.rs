@@ -20,7 +20,7 @@ pub struct ObjectHead<'a> {
     pub modified_s: u64,
     /// Bytes of the body where they are known.
     pub length: Option<u64>,
-    /// CORS lines, or none.
+    /// CORS lines and those of the coding, or none.
     pub cors: &'a [u8],
 }
 

@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod errors;
+pub mod gzip;
 pub mod heads;
 pub mod horizon;
 pub mod key;

@@ -10,7 +10,7 @@ use crate::media::types::{self, Class};
 use crate::media::{self, CacheAge};
 use crate::store::message::Guard;
 
-use super::query;
+use super::{gzip, query};
 
 /// What an upload's head asks for.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Intent {
     pub stream: bool,
     /// Bytes of its body, at most.
     pub bytes_max: u64,
+    /// Whether it is offered compressed too.
+    pub varies: bool,
     /// Whether it gives way when memory is full.
     pub gives_way: bool,
 }
@@ -79,6 +81,7 @@ pub fn intent(
         // Manifests are always atomic; the store sees to replacements.
         stream: declared.is_none() && class == Class::Segment && paths.is_streaming(key),
         bytes_max,
+        varies: gzip::is_offered(paths, key, class),
         gives_way: paths.gives_way(key),
         cache_control: sent_age.map(Box::from).or_else(|| cache_control_by_rule(paths, key, class)),
         content_type: content_type.into(),

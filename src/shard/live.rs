@@ -26,10 +26,10 @@ use crate::media::hls::playlist::Media;
 use crate::media::types::{self, Class};
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::ObjectHead;
-use crate::origin::{key, read};
+use crate::origin::{gzip, key, read};
 use crate::store::index::Live;
 use crate::store::message::LeaseId;
-use crate::store::object::Whole;
+use crate::store::object::{Record, Whole};
 use crate::store::{Held, index};
 
 /// How much of a playlist is answered, and to whom.
@@ -39,14 +39,19 @@ struct Form {
     blocking: bool,
     /// Old segments are left out.
     delta: bool,
+    /// It is compressed.
+    gzip: bool,
 }
 
 /// A playlist that is told in a form.
 struct Told<'a> {
     held: &'a Rc<Held>,
-    live: &'a Live,
+    /// None for what is told as it is stored, but for its coding.
+    live: Option<&'a Live>,
     whole: &'a Whole,
     form: Form,
+    /// The path offers it compressed and not.
+    varies: bool,
 }
 
 /// What a look at a key comes to.
@@ -204,13 +209,50 @@ impl Conn {
     ) -> Judged {
         let Some(whole) = held.record.whole() else { return self.judge_plain(head, held.clone()) };
         let delta = directives.skip != Skip::No && live.delta_is_less;
-        let form = Form { blocking: directives.msn.is_some(), delta };
+        let varies = self.rules.gzips && self.is_gzip_offered(&held.record);
+        let gzip = varies && self.takes_gzip(head);
+        let form = Form { blocking: directives.msn.is_some(), delta, gzip };
         let plain = !form.delta && (!form.blocking || !live.age_is_default);
         let conditional = !form.delta && !read::is_plain(head);
         if plain || conditional || whole.length > PLAYLIST_TOLD_MAX {
             return self.judge_plain(head, held.clone());
         }
-        let told = Told { held, live, whole, form };
+        let live = Some(live);
+        Judged::Ready(self.ready_told_if_new(head, &Told { held, live, whole, form, varies }))
+    }
+
+    /// A playlist as gzip, where the path offers that and the request takes it.
+    #[inline(never)]
+    pub(super) fn ready_zipped(&mut self, head: &Head, held: &Rc<Held>) -> Option<Ready> {
+        const APART: [Known; 5] = [
+            Known::Range,
+            Known::IfRange,
+            Known::IfMatch,
+            Known::IfModifiedSince,
+            Known::IfUnmodifiedSince,
+        ];
+        let whole = held.record.whole()?;
+        let is_told = (GZIP_MIN..=PLAYLIST_TOLD_MAX).contains(&whole.length)
+            && !APART.iter().any(|&known| head.has(known))
+            && self.takes_gzip(head)
+            && self.is_gzip_offered(&held.record);
+        let form = Form { blocking: false, delta: false, gzip: true };
+        let told = Told { held, live: None, whole, form, varies: true };
+        is_told.then(|| self.ready_told_if_new(head, &told))
+    }
+
+    fn is_gzip_offered(&self, record: &Record) -> bool {
+        let class = types::class(&record.key, &record.content_type);
+        gzip::is_offered(&self.rules.paths, &record.key, class)
+    }
+
+    fn takes_gzip(&self, head: &Head) -> bool {
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        head.header(bytes, Known::AcceptEncoding).is_some_and(gzip::accepts)
+    }
+
+    /// The playlist, unless the request says that it has it.
+    fn ready_told_if_new(&mut self, head: &Head, told: &Told<'_>) -> Ready {
         if head.has(Known::IfNoneMatch) {
             let bytes = self.input.unread(&self.shard.reactor.buffers);
             if head.header(bytes, Known::IfNoneMatch) == Some(told.etag().as_slice()) {
@@ -221,10 +263,10 @@ impl Conn {
                     lines: &told.validators(),
                     body_allowed: false,
                 };
-                return Judged::Ready(self.ready_bare(head, &bare, Then::Next));
+                return self.ready_bare(head, &bare, Then::Next);
             }
         }
-        Judged::Ready(self.ready_told(head, &told))
+        self.ready_told(head, told)
     }
 
     fn ready_told(&mut self, head: &Head, told: &Told<'_>) -> Ready {
@@ -248,11 +290,15 @@ impl Conn {
         buffer.push_own(len);
         self.note_head(Status::Ok, len);
         self.input_past_head(head);
-        if head.method == Method::Get && told.form.delta {
+        let is_as_stored = !told.form.delta && !told.form.gzip;
+        if head.method == Method::Get && !is_as_stored {
             buffer.push_owned(answer[answer.len() - body_len..].to_vec());
         }
-        let body = (head.method == Method::Get && !told.form.delta && body_len > 0)
-            .then(|| Cursor { held: told.held.clone(), at: 0, end: told.whole.length });
+        let body = (head.method == Method::Get && is_as_stored && body_len > 0).then(|| Cursor {
+            held: told.held.clone(),
+            at: 0,
+            end: told.whole.length,
+        });
         Ready::new(buffer, body, manner.then())
     }
 }
@@ -260,20 +306,20 @@ impl Conn {
 impl Told<'_> {
     fn etag(&self) -> Vec<u8> {
         let etag = &self.held.record.etag;
-        match (self.form.delta, etag.strip_suffix(b"\"")) {
-            (true, Some(open)) => [open, b"-delta\""].concat(),
-            _ => etag.to_vec(),
-        }
+        let Some(open) = etag.strip_suffix(b"\"") else { return etag.to_vec() };
+        let delta: &[u8] = if self.form.delta { b"-delta" } else { b"" };
+        let gzip: &[u8] = if self.form.gzip { b"-gzip" } else { b"" };
+        [open, delta, gzip, b"\""].concat()
     }
 
     /// The kind of answer decides how long a cache may keep it; whoever uploaded the playlist with
     /// an age of its own has said so.
     fn cache_control(&self) -> Vec<u8> {
-        if !self.live.age_is_default {
+        let Some(live) = self.live.filter(|live| live.age_is_default) else {
             return self.held.record.cache_control.to_vec();
-        }
+        };
         let kind = if self.form.blocking { Kind::Blocking } else { Kind::Plain };
-        blocking::cache_age(kind, self.live.facts.target_duration_us).as_bytes().to_vec()
+        blocking::cache_age(kind, live.facts.target_duration_us).as_bytes().to_vec()
     }
 
     /// Runs `with` on the head of an answer of `length` bytes.
@@ -284,13 +330,19 @@ impl Told<'_> {
         with: impl FnOnce(ObjectHead<'_>) -> T,
     ) -> T {
         let record = &self.held.record;
+        let lines: &[u8] = match (self.form.gzip, self.varies) {
+            (true, _) => gzip::CODED,
+            (false, true) => gzip::VARY,
+            (false, false) => b"",
+        };
+        let lines = [cors, lines].concat();
         with(ObjectHead {
             etag: &self.etag(),
             content_type: &record.content_type,
             cache_control: &self.cache_control(),
             modified_s: record.modified_s,
             length,
-            cors,
+            cors: &lines,
         })
     }
 
@@ -305,10 +357,7 @@ impl Told<'_> {
 
     /// The whole plain 200, made once a second and version for all who ask in this form.
     fn answer(&self, shard: &Shard) -> Answer {
-        let slot = match self.form {
-            Form { delta: false, .. } => &self.live.blocking,
-            Form { delta: true, blocking } => &self.live.delta[usize::from(blocking)],
-        };
+        let slot = self.slot();
         let stamp = shard.stamp();
         if slot.second.replace(stamp) == stamp
             && let Some(answer) = slot.bytes.borrow().clone()
@@ -318,6 +367,20 @@ impl Told<'_> {
         let answer: Answer = Rc::new(self.render(shard));
         *slot.bytes.borrow_mut() = Some(answer.clone());
         answer
+    }
+
+    /// Where the answer in this form is kept.
+    fn slot(&self) -> &index::Rendered {
+        let Some(live) = self.live else { return &self.held.zipped };
+        let number = match self.form {
+            Form { delta: false, .. } => 0,
+            Form { delta: true, blocking, .. } => 1 + usize::from(blocking),
+        };
+        match (self.form.gzip, number) {
+            (true, number) => &live.zipped[number],
+            (false, 0) => &live.blocking,
+            (false, number) => &live.delta[number - 1],
+        }
     }
 
     fn render(&self, shard: &Shard) -> Vec<u8> {
@@ -330,6 +393,9 @@ impl Told<'_> {
             {
                 text = short;
             }
+        }
+        if self.form.gzip {
+            text = gzip::compress(&text);
         }
         let length = Some(text.len() as u64);
         let rules = shard.rules();
@@ -372,8 +438,11 @@ fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
         delta_is_less: delta::skippable(&media) > 0,
         blocking: index::Rendered::default(),
         delta: Default::default(),
+        zipped: Default::default(),
     }))
 }
 
 /// Playlists of more bytes are not kept as answers: they leave as they lie.
 const PLAYLIST_TOLD_MAX: u64 = 256 * 1024;
+/// Fewer bytes are not worth a coding.
+const GZIP_MIN: u64 = 200;

@@ -189,6 +189,11 @@ impl Conn {
         {
             return Ok(ready);
         }
+        if self.rules.gzips
+            && let Some(ready) = self.ready_zipped(head, &held)
+        {
+            return Ok(ready);
+        }
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
         match held.record.whole().map(|whole| whole.length) {

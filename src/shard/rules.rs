@@ -62,6 +62,8 @@ pub struct Rules {
     pub cors: bool,
     /// Whether any path has reads wait for objects that are to come.
     pub holds: bool,
+    /// Whether any path offers playlists as gzip.
+    pub gzips: bool,
     /// Whether any path has manifests that become stale.
     pub stales: bool,
     guards_reads: bool,
@@ -75,7 +77,8 @@ impl Rules {
             || paths.iter().any(|rule| rule.access().guards_reads());
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
-        Self { access, paths, cors, holds, stales, guards_reads, cors_by_path }
+        let gzips = paths.any_gzips();
+        Self { access, paths, cors, holds, gzips, stales, guards_reads, cors_by_path }
     }
 
     /// Whether a read can be refused.

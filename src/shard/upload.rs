@@ -20,8 +20,8 @@ use crate::limits;
 use crate::origin::auth::Denial;
 use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
 use crate::origin::heads::ObjectHead;
-use crate::origin::key;
 use crate::origin::write::{self, Intent};
+use crate::origin::{gzip, key};
 use crate::store::growing::Growing;
 use crate::store::message::{Ask, Job, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
@@ -387,7 +387,7 @@ impl Shard {
             cache_control: &cache_control,
             modified_s,
             length: Some(writer.written()),
-            cors: b"",
+            cors: if intent.varies { gzip::VARY } else { b"" },
         };
         Publication {
             length: writer.written(),

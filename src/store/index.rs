@@ -73,6 +73,8 @@ pub struct Held {
     released: Rc<Released>,
     /// An answer with it that many readers share.
     pub rendered: Rendered,
+    /// As gzip, where the path offers that.
+    pub zipped: Rendered,
     /// What it says of itself as a live playlist, once somebody has asked.
     pub live: OnceCell<Option<Box<Live>>>,
     /// When it becomes stale, once somebody has asked; the largest number: never.
@@ -92,6 +94,8 @@ pub struct Live {
     pub blocking: Rendered,
     /// The delta update, for requests that named a segment and for others.
     pub delta: [Rendered; 2],
+    /// The three of these as gzip, in this order.
+    pub zipped: [Rendered; 3],
 }
 
 /// A whole answer, and the second of the wall clock in which the version was asked for last.
@@ -184,9 +188,21 @@ impl Index {
     pub fn hold(&self, hash: u64, owner: ShardId, lease: LeaseId, record: Arc<Record>) -> Rc<Held> {
         let touched = Cell::new(true);
         let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
+        let zipped = Rendered::default();
         let live = OnceCell::new();
         let stale_at_ms = OnceCell::new();
-        Rc::new(Held { record, hash, owner, lease, touched, released, rendered, live, stale_at_ms })
+        Rc::new(Held {
+            record,
+            hash,
+            owner,
+            lease,
+            touched,
+            released,
+            rendered,
+            zipped,
+            live,
+            stale_at_ms,
+        })
     }
 
     /// Makes `held` the entry of its key. A lease may find no place; it then serves as a pin only.

@@ -71,6 +71,7 @@ fn storage(section: &mut Section<'_>, rule: &mut PathRule) {
         section.read("object_bytes_max", |value| size(value, 1, limits::MEMORY_BYTES_MAX));
     rule.immutable = section.read("immutable", boolean);
     rule.streaming = section.read("streaming", boolean);
+    rule.gzip = section.read("gzip", boolean);
     rule.on_full = section.read("on_full", |value| one_of(value, &ON_FULL));
     rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
 }

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::{Disk, Shard, errno};
 use crate::limits;
 use crate::media::types;
+use crate::origin::gzip;
 use crate::origin::heads::ObjectHead;
 use crate::origin::write;
 use crate::store::message::{Ask, Guard, Message, Publication, Refusal, Reply, UploadId};
@@ -180,13 +181,15 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let Attributes { length, modified_s, .. } = found.attributes;
         let Attributes { etag, content_type, cache_control, .. } = &found.attributes;
+        let class = types::class(key, content_type);
+        let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
         let head = ObjectHead {
             etag,
             content_type,
             cache_control,
             modified_s,
             length: Some(length),
-            cors: b"",
+            cors: if varies { gzip::VARY } else { b"" },
         };
         let left_ms = found.attributes.expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();

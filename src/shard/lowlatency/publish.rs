@@ -10,6 +10,7 @@ use super::names;
 use crate::media::hls::{Media, Position};
 use crate::media::lowlatency::Report;
 use crate::media::{self, types};
+use crate::origin::gzip;
 use crate::origin::heads::ObjectHead;
 use crate::shard::Shard;
 use crate::shard::body::Writer;
@@ -128,13 +129,14 @@ impl Shard {
             plain.cache_control.clone()
         };
         let modified_s = self.reactor.clock.wall_s();
+        let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
         let head = ObjectHead {
             etag: &etag,
             content_type: &plain.content_type,
             cache_control: &cache_control,
             modified_s,
             length: declared,
-            cors: b"",
+            cors: if varies { gzip::VARY } else { b"" },
         };
         let publication = Publication {
             length: text.len() as u64,
