@@ -28,6 +28,7 @@ pub mod signing;
 mod size;
 pub mod token;
 mod topic;
+mod webhook;
 
 pub use access::{Access, Door, PathAccess, Who};
 pub use cors::Cors;
@@ -40,6 +41,7 @@ pub use rights::Right;
 pub use size::parse_size;
 pub use token::Tokens;
 pub use topic::{Lag, TopicRule, TopicRules};
+pub use webhook::{HookUrl, Webhook};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug)]

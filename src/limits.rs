@@ -433,6 +433,30 @@ pub const TOPIC_RULES_MAX: usize = 256;
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 384 * 1024;
 /// Topics that one WebSocket is subscribed to.
 pub const SOCKET_TOPICS_MAX: usize = 64;
+/// Rules for topics that name a webhook; each has a queue.
+pub const WEBHOOKS_MAX: usize = 32;
+/// Messages in the queue of one webhook; more are dead letters.
+pub const WEBHOOK_QUEUE_MAX: usize = 1024;
+/// Bytes of messages in the queue of one webhook.
+pub const WEBHOOK_QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Attempts at delivering one message.
+pub const WEBHOOK_ATTEMPTS_MAX: u32 = 5;
+/// Pause behind a first attempt that failed, in milliseconds; it doubles with each.
+pub const WEBHOOK_PAUSE_MS: u64 = 500;
+/// Longest time for one attempt, whatever a rule says, in milliseconds.
+pub const WEBHOOK_TIMEOUT_MS_MAX: u64 = 30_000;
+/// Time for one attempt, when a rule says nothing, in milliseconds.
+pub const WEBHOOK_TIMEOUT_MS: u64 = 5_000;
+/// At the process's end, the time in which queues are emptied, in milliseconds.
+pub const WEBHOOK_FINISH_MS: u64 = 2_000;
+/// Bytes of a webhook's secret.
+pub const WEBHOOK_SECRET_BYTES_MIN: usize = 16;
+/// See [`WEBHOOK_SECRET_BYTES_MIN`].
+pub const WEBHOOK_SECRET_BYTES_MAX: usize = 512;
+/// Secrets of a webhook: the one in use, and the one before or after it.
+pub const WEBHOOK_SECRETS_MAX: usize = 2;
+/// Bytes of a webhook's address.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;
 /// Folders whose objects somebody wants to know of.
 pub const OBJECT_TOPICS_MAX: usize = 4096;
 /// Topics of counts that one owner tells of.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
 use crate::config::{Config, Lag, TopicRule, Tx as TxWish};
+use crate::control::webhook::{Queues, Webhooks};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
@@ -29,6 +30,7 @@ use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::{cpu, net, probe};
 use crate::topic::Policy;
+use crate::topic::owner::Hook;
 
 /// Why the origin did not start: a sentence for the operator.
 type Refusal = String;
@@ -76,7 +78,8 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     probe::kernel().map_err(|refusal| refusal.to_string())?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let nofile = probe::raise_nofile();
-    let settings = settings(config, nofile)?;
+    let (webhooks, hooks) = control::webhook::queues(&config.topics);
+    let settings = settings(config, nofile, topic_hook(hooks))?;
     let arena = Arena::new(config.memory_bytes).map_err(|error| {
         format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes)
     })?;
@@ -84,7 +87,8 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     let meters: Vec<_> = (0..shards).map(|_| Arc::new(ShardMeters::new())).collect();
     let (log, sinks) = access_log(config, &meters)?;
     let state = State::new();
-    let control = control(config, &meters, &state, log.as_ref(), settings.rules.clone())?;
+    let seen = (&state, log.as_ref(), webhooks);
+    let control = control(config, &meters, seen, settings.rules.clone())?;
     let (boxes, remote) = mailboxes(shards)
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
@@ -135,16 +139,16 @@ fn access_log(
 fn control(
     config: &Config,
     meters: &[Arc<ShardMeters>],
-    state: &Arc<State>,
-    log: Option<&AccessLog>,
+    (state, log, webhooks): (&Arc<State>, Option<&AccessLog>, Webhooks),
     rules: Arc<Swap<Rules>>,
 ) -> Result<Control, Refusal> {
     let access = log.map(AccessLog::meters);
     let reopen = log.map(AccessLog::reopener);
     let apply = Box::new(move |config: &Config| rules.replace(rules_of(config)));
     let reloader = Arc::new(Reloader::new(config.clone(), apply));
-    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access, reloader };
-    control::spawn(config, parts, move || reopen.iter().for_each(|reopen| reopen()))
+    let hooks = webhooks.meters();
+    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access, reloader, hooks };
+    control::spawn(config, parts, webhooks, move || reopen.iter().for_each(|reopen| reopen()))
         .map_err(|error| error.to_string())
 }
 
@@ -193,7 +197,18 @@ fn refused_congestion(name: &str, error: &io::Error) -> Refusal {
     format!("cannot use the congestion control {name}: {error}; {cure}")
 }
 
-fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
+/// What shards tell of messages that webhooks are to hear of.
+fn topic_hook(queues: Queues) -> Option<Hook> {
+    if queues.is_empty() {
+        return None;
+    }
+    Some(Arc::new(move |number, topic, item| {
+        let (number_of_item, published_ms) = (item.number, item.published_ms);
+        queues.push(number, topic, number_of_item, published_ms, &item.json);
+    }))
+}
+
+fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Settings, Refusal> {
     let topics = config.topics.clone();
     let timeouts = &config.timeouts;
     let connections = config.connections_max_within(nofile);
@@ -212,6 +227,7 @@ fn settings(config: &Config, nofile: u64) -> Result<Settings, Refusal> {
         drain_ms: timeouts.drain_ms,
         connections_max: connections.div_ceil(config.shards),
         topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
+        topic_hook,
         data: folder(config.data.as_deref(), DataFolder::open)?,
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
     })
@@ -226,6 +242,7 @@ fn topic_policy(rule: &TopicRule) -> Policy {
         message_bytes_max: rule.message_bytes_max.unwrap_or(plain.message_bytes_max),
         rate_max: rule.messages_per_second,
         close_slow: rule.lag == Some(Lag::Close),
+        webhook: rule.webhook.as_ref().map(|(number, _)| *number),
     }
 }
 

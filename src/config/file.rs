@@ -22,6 +22,7 @@ use crate::limits;
 
 mod access;
 mod path;
+mod webhook;
 
 /// What validation needs to know about the file afterwards.
 #[derive(Debug, Default)]
@@ -129,7 +130,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     }
     path::apply(config, root);
     for mut section in root.sections("topic") {
-        if let Some(rule) = topic_rule(&mut section)
+        if let Some(rule) = topic_rule(&mut section, &mut config.warnings)
             && let Err(reason) = config.topics.push(rule)
         {
             section.wrong("", reason);
@@ -171,7 +172,7 @@ fn access_log(section: &mut Section<'_>) -> Option<AccessLogConfig> {
     Some(AccessLogConfig { path, format, sample })
 }
 
-fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
+fn topic_rule(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<TopicRule> {
     let pattern = section.read("pattern", |value| {
         let pattern = text(value)?;
         glob::check(pattern).map(|()| pattern.into())
@@ -191,6 +192,7 @@ fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
         Ok(u32::try_from(integer(value, 1, 100_000)?).unwrap_or(u32::MAX))
     });
     let lag = section.read("lag", |value| one_of(value, &LAGS));
+    let webhook = webhook::read(section, warnings).map(|webhook| (0, webhook));
     Some(TopicRule {
         pattern: pattern?,
         messages_max,
@@ -199,6 +201,7 @@ fn topic_rule(section: &mut Section<'_>) -> Option<TopicRule> {
         message_bytes_max,
         messages_per_second,
         lag,
+        webhook,
     })
 }
 

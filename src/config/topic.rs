@@ -1,6 +1,7 @@
 //! Rules for topics: what their logs hold and what publishers may send.
 
 use super::glob;
+use super::webhook::Webhook;
 use crate::limits;
 
 /// The rules in the order of the file; the first that covers a name counts.
@@ -23,6 +24,8 @@ pub struct TopicRule {
     pub messages_per_second: Option<u32>,
     /// What becomes of a subscriber that fell out of the log.
     pub lag: Option<Lag>,
+    /// Who is told of every message, with its number among all webhooks.
+    pub webhook: Option<(u16, Webhook)>,
 }
 
 /// What becomes of a subscriber that fell out of the log.
@@ -40,8 +43,20 @@ impl TopicRules {
         self.0.iter().find(|rule| glob::covers(rule.pattern.as_bytes(), name))
     }
 
+    /// All webhooks by their numbers, each with its rule's pattern.
+    pub fn webhooks(&self) -> impl Iterator<Item = (&str, &Webhook)> {
+        self.0.iter().filter_map(|rule| Some((&*rule.pattern, &rule.webhook.as_ref()?.1)))
+    }
+
     /// Appends a rule; the error is a sentence.
-    pub(super) fn push(&mut self, rule: TopicRule) -> Result<(), String> {
+    pub(super) fn push(&mut self, mut rule: TopicRule) -> Result<(), String> {
+        if let Some((number, _)) = &mut rule.webhook {
+            let count = self.webhooks().count();
+            if count == limits::WEBHOOKS_MAX {
+                return Err(format!("at most {} rules with a webhook", limits::WEBHOOKS_MAX));
+            }
+            *number = u16::try_from(count).unwrap_or(u16::MAX);
+        }
         if self.0.len() == limits::TOPIC_RULES_MAX {
             return Err(format!("at most {} rules", limits::TOPIC_RULES_MAX));
         }

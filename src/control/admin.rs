@@ -108,7 +108,7 @@ async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 async fn render(Shared(admin): Shared<Arc<Admin>>) -> Response {
-    let text = metrics::render(&admin.parts.meters, &admin.look());
+    let text = metrics::render(&admin.parts.meters, &admin.look(), &admin.parts.hooks);
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -1,7 +1,8 @@
 //! Meters as text, by the conventions of the Prometheus exposition format, version 0.0.4.
 //!
 //! Base units (seconds, bytes), `_total` on counters, cumulated buckets, one HELP and TYPE per
-//! family. The only labels are `shard` and the fixed ones of the table in [`crate::meters`].
+//! family. The only labels are `shard`, the fixed ones of the table in [`crate::meters`], and the
+//! patterns of rules with a webhook, of which there are few.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use std::sync::Arc;
 use crate::meters::ShardMeters;
 use crate::sys::meter::{Family, Kind, Reading, Snapshot};
 
-use super::{Phase, Process};
+use super::{HookMeters, Phase, Process};
 
 /// Value of Content-Type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All families of all shards, then those of the process.
-pub fn render(shards: &[Arc<ShardMeters>], process: &Process) -> String {
+pub fn render(shards: &[Arc<ShardMeters>], process: &Process, hooks: &[Arc<HookMeters>]) -> String {
     let mut out = Text(String::with_capacity(64 * 1024));
     for family in ShardMeters::FAMILIES {
         out.head(family.name, family.kind, family.help);
@@ -24,6 +25,7 @@ pub fn render(shards: &[Arc<ShardMeters>], process: &Process) -> String {
         }
     }
     out.process(process);
+    out.webhooks(hooks);
     out.0
 }
 
@@ -106,6 +108,30 @@ impl Text {
         }
         if let Some(bytes) = process.resident_bytes {
             self.gauge("process_resident_memory_bytes", "Resident memory.", "", bytes as f64);
+        }
+    }
+
+    /// By rule: at most [`crate::limits::WEBHOOKS_MAX`].
+    fn webhooks(&mut self, hooks: &[Arc<HookMeters>]) {
+        if hooks.is_empty() {
+            return;
+        }
+        let name = "headwater_webhook_messages_total";
+        self.head(name, Kind::Counter, "Messages that webhooks were to hear of, by outcome.");
+        for hook in hooks {
+            let label = hook.label();
+            self.line(name, &format!("{label},outcome=\"delivered\""), hook.delivered() as f64);
+            self.line(name, &format!("{label},outcome=\"dead_letter\""), hook.dead() as f64);
+        }
+        let name = "headwater_webhook_failed_attempts_total";
+        self.head(name, Kind::Counter, "Attempts at delivering to webhooks that failed.");
+        for hook in hooks {
+            self.line(name, hook.label(), hook.failed() as f64);
+        }
+        let name = "headwater_webhook_queue_messages";
+        self.head(name, Kind::Gauge, "Messages that wait for their webhook.");
+        for hook in hooks {
+            self.line(name, hook.label(), hook.queued() as f64);
         }
     }
 

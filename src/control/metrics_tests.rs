@@ -96,7 +96,7 @@ fn value(parsed: &Parsed, suffix: &str, labels: &[(&str, &str)]) -> f64 {
 #[test]
 fn the_text_is_well_formed_and_complete() {
     let shards = [Arc::new(ShardMeters::new()), Arc::new(ShardMeters::new())];
-    let families = parse(&render(&shards, &process()));
+    let families = parse(&render(&shards, &process(), &[]));
     for (name, family) in &families {
         assert!(family.help.ends_with('.') && !family.kind.is_empty(), "{name}");
         assert!(!family.samples.is_empty(), "{name}");
@@ -114,7 +114,7 @@ fn values_and_labels_arrive() {
     shards[1].requests_put.add(3);
     shards[0].connections_open.set(5);
     shards[0].sent_bytes_zc.add(1 << 50);
-    let families = parse(&render(&shards, &process()));
+    let families = parse(&render(&shards, &process(), &[]));
     let requests = &families["headwater_requests_total"];
     assert_eq!(value(requests, "", &[("shard", "1"), ("method", "put")]), 3.0);
     assert_eq!(value(requests, "", &[("shard", "0"), ("method", "put")]), 0.0);
@@ -133,7 +133,7 @@ fn histograms_are_cumulated_and_in_seconds() {
         shard.turnaround.observe(us);
     }
     shard.object_age.observe(1_500);
-    let families = parse(&render(&[shard], &process()));
+    let families = parse(&render(&[shard], &process(), &[]));
     let turnaround = &families["headwater_turnaround_seconds"];
     let bucket = |le: &str| value(turnaround, "_bucket", &[("le", le)]);
     assert_eq!(bucket("0.00002"), 1.0);

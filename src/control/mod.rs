@@ -1,7 +1,8 @@
 //! The control thread: signals, and an admin listener for health, metrics and drain.
 //!
-//! One thread with a small tokio runtime of its own. It shares with the data plane the meters
-//! (which it only reads) and a [`State`] (what the process is doing and what it was asked for).
+//! One thread with a small tokio runtime of its own, which also sends what webhooks are told. It
+//! shares with the data plane the meters (which it only reads) and a [`State`] (what the process
+//! is doing and what it was asked for).
 //!
 //! **Invariants**: never on the path of a request; a slow admin client delays nobody but other
 //! admin clients, and those for a bounded time; it starts a drain but carries none out.
@@ -26,10 +27,13 @@ pub mod metrics;
 mod process;
 mod reload;
 mod state;
+pub mod webhook;
 
 pub use process::Process;
 pub use reload::{Apply, Reloader};
 pub use state::{Cause, Phase, Running, State, Stopped, Wish};
+pub use webhook::HookMeters;
+use webhook::Webhooks;
 
 /// What the control thread looks after.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub struct Parts {
     pub access: Option<Arc<AccessMeters>>,
     /// Reads the configuration again.
     pub reloader: Arc<Reloader>,
+    /// What each webhook counts.
+    pub hooks: Vec<Arc<HookMeters>>,
 }
 
 /// The running control thread; dropping it leaves the thread alone.
@@ -76,6 +82,7 @@ impl Control {
 pub fn spawn(
     config: &Config,
     parts: Parts,
+    webhooks: Webhooks,
     hangup: impl Fn() + Send + 'static,
 ) -> io::Result<Control> {
     let listener = bind(config.admin)?;
@@ -90,10 +97,12 @@ pub fn spawn(
     let (stop, stopped) = oneshot::channel();
     let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
+            let sending = webhooks.start();
             tokio::select! {
                 () = signals.watch(&parts, hangup) => {}
                 () = admin::serve(listener, address, parts.clone(), memory_bytes, stopped) => {}
             }
+            sending.finish().await;
         });
         runtime.shutdown_background();
     })?;

@@ -20,7 +20,7 @@ impl Rig {
         let state = State::new();
         let meters = vec![Arc::new(ShardMeters::new()), Arc::new(ShardMeters::new())];
         let parts = parts(&config, &meters, &state);
-        let control = spawn(&config, parts, || {}).unwrap();
+        let control = spawn(&config, parts, Webhooks::default(), || {}).unwrap();
         Self { control: Some(control), state, meters }
     }
 
@@ -44,7 +44,13 @@ impl Drop for Rig {
 
 fn parts(config: &Config, meters: &[Arc<ShardMeters>], state: &Arc<State>) -> Parts {
     let reloader = Arc::new(Reloader::new(config.clone(), Box::new(|_| {})));
-    Parts { meters: meters.to_vec(), state: Arc::clone(state), access: None, reloader }
+    Parts {
+        meters: meters.to_vec(),
+        state: Arc::clone(state),
+        access: None,
+        reloader,
+        hooks: Vec::new(),
+    }
 }
 
 fn body(answer: &str) -> &str {
@@ -204,6 +210,6 @@ fn an_address_in_use_is_named_with_its_cure() {
     let mut config = Config::defaults(&Host::SMALL);
     config.admin = taken.local_addr().unwrap();
     let parts = parts(&config, &[], &State::new());
-    let error = spawn(&config, parts, || {}).unwrap_err().to_string();
+    let error = spawn(&config, parts, Webhooks::default(), || {}).unwrap_err().to_string();
     assert!(error.contains(&config.admin.to_string()) && error.contains("--admin"), "{error}");
 }

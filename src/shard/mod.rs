@@ -30,7 +30,7 @@ use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::task::TaskId;
 use crate::topic::message::Message as TopicMessage;
-use crate::topic::owner::PolicyOf;
+use crate::topic::owner::{Hook as TopicHook, PolicyOf};
 
 mod accept;
 mod account;
@@ -108,6 +108,8 @@ pub struct Settings {
     pub library: Option<Arc<DataFolder>>,
     /// What the rules say of a topic.
     pub topic_policy: PolicyOf,
+    /// Takes what webhooks are told of topics; must not block.
+    pub topic_hook: Option<TopicHook>,
 }
 
 impl Settings {
@@ -216,7 +218,8 @@ impl Shard {
             reactor.listen(listener.into_raw_fd());
         }
         let wall_s = reactor.clock.wall_s();
-        let topics = topic::Topics::new(settings.topic_policy.clone(), mailbox.shards());
+        let (policy_of, hook) = (settings.topic_policy.clone(), settings.topic_hook.clone());
+        let topics = topic::Topics::new(policy_of, hook, mailbox.shards());
         let disk = disk::Disk::of(&settings);
         let (generation, rules) = settings.rules.current();
         Rc::new_cyclic(|me| Self {

@@ -36,6 +36,8 @@ pub struct Policy {
     pub rate_max: Option<u32>,
     /// A subscriber that fell out of the log is closed instead of skipping ahead.
     pub close_slow: bool,
+    /// The number of the webhook that is told of every message.
+    pub webhook: Option<u16>,
 }
 
 impl Default for Policy {
@@ -47,6 +49,7 @@ impl Default for Policy {
             message_bytes_max: 16 << 10,
             rate_max: None,
             close_slow: false,
+            webhook: None,
         }
     }
 }

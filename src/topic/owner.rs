@@ -20,6 +20,10 @@ use crate::sys::extent::ShardId;
 /// What the rules say of a topic, by its name.
 pub type PolicyOf = Arc<dyn Fn(&[u8]) -> Policy + Send + Sync>;
 
+/// Is told of every message of a topic whose rule names a webhook: the webhook's number, the
+/// topic, the message.
+pub type Hook = Arc<dyn Fn(u16, &[u8], &Item) + Send + Sync>;
+
 /// The topics of one owner.
 pub struct Owner {
     topics: HashMap<Arc<[u8]>, Topic>,
@@ -32,6 +36,8 @@ pub struct Owner {
     counted_ms: u64,
     /// Followed topics of counts.
     presences: Vec<Arc<[u8]>>,
+    /// Takes what webhooks are told.
+    pub hook: Option<Hook>,
     /// Messages on their way out, in order.
     pub outbox: VecDeque<(ShardId, Message)>,
 }
@@ -61,6 +67,7 @@ impl Owner {
             shards,
             counted_ms: 0,
             presences: Vec::new(),
+            hook: None,
             outbox: VecDeque::new(),
         }
     }
@@ -112,6 +119,9 @@ impl Owner {
         for &(shard, _) in &found.followers {
             let message = Message::Next { name: shared.clone(), item: item.clone() };
             self.outbox.push_back((shard, message));
+        }
+        if let (Some(hook), Some(number)) = (&self.hook, found.policy.webhook) {
+            hook(number, topic, &item);
         }
         self.keep_within(&shared);
         Ok(position)

@@ -51,6 +51,7 @@ impl Plan {
             drain_ms: 30_000,
             connections_max: 64,
             topic_policy: Arc::new(|_| Policy::default()),
+            topic_hook: None,
             data: None,
             library: None,
         };

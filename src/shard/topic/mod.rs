@@ -29,7 +29,7 @@ use crate::sys::task::TaskId;
 use crate::topic::item::Draft;
 use crate::topic::message::{Message, NO_TICKET, Position, Refusal, Ticket};
 use crate::topic::name;
-use crate::topic::owner::{Owner, PolicyOf};
+use crate::topic::owner::{Hook, Owner, PolicyOf};
 
 pub(super) use stream::Resumed;
 
@@ -55,9 +55,11 @@ struct Publishing {
 }
 
 impl Topics {
-    pub(super) fn new(policy_of: PolicyOf, shards: usize) -> Self {
+    pub(super) fn new(policy_of: PolicyOf, hook: Option<Hook>, shards: usize) -> Self {
+        let mut owner = Owner::new(policy_of.clone(), shards);
+        owner.hook = hook;
         Self {
-            owner: Owner::new(policy_of.clone(), shards),
+            owner,
             copies: copies::Copies::new(policy_of),
             streams: fanout::Streams::default(),
             publishing: HashMap::new(),
