@@ -8,6 +8,8 @@
 
 #[path = "fuzz/connection.rs"]
 mod connection;
+#[path = "fuzz/frames.rs"]
+mod frames;
 #[path = "fuzz/media.rs"]
 mod media;
 #[path = "fuzz/mutate.rs"]

@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", run: manifest, bytes_max: 4000 },
     Target { name: "playlist", run: crate::media::playlist, bytes_max: 4000 },
     Target { name: "boxes", run: crate::media::boxes, bytes_max: 4000 },
+    Target { name: "frames", run: crate::frames::frames, bytes_max: 400 },
     Target { name: "lowlatency", run: crate::media::lowlatency, bytes_max: 1500 },
 ];
 
