@@ -9,6 +9,7 @@ use super::model::*;
 use super::random::Random;
 use super::search::{Plan, Search, Step};
 use super::threshold;
+use super::topics::{TopicCounts, Topics};
 
 fn environment(command: &str, seed: u64) -> Environment {
     let facts = [
@@ -198,6 +199,33 @@ pub fn live() -> Report {
     report.qoe = Some(Qoe { counts, distributions: all });
     let gates = threshold::QOE_GATES.map(str::to_owned);
     report.thresholds = threshold::evaluate(&gates, &report);
+    report
+}
+
+/// A `topics` report: two thousand subscribers, of whom three missed something.
+pub fn topics() -> Report {
+    let mut random = Random::new(5);
+    let mut report = rate_of(30, 2000, 5);
+    report.command = "topics".to_owned();
+    report.target = "http://127.0.0.1:8080/topics/show/score".to_owned();
+    report.load.model = "2000 subscribers of 1 topics, 1 publishers, Poisson".to_owned();
+    report.operations[0].name = "sse".to_owned();
+    for second in &mut report.series {
+        let sse = second.latency.remove("GET");
+        second.latency.extend(sse.map(|packed| ("sse".to_owned(), packed)));
+    }
+    let counts = TopicCounts {
+        topics: 1,
+        subscribers: 2000,
+        published: 1000,
+        deliveries: 1_999_990,
+        lost: 10,
+        subscribers_with_loss: 3,
+        ..TopicCounts::default()
+    };
+    let mut last = Distribution::seconds(distribution::PUBLISH_TO_LAST_SUBSCRIBER);
+    (0..1000).for_each(|_| last.record(0.04 * (0.2 * random.normal()).exp()));
+    report.topics = Some(Topics { counts, distributions: vec![last] });
     report
 }
 

@@ -53,6 +53,12 @@ pub fn merge(parts: Vec<(String, Report)>) -> Result<Report, String> {
             held_apart[0], held_apart[1]
         ));
     }
+    if several && merged.topics.is_some() {
+        verdict.notes.push(format!(
+            "{} and the order of messages are looked at within each generator, not across them.",
+            distribution::PUBLISH_TO_LAST_SUBSCRIBER
+        ));
+    }
     verdict.valid = verdict.reasons.is_empty();
     merged.verdict = verdict;
     merged.thresholds = threshold::evaluate(&expressions, &merged);
@@ -234,6 +240,15 @@ mod tests {
         assert_eq!((qoe.counts.viewers, qoe.counts.stalls), (4000, 26));
         assert_eq!(qoe.distributions[0].values.count(), 4000);
         assert_eq!(merged.series[40].viewers, 2 * fixture::live().series[40].viewers);
+    }
+
+    #[test]
+    fn subscribers_add_up() {
+        let merged = merge(named(vec![fixture::topics(), fixture::topics()])).unwrap();
+        let topics = merged.topics.unwrap();
+        assert_eq!((topics.counts.subscribers, topics.counts.lost), (4000, 20));
+        assert_eq!(topics.distributions[0].values.count(), 2000);
+        assert!(merged.verdict.notes.iter().any(|note| note.contains("last subscriber")));
     }
 
     #[test]

@@ -398,6 +398,9 @@ mod tests {
     fn results_of_the_other_commands_are_shown() {
         let text = write(&fixture::live());
         assert!(text.contains("stalled at least once") && text.contains("publish to view"));
+        let text = write(&fixture::topics());
+        assert!(text.contains("publish to last subscriber") && text.contains("lost"), "{text}");
+        assert!(!text.contains("subscriptions cut"), "{text}");
         let text = write(&fixture::capacity());
         assert!(text.contains("limited by server CPU"), "{text}");
         let text = write(&fixture::comparison());

@@ -357,6 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn gates_over_subscribers() {
+        let report = fixture::topics();
+        for (expression, expected) in [
+            ("lost<=0%", Outcome::Failed),
+            ("lost<0.01%", Outcome::Passed),
+            ("duplicates<=0%", Outcome::Passed),
+            ("disorder<=0%", Outcome::Passed),
+            ("discontinuities<=0%", Outcome::Passed),
+            ("last.p50<60ms", Outcome::Passed),
+            ("last.p99<20ms", Outcome::Failed),
+            ("subscribe.p50<1s", Outcome::Invalid),
+        ] {
+            assert_eq!(outcome(expression, &report), expected, "{expression}");
+        }
+        assert_eq!(outcome("lost<=0%", &fixture::live()), Outcome::Invalid, "no topics");
+    }
+
+    #[test]
     fn an_interrupted_run_is_not_judged() {
         let mut report = fixture::rate();
         report.verdict.interrupted = true;

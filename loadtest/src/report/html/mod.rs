@@ -140,11 +140,12 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    fn all() -> [Report; 7] {
+    fn all() -> [Report; 8] {
         [
             fixture::rate(),
             fixture::invalid(),
             fixture::live(),
+            fixture::topics(),
             fixture::capacity(),
             fixture::viewer_capacity(),
             fixture::closed(),
@@ -189,6 +190,15 @@ mod tests {
         assert!(banner < html.find("class=\"cards\"").unwrap());
         assert!(html.contains("lateness p99.9 312"));
         assert!(write(&fixture::rate()).contains("verdict valid\"><strong>VALID"));
+    }
+
+    #[test]
+    fn subscribers_have_cards_and_tables() {
+        let html = write(&fixture::topics());
+        for words in ["What subscribers got", "Last subscriber p99", "subscribers with losses"] {
+            assert!(html.contains(words), "{words}");
+        }
+        assert!(html.contains("card bad\"><div class=\"name\">Lost"), "losses stand out");
     }
 
     #[test]

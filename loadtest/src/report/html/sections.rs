@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::super::model::{Conclusion, Qoe, Report, distribution};
 use super::super::stats;
 use super::super::summary::{self, Row};
+use super::super::topics::Topics;
 use super::super::units;
 use super::{escape, interval, prose, time};
 
@@ -15,6 +16,7 @@ pub fn header(report: &Report) -> String {
         "closed" => "Largest rate of a closed loop",
         "live" => "Live viewers",
         "publish" => "Live publishing",
+        "topics" => "Messages to subscribers",
         "capacity" => "Capacity",
         "compare" => "Comparison of two servers",
         other => other,
@@ -169,6 +171,8 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
     }
     if let Some(qoe) = &report.qoe {
         viewer_cards(qoe, &mut cards);
+    } else if let Some(topics) = &report.topics {
+        subscriber_cards(topics, &mut cards);
     } else if report.operations.len() == 1 {
         latency_cards(report, rows, &mut cards);
     }
@@ -279,6 +283,32 @@ fn viewer_cards(qoe: &Qoe, cards: &mut Vec<Card>) {
         title[..1].make_ascii_uppercase();
         let more = format!("95 %: {} &ndash; {}", time(ns(p.low)), time(ns(p.high)));
         cards.push(card(&title, big_time(ns(p.value)), more));
+    }
+}
+
+fn subscriber_cards(topics: &Topics, cards: &mut Vec<Card>) {
+    let counts = &topics.counts;
+    let more = format!("{} messages published", units::count(counts.published));
+    cards.push(card("Subscribers", units::count(counts.subscribers), more));
+    let name = distribution::PUBLISH_TO_LAST_SUBSCRIBER;
+    if let Some(last) = topics.distributions.iter().find(|d| d.name == name) {
+        let ns = |value: u64| value as f64 / last.per_unit * 1e9;
+        for q in [0.5, 0.99] {
+            let Ok(p) = stats::percentile(&last.values, q) else { continue };
+            let title = format!("Last subscriber {}", units::quantile(q));
+            let more = format!("95 %: {} &ndash; {}", time(ns(p.low)), time(ns(p.high)));
+            cards.push(card(&title, big_time(ns(p.value)), more));
+        }
+    }
+    for (name, faults, of) in [
+        ("Lost", counts.lost, counts.subscribers_with_loss),
+        ("Duplicates", counts.duplicates, counts.subscribers_with_duplicates),
+        ("Out of order", counts.disordered, counts.subscribers_with_disorder),
+        ("Discontinuities", counts.discontinuities, counts.subscribers_with_discontinuities),
+    ] {
+        let more = format!("{} subscribers", units::count(of));
+        let class = if faults > 0 { "bad" } else { "" };
+        cards.push(Card { class, ..card(name, units::count(faults), more) });
     }
 }
 
