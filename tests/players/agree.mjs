@@ -70,6 +70,7 @@ const server = createServer(async (request, response) => {
   }
   response.setHeader('Content-Type', 'video/mp4');
   const body = bytes(level, file);
+  entry.bytes = body.length;
   response.setHeader('Content-Length', body.length);
   if (file !== 'init.mp4' && !one.late && t > LATE_FROM_S) {
     one.late = true;
@@ -119,6 +120,15 @@ await new Promise((done) => execFile(loadtest, ['live', `${url('viewer')}/master
 const { qoe } = JSON.parse(readFileSync(report, 'utf8'));
 server.close();
 writeFileSync(join(folder, 'agree.json'), JSON.stringify({ real, qoe, ladder: LADDER, sessions }, null, 1));
+
+// What hls.js did, for the replay in the load generator's own tests.
+const round = (value) => value === undefined ? null : Math.round(value * 1000) / 1000;
+const requests = sessions.hlsjs.log.map((one) => [round(one.t), one.level, one.file, one.bytes ?? null, round(one.done)]);
+const link = LINK.map(([until, rate]) => [Math.min(until, SECONDS), rate]);
+writeFileSync(join(folder, 'trace.json'), `${JSON.stringify({
+  player: `hls.js ${real.version}`, segment_s: SEGMENT_S, window: WINDOW, seconds: SECONDS, link, late_from_s: LATE_FROM_S,
+  late_s: LATE_S, ladder: LADDER, stalls: real.stalls, stalled_s: round(real.stalled), requests,
+})}\n`.replaceAll('],[', '],\n['));
 
 // What a session's requests say of its player.
 function facts(name) {

@@ -5,6 +5,8 @@
 //! Never does: read a clock, open a socket, draw a random number. The driver in `live` does.
 
 pub mod abr;
+#[cfg(test)]
+mod agreement_tests;
 mod asking;
 pub mod attributes;
 pub mod buffer;
