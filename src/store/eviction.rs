@@ -145,11 +145,14 @@ impl Eviction {
 const SMALL_SHARE: u64 = 10;
 
 #[cfg(test)]
+mod trace;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// A cache of `room` versions of one byte each; the version's number is its key.
-    struct Cache {
+    pub(in crate::store::eviction) struct Cache {
         eviction: Eviction,
         heats: Vec<Option<Heat>>,
         held: usize,
@@ -157,13 +160,13 @@ mod tests {
     }
 
     impl Cache {
-        fn new(keys: usize, room: usize) -> Self {
+        pub(in crate::store::eviction) fn new(keys: usize, room: usize) -> Self {
             let heats = (0..keys).map(|_| None).collect();
             Self { eviction: Eviction::default(), heats, held: 0, room }
         }
 
         /// Reads a key; whether it was there.
-        fn read(&mut self, key: usize) -> bool {
+        pub(in crate::store::eviction) fn read(&mut self, key: usize) -> bool {
             if let Some(heat) = &self.heats[key] {
                 heat.warm();
                 return true;
