@@ -82,6 +82,8 @@ pub struct Counts {
     pub notifications: Cell<u64>,
     /// Notifications that say the kernel copied after all.
     pub copied: Cell<u64>,
+    /// Connections on which that was said for the first time.
+    pub demoted: Cell<u64>,
     /// Bytes received.
     pub received: Cell<u64>,
     /// Times that no receive buffer was left.

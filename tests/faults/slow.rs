@@ -153,6 +153,31 @@ fn stuck_readers_delay_no_writer_and_are_cut_off() {
     stage.end();
 }
 
+/// A thousand readers stop for ever in the middle of bodies that are replaced meanwhile: what they
+/// pin stays within the memory, all are cut by the rate rule, and nothing is left of them.
+#[test]
+fn a_thousand_readers_that_stop_for_ever_leave_nothing_behind() {
+    let memory_mib: u32 = 128;
+    let config = "[timeouts]\nsend_rate_window_ms = 3000";
+    let stage = Stage::with("stopped", config, memory_mib.into(), &[]);
+    stage.origin.put("/stopped/o", &pattern(1, 6 << 20));
+    let readers: Vec<Client> = (0..scaled(1_000))
+        .map(|_| {
+            let mut reader = narrow(stage.origin.http);
+            reader.send(b"GET /stopped/o HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            reader
+        })
+        .collect();
+    for version in 2..10 {
+        stage.origin.put("/stopped/o", &pattern(version, 6 << 20));
+        assert!(stage.pinned() <= f64::from(memory_mib * 1024 * 1024));
+    }
+    let open = || stage.origin.metric("headwater_connections_open", "");
+    wait_for("connections", || open() <= 8.0, || format!("{} are open", open()));
+    drop(readers);
+    stage.end();
+}
+
 /// A reader that is slow, but not too slow, gets every byte.
 #[test]
 fn a_patient_reader_gets_every_byte() {

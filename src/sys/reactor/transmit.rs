@@ -247,6 +247,7 @@ impl Reactor {
             count(&self.counts.copied, 1);
             let socket = &mut self.sockets.borrow_mut()[sending.socket as usize];
             if socket.generation == sending.socket_generation {
+                count(&self.counts.demoted, u64::from(!socket.copied));
                 socket.copied = true;
             }
         }
