@@ -1,0 +1,52 @@
+"""Reads r.hlog and r.hgrm of a folder by HdrHistogram's own reader and compares them with r.json.
+
+Usage: PYTHONPATH=... python3 hdr.py FOLDER
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+
+HOUR_NS = 3_600_000_000_000
+folder = Path(sys.argv[1])
+report = json.loads((folder / "r.json").read_text())
+wanted = report["summary"]["latency_ns"]["GET"]["response"]
+
+merged = HdrHistogram(1, HOUR_NS, 3)
+reader = HistogramLogReader(str(folder / "r.hlog"), HdrHistogram(1, HOUR_NS, 3))
+intervals = 0
+while interval := reader.get_next_interval_histogram():
+    merged.add(interval)
+    intervals += 1
+
+text = (folder / "r.hgrm").read_text()
+rows = [line.split() for line in text.splitlines() if re.match(r"\s+[\d.]+\s+[01]\.\d+\s+\d+", line)]
+distribution = [(float(row[1]), float(row[0]) * 1000, int(row[2])) for row in rows]
+count = int(re.search(r"Total count\s*=\s*(\d+)", text)[1])
+
+wrong = 0
+
+
+def check(what, got, expected, share):
+    global wrong
+    fine = abs(got - expected) <= share * expected
+    wrong += not fine
+    print(f"{'OK    ' if fine else 'FAILED'} {what}: {got} (report: {expected})")
+
+
+print(f"{intervals} intervals, {merged.total_count} values")
+check("values in .hlog", merged.total_count, count, 0)
+check("last row of .hgrm", distribution[-1][2], count, 0)
+for name, percentile in [("p50", 50), ("p90", 90), ("p99", 99)]:
+    if name not in wanted:
+        continue
+    expected = wanted[name]["value"]
+    # Three significant digits are kept; the rows of .hgrm are steps of a tenth of what is left.
+    check(f"{name} by .hlog", merged.get_value_at_percentile(percentile), expected, 0.003)
+    row = next(row for row in distribution if row[0] >= percentile / 100 - 1e-9)
+    check(f"{name} by .hgrm", row[1], expected, 0.15)
+sys.exit(1 if wrong or intervals < 2 else 0)
