@@ -12,9 +12,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_size};
 use crate::exit::Exit;
+use crate::inspect::{self, Task};
 use crate::{logging, server};
 
 mod signed;
+mod tune;
 
 #[derive(Debug, Parser)]
 #[command(name = "headwater", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
@@ -45,6 +47,27 @@ enum Command {
     /// Print a URL that lets its bearer in for a while
     #[command(after_help = AFTER_SIGN)]
     Sign(Sign),
+    /// List the objects of a data folder: bytes, seconds left, type, key
+    Ls(Data),
+    /// Count the objects of a data folder and their bytes
+    Du(Data),
+    /// Read every object of a data folder and name each that is not what was written
+    Verify(Data),
+    /// Measure from which size on it pays to send by reference on this host
+    Tune {
+        /// Write the threshold into this configuration file
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Data {
+    /// The folder, as given to serve --data; an origin may be using it
+    folder: PathBuf,
+    /// Only objects whose key begins so
+    #[arg(default_value = "")]
+    prefix: String,
 }
 
 #[derive(Args, Debug)]
@@ -110,6 +133,10 @@ pub fn run() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Policy { path, config } => policy(&path, config.as_deref()),
         Command::Sign(sign) => sign_url(&sign),
+        Command::Ls(of) => inspect::run(&of.folder, &of.prefix, Task::List),
+        Command::Du(of) => inspect::run(&of.folder, &of.prefix, Task::Sum),
+        Command::Verify(of) => inspect::run(&of.folder, &of.prefix, Task::Verify),
+        Command::Tune { write } => tune_host(write.as_deref()),
     };
     exit.into()
 }
@@ -196,6 +223,25 @@ fn sign_url(sign: &Sign) -> Exit {
     }
 }
 
+fn tune_host(file: Option<&Path>) -> Exit {
+    let outcome = tune::measure().and_then(|(text, threshold)| {
+        print!("{text}");
+        let Some((file, bytes)) = file.zip(threshold) else { return Ok(()) };
+        let failed = |error| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        std::fs::write(file, tune::written(&text, bytes)).map_err(failed)?;
+        println!("Written into {}.", file.display());
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => Exit::Clean,
+        Err(reason) => {
+            eprintln!("{reason}");
+            Exit::Failed
+        }
+    }
+}
+
 const ABOUT: &str = "\
 An open, bare-metal media origin for Linux: encoders PUT live video, CDNs and players GET it";
 
@@ -206,10 +252,12 @@ Examples:
   headwater check /etc/headwater/headwater.toml
   headwater policy /live/a.m3u8 --config /etc/headwater/headwater.toml
   headwater sign http://origin:8080/live/a.m3u8 --key k1.key --expires 2h --prefix /live/
+  headwater verify /var/lib/headwater films/
+  headwater tune --write /etc/headwater/headwater.toml
 
 Exit codes:
   0    stopped cleanly, or the file is sound
-  1    the start was refused or failed; the log says why
+  1    the start was refused or failed, the log says why; or verify found damage
   2    the command line or the configuration is wrong
   3    the drain's deadline cut connections off
   130  a second SIGINT ended it at once (143: SIGTERM)";

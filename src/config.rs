@@ -60,6 +60,10 @@ pub struct Config {
     pub tx: Tx,
     /// Congestion control of connections, by the kernel's name; `None`: the host's default.
     pub congestion: Option<Box<str>>,
+    /// Bodies from this size on leave by reference where that is used, in bytes.
+    pub splice_bytes_min: u64,
+    /// Bodies from this size on leave by zero-copy where that is used, in bytes.
+    pub zero_copy_bytes_min: u64,
     /// Client connections of the whole process; `None` derives it from the descriptor limit,
     /// see [`Config::connections_max_within`].
     pub connections_max: Option<usize>,
@@ -81,6 +85,8 @@ pub struct Config {
     pub library: Option<PathBuf>,
     /// Whether reads answer any web page (CORS).
     pub cors: bool,
+    /// Whether what players say of themselves (CMCD) is read.
+    pub cmcd: bool,
     /// The access log, unless it is off.
     pub access_log: Option<AccessLogConfig>,
     /// The process's own log.
@@ -257,6 +263,8 @@ impl Config {
             memory_bytes,
             tx: Tx::Auto,
             congestion: None,
+            splice_bytes_min: limits::SPLICE_BYTES_MIN,
+            zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             connections_max: None,
             object_bytes_max: OBJECT_BYTES_MAX_DEFAULT.min(memory_bytes),
             access: Access::default(),
@@ -267,6 +275,7 @@ impl Config {
             data: None,
             library: None,
             cors: true,
+            cmcd: false,
             access_log: None,
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Auto },
             warnings: Vec::new(),

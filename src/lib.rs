@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod http;
+pub mod inspect;
 pub mod limits;
 pub mod logging;
 pub mod media;

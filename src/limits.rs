@@ -100,6 +100,8 @@ pub const RENDERED_HEAD_BYTES_MAX: usize = 2 * 1024;
 pub const PIPE_BYTES: i32 = 512 * 1024;
 /// Bodies from this size on are spliced where zero-copy sends are copied, by default.
 pub const SPLICE_BYTES_MIN: u64 = 32 * 1024;
+/// Least size from which on bodies may leave by reference or by zero-copy: below, the head is more.
+pub const SEND_THRESHOLD_BYTES_MIN: u64 = 4096;
 /// Bytes that count as one against a turn's bound when they are spliced rather than copied.
 pub const SPLICE_DISCOUNT: usize = 3;
 /// Bytes that readers of one shard may have been handed by reference without having come back for
@@ -352,6 +354,8 @@ pub const LL_MAKERS_MAX: usize = 512;
 pub const LL_EVENTS_MAX: usize = 32;
 /// Segments of one rendition that are followed at the same time.
 pub const LL_FOLLOWED_MAX: usize = 4;
+/// Longest CMCD list that is read, in bytes.
+pub const CMCD_BYTES_MAX: usize = 1024;
 /// How long a listing waits for the end of the segment that it lists, in milliseconds.
 pub const LL_EARLY_MS: u64 = 500;
 /// Presentations whose renditions tell of each other.

@@ -19,6 +19,12 @@ pub const LATENCY_US: [u32; BOUNDS] = [
 pub const TURN_US: [u32; BOUNDS] =
     [5, 10, 20, 40, 80, 150, 300, 500, 750, 1_000, 1_500, 2_500, 5_000, 10_000, 25_000, 100_000];
 
+/// Bounds for bitrates and throughputs of players, in kbit/s: 100 kbit/s to 100 Mbit/s.
+pub const RATE_KBPS: [u32; BOUNDS] = [
+    100, 200, 400, 700, 1_000, 1_500, 2_000, 3_000, 4_500, 6_000, 8_000, 12_000, 18_000, 25_000,
+    50_000, 100_000,
+];
+
 /// Bounds for ages and gaps, in milliseconds: 10 ms to 1 h.
 pub const AGE_MS: [u32; BOUNDS] = [
     10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 6_000, 10_000, 20_000, 60_000, 300_000, 900_000,
@@ -85,6 +91,34 @@ crate::meters! {
         denied_network: Counter ["reason=\"network\""],
         denied_web_page: Counter ["reason=\"web_page\""],
         denied_closed: Counter ["reason=\"closed\""],
+    }
+    "headwater_cmcd_requests_total", "Reads that said something of their player (CMCD).", per 1.0 {
+        cmcd_requests: Counter,
+    }
+    "headwater_cmcd_malformed_total", "Of them, those whose list breaks the rules.", per 1.0 {
+        cmcd_malformed: Counter,
+    }
+    "headwater_cmcd_starved_total",
+    "Of them, those whose player's buffer had run dry since its last request.", per 1.0 {
+        cmcd_starved: Counter,
+    }
+    "headwater_cmcd_startups_total",
+    "Of them, those that a player needed at once: start, seek, recovery.", per 1.0 {
+        cmcd_startups: Counter,
+    }
+    "headwater_cmcd_sessions",
+    "Sessions of players in the last 30 to 60 seconds, estimated; one with connections on several \
+     shards counts on each.", per 1.0 {
+        cmcd_sessions: Gauge,
+    }
+    "headwater_cmcd_bitrate_bits_per_second", "Encoded bitrate that players asked for.", per 0.001 {
+        cmcd_bitrate: Histogram(&RATE_KBPS),
+    }
+    "headwater_cmcd_throughput_bits_per_second", "Throughput that players measured.", per 0.001 {
+        cmcd_throughput: Histogram(&RATE_KBPS),
+    }
+    "headwater_cmcd_buffer_seconds", "Media in the buffer of players.", per 1_000.0 {
+        cmcd_buffer: Histogram(&AGE_MS),
     }
     "headwater_received_bytes_total", "Bytes received from clients, heads included.", per 1.0 {
         received_bytes: Counter,

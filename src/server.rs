@@ -214,8 +214,8 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
     let connections = config.connections_max_within(nofile);
     Ok(Settings {
         tx: tx(config)?,
-        zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
-        splice_bytes_min: limits::SPLICE_BYTES_MIN,
+        zero_copy_bytes_min: config.zero_copy_bytes_min,
+        splice_bytes_min: config.splice_bytes_min,
         object_bytes_max: config.object_bytes_max,
         rules: Swap::new(rules_of(config)),
         head_ms: timeouts.head_ms,
@@ -264,7 +264,7 @@ fn folder(
 
 /// What a configuration says that may be exchanged while the process runs.
 fn rules_of(config: &Config) -> Rules {
-    Rules::new(config.access.clone(), config.paths.clone(), config.cors)
+    Rules::new(config.access.clone(), config.paths.clone(), config.cors, config.cmcd)
 }
 
 /// What the wish for zero-copy comes to on this host.

@@ -96,9 +96,12 @@ fn json_object(out: &mut Vec<u8>, record: &Record) {
         "turnaround_us": record.turnaround_us,
         "shard": record.shard,
     });
-    for (name, value) in
-        [("referer", record.referer.as_bytes()), ("user_agent", record.user_agent.as_bytes())]
-    {
+    let fields = [
+        ("referer", record.referer.as_bytes()),
+        ("user_agent", record.user_agent.as_bytes()),
+        ("cmcd", record.cmcd.as_bytes()),
+    ];
+    for (name, value) in fields {
         if !value.is_empty() {
             object[name] = text(value).into();
         }

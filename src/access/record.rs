@@ -37,6 +37,8 @@ pub struct Record {
     pub referer: Text<{ limits::ACCESS_FIELD_BYTES }>,
     /// Value of User-Agent.
     pub user_agent: Text<{ limits::ACCESS_FIELD_BYTES }>,
+    /// What the player said of itself (CMCD), decoded.
+    pub cmcd: Text<{ limits::ACCESS_FIELD_BYTES }>,
 }
 
 impl Default for Record {
@@ -57,6 +59,7 @@ impl Default for Record {
             target: Text::EMPTY,
             referer: Text::EMPTY,
             user_agent: Text::EMPTY,
+            cmcd: Text::EMPTY,
         }
     }
 }

@@ -96,6 +96,12 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         size(value, limits::MEMORY_BYTES_MIN, limits::MEMORY_BYTES_MAX)
     });
     root.set("tx", &mut config.tx, |value| text(value)?.parse::<Tx>().map_err(str::to_owned));
+    for (key, threshold) in [
+        ("splice_bytes_min", &mut config.splice_bytes_min),
+        ("zero_copy_bytes_min", &mut config.zero_copy_bytes_min),
+    ] {
+        root.set(key, threshold, |value| size(value, limits::SEND_THRESHOLD_BYTES_MIN, u64::MAX));
+    }
     root.set("congestion", &mut config.congestion, |value| {
         super::parse_congestion(text(value)?).map(Some)
     });
@@ -112,6 +118,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         *path = root.document.beside(path);
     }
     root.set("cors", &mut config.cors, boolean);
+    root.set("cmcd", &mut config.cmcd, boolean);
     let keys = access::ListKeys { list: "admin_tokens", file: "admin_token_file", env: None };
     access::apply_lists(root, keys, "admin", &[], &mut config.admin_tokens, &mut config.warnings);
     access::apply(config, root);

@@ -73,6 +73,8 @@ impl Config {
             memory_bytes,
             tx,
             congestion,
+            splice_bytes_min,
+            zero_copy_bytes_min,
             connections_max,
             object_bytes_max,
             data,

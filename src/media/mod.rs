@@ -12,6 +12,7 @@ use self::playlist::Playlist;
 use self::types::Class;
 
 pub mod boxes;
+pub mod cmcd;
 pub mod hls;
 pub mod lowlatency;
 pub mod mpd;

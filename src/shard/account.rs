@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::Shard;
+use super::cmcd::Sessions;
 use super::conn::{Conn, Gone, Then};
 use crate::access::{self, AccessSink, Record, Text};
 use crate::http::known::Known;
@@ -26,6 +27,8 @@ pub struct Accounts {
     #[expect(clippy::vec_box, reason = "boxes move between here and the connections")]
     spare: RefCell<Vec<Box<Record>>>,
     published_us: Cell<u64>,
+    /// Players' sessions, once one was named.
+    pub(super) sessions: RefCell<Option<Sessions>>,
 }
 
 impl Accounts {
@@ -36,6 +39,7 @@ impl Accounts {
             sink: RefCell::new(sink),
             spare: RefCell::default(),
             published_us: Cell::new(0),
+            sessions: RefCell::default(),
         }
     }
 }
@@ -60,6 +64,13 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Notes what the player said of itself.
+    pub(super) fn note_cmcd(&mut self, said: Text<{ limits::ACCESS_FIELD_BYTES }>) {
+        if let Some(line) = &mut self.line {
+            line.cmcd = said;
+        }
+    }
+
     /// Notes what the credential is called that decided about the request.
     pub(super) fn note_credential(&mut self, name: &str) {
         if let Some(line) = &mut self.line {
@@ -165,7 +176,7 @@ fn describe(line: &mut Record, head: &Head, bytes: &[u8]) {
         Method::Other => access::Method::Other,
     };
     line.minor = u8::from(head.version == Version::Http11);
-    line.credential = Text::EMPTY;
+    (line.credential, line.cmcd) = (Text::EMPTY, Text::EMPTY);
     // What lets its bearer in must not stand in a log.
     line.target = Text::of_runs(query::redacted(head.target.of(bytes)));
     let referer = head.header(bytes, Known::Referer).unwrap_or_default();
@@ -193,11 +204,15 @@ impl Shard {
         meters.sends_copy.raise_to(counts.sends.get());
         meters.sends_zc.raise_to(counts.sends_zc.get());
         meters.zc_copied.raise_to(counts.copied.get());
+        meters.zc_demotions.raise_to(counts.demoted.get());
         meters.ring_completions.raise_to(counts.completions.get());
         meters.reads_waiting.set(self.watching() as u64);
         meters.ll_playlists.set(self.makers() as u64);
         self.refresh_stale();
         meters.stale_manifests.set(self.stale.borrow().len() as u64);
+        if let Some(sessions) = self.accounts.sessions.borrow_mut().as_mut() {
+            meters.cmcd_sessions.set(sessions.count(self.reactor.clock.now_ms()));
+        }
         meters.receive_starved.raise_to(counts.starved.get());
         meters.connections_cut.raise_to(counts.cut.get());
         meters.receive_buffers.set(u64::from(self.reactor.buffers.in_use()));

@@ -179,6 +179,9 @@ impl Conn {
     async fn exchange(&mut self, head: &Head) -> Result<Then, Gone> {
         self.open_account(head);
         self.begin_with_rules(head);
+        if self.rules.cmcd && head.method == Method::Get {
+            self.note_cmcd(head);
+        }
         let outcome = match head.method {
             Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
             _ => Box::pin(self.exchange_rare(head)).await,

@@ -36,6 +36,7 @@ mod accept;
 mod account;
 mod answer;
 mod body;
+mod cmcd;
 mod conn;
 mod disk;
 mod growing;

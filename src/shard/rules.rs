@@ -60,6 +60,8 @@ pub struct Rules {
     pub paths: PathRules,
     /// Whether pages of any origin may read where no path says otherwise.
     pub cors: bool,
+    /// Whether what players say of themselves is read.
+    pub cmcd: bool,
     /// Whether any path has reads wait for objects that are to come.
     pub holds: bool,
     /// Whether any path offers playlists as gzip.
@@ -72,13 +74,13 @@ pub struct Rules {
 
 impl Rules {
     /// A set.
-    pub fn new(access: Access, paths: PathRules, cors: bool) -> Self {
+    pub fn new(access: Access, paths: PathRules, cors: bool, cmcd: bool) -> Self {
         let guards_reads = access.who(Right::Read) != Who::Anyone
             || paths.iter().any(|rule| rule.access().guards_reads());
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
         let gzips = paths.any_gzips();
-        Self { access, paths, cors, holds, gzips, stales, guards_reads, cors_by_path }
+        Self { access, paths, cors, cmcd, holds, gzips, stales, guards_reads, cors_by_path }
     }
 
     /// Whether a read can be refused.

@@ -79,6 +79,24 @@ impl DataFolder {
     }
 }
 
+/// The metadata of an open file; `None` when it has none.
+///
+/// # Errors
+/// Those of fgetxattr(2).
+pub fn attribute(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; crate::limits::ATTRIBUTE_BYTES_MAX];
+    let (name, into) = (c"user.headwater".as_ptr(), value.as_mut_ptr().cast());
+    // SAFETY: the name outlives the call, and the value has as many bytes as are said.
+    let count = unsafe { libc::fgetxattr(file.as_raw_fd(), name, into, value.len()) };
+    let Ok(count) = usize::try_from(count) else {
+        let error = io::Error::last_os_error();
+        let is_none = matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP));
+        return if is_none { Ok(None) } else { Err(error) };
+    };
+    value.truncate(count);
+    Ok(Some(value))
+}
+
 fn probe_attributes(path: &Path) -> io::Result<()> {
     let file = File::create(path)?;
     let (name, value) = (c"user.headwater".as_ptr(), c"probe".as_ptr().cast());

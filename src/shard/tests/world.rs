@@ -41,7 +41,7 @@ impl Plan {
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             splice_bytes_min: limits::SPLICE_BYTES_MIN,
             object_bytes_max: 1 << 20,
-            rules: Swap::new(Rules::new(Access::default(), PathRules::default(), false)),
+            rules: Swap::new(Rules::new(Access::default(), PathRules::default(), false, false)),
             head_ms: 5_000,
             idle_ms: 20_000,
             body_idle_ms: 5_000,
