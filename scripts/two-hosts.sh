@@ -29,7 +29,7 @@ NGINX
   while sleep 0.2; do
     { for pid in "$hw" "$(pgrep -P "$ngx" | head --lines=1)"; do
         cat /proc/"$pid"/task/*/schedstat && echo
-      done | awk 'NF == 0 { printf "%d ", sum; sum = 0 } { sum += $1 }'
+      done | awk 'NF == 0 { printf "%.0f ", sum; sum = 0 } { sum += $1 }'
       curl --silent http://127.0.0.1:18090/metrics | awk '/^headwater_sends_total.*zc/ { a += $NF }
         /^headwater_sends_zc_copied_total/ { c += $NF } END { print a + 0, c + 0 }'
     } >"$folder/www/next" && mv "$folder/www/next" "$folder/www/state"
