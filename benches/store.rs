@@ -18,6 +18,7 @@ use headwater::http::range::{self, ByteRange};
 use headwater::http::request::{self, Head, Version};
 use headwater::http::response::{Status, Writer};
 use headwater::limits;
+use headwater::origin::dialect::Dialect;
 use headwater::origin::heads::{self, Manner, ObjectHead};
 use headwater::origin::{key, read};
 use headwater::store::message::{Ask, Guard, Message, Publication, Reply, Ticket};
@@ -212,7 +213,9 @@ fn rendered() -> (&'static [u8], &'static [u8]) {
 #[bench::hit(rendered())]
 fn head_of_hit((preamble, object): (&[u8], &[u8])) -> usize {
     let mut memory = [0; 512];
-    let manner = black_box(Manner { version: Version::Http11, keep_alive: true, cors: true });
+    let dialect = Dialect::Native;
+    let manner = Manner { version: Version::Http11, keep_alive: true, cors: true, dialect };
+    let manner = black_box(manner);
     let mut writer = Writer::new(black_box(&mut memory));
     writer.raw(black_box(preamble));
     writer.raw(black_box(object));

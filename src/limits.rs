@@ -395,6 +395,24 @@ const _: () = assert!(LL_SEGMENT_PARTS_MAX as usize * 2 < LL_PARTS_MAX);
 // What waits leaves room for what is listed.
 const _: () = assert!(LL_WAITING_MAX < LL_SEGMENTS_MAX as u64);
 
+// Dialects of other stores.
+
+/// Keys that sign requests of the MediaStore dialect.
+pub const AWS_KEYS_MAX: usize = 64;
+/// Bytes in an access key id.
+pub const AWS_ID_BYTES_MAX: usize = 128;
+/// How far a signature's time may be from this host's where the configuration does not say, in
+/// seconds.
+pub const CLOCK_SKEW_S: u64 = 300;
+/// How far it may be, whatever the configuration says.
+pub const CLOCK_SKEW_S_MAX: u64 = 3600;
+/// Times that one listing that leaves transient objects out asks the folder's owner.
+pub const LIST_ROUNDS_MAX: usize = 16;
+/// Bytes in the line that begins a signed chunk, and in the trailers after the last one.
+pub const SIGNED_CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes in one signed chunk, its data only.
+pub const SIGNED_CHUNK_BYTES_MAX: u64 = 1 << 30;
+
 // Topics.
 
 /// Bytes in a topic's name.

@@ -2,8 +2,9 @@
 //!
 //! **Invariants**: a right that any credential grants is for holders of credentials only, unless
 //! the configuration says otherwise; nothing here holds a secret in plain text but the keys that
-//! sign URLs.
+//! sign URLs and requests.
 
+use super::mediastore::{AwsKey, MediaStore};
 use super::network::{Network, Networks};
 use super::rights::Right;
 use super::signing::UrlKey;
@@ -28,6 +29,10 @@ pub struct Access {
     pub tokens: Tokens,
     /// Keys that sign URLs.
     pub url_keys: Vec<UrlKey>,
+    /// How the dialect of MediaStore is spoken, where it is.
+    pub mediastore: Option<MediaStore>,
+    /// Keys that sign requests of that dialect.
+    pub aws_keys: Vec<AwsKey>,
     /// For each [`Right`].
     defaults: [Who; Right::ALL.len()],
 }
@@ -35,7 +40,13 @@ pub struct Access {
 impl Default for Access {
     fn default() -> Self {
         let defaults = [Who::Anyone; Right::ALL.len()];
-        Self { tokens: Tokens::default(), url_keys: Vec::new(), defaults }
+        Self {
+            tokens: Tokens::default(),
+            url_keys: Vec::new(),
+            mediastore: None,
+            aws_keys: Vec::new(),
+            defaults,
+        }
     }
 }
 
@@ -51,7 +62,9 @@ impl Access {
             true => key.methods.changes(),
             false => key.methods.reads(),
         };
-        self.tokens.iter().any(|token| token.has(right)) || self.url_keys.iter().any(by_url)
+        self.tokens.iter().any(|token| token.has(right))
+            || self.url_keys.iter().any(by_url)
+            || self.aws_keys.iter().any(|key| key.has(right))
     }
 
     /// Sets the defaults: what a credential grants needs one, except for reads where `reads` says

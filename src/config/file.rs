@@ -21,6 +21,7 @@ use super::{
 use crate::limits;
 
 mod access;
+mod dialect;
 mod path;
 mod webhook;
 
@@ -122,6 +123,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     let keys = access::ListKeys { list: "admin_tokens", file: "admin_token_file", env: None };
     access::apply_lists(root, keys, "admin", &[], &mut config.admin_tokens, &mut config.warnings);
     access::apply(config, root);
+    dialect::apply(config, root);
     if let Some(mut timeouts) = root.section("timeouts") {
         apply_timeouts(&mut timeouts, &mut config.timeouts);
         timeouts.finish();

@@ -76,6 +76,8 @@ fn every_key_is_in_the_manual_and_the_example() {
         "[read]",
         "[[token]]",
         "[[url_key]]",
+        "[mediastore]",
+        "[[aws_key]]",
         "[timeouts]",
         "[access_log]",
         "[log]",
@@ -97,7 +99,7 @@ fn every_key_is_in_the_manual_and_the_example() {
             seen += 1;
         }
     }
-    assert!(seen >= 74, "{seen} keys were found");
+    assert!(seen >= 83, "{seen} keys were found");
 }
 
 #[test]

@@ -245,8 +245,16 @@ pub fn error_body(status: Status, message: &str, out: &mut [u8]) -> Result<usize
     writer.number(u64::from(status.code()));
     writer.raw(b",\"error\":\"");
     writer.raw(status.reason().as_bytes());
-    writer.raw(b"\",\"message\":\"");
-    for byte in message.bytes() {
+    writer.raw(b"\",\"message\":");
+    json_string(message, &mut writer);
+    writer.raw(b"}");
+    writer.finish()
+}
+
+/// Writes `text` as a string of JSON.
+pub fn json_string(text: &str, writer: &mut Writer<'_>) {
+    writer.raw(b"\"");
+    for byte in text.bytes() {
         match byte {
             b'"' => writer.raw(b"\\\""),
             b'\\' => writer.raw(b"\\\\"),
@@ -259,8 +267,7 @@ pub fn error_body(status: Status, message: &str, out: &mut [u8]) -> Result<usize
             _ => writer.raw(&[byte]),
         }
     }
-    writer.raw(b"\"}");
-    writer.finish()
+    writer.raw(b"\"");
 }
 
 /// Digits in the largest number.

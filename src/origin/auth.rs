@@ -2,11 +2,12 @@
 //! is done with it.
 //!
 //! A credential is a token (in `Authorization`, as bearer or as password of HTTP Basic, or in the
-//! query as `token`) or a signed URL. A request may carry several; one that grants what is asked
-//! for is enough.
+//! query as `token`), a signed URL, or, where the dialect of MediaStore is spoken, a signed
+//! request. A request may carry several; one that grants what is asked for is enough. A signature
+//! of a request that does not hold is refused even where anyone may do what is asked for.
 //!
-//! **Invariants**: no judgement looks at what is stored; nothing is allocated; a verdict names
-//! the credential, never its secret.
+//! **Invariants**: no judgement looks at what is stored; nothing is allocated but to check the
+//! signature of a request; a verdict names the credential, never its secret.
 
 use base64::Engine as _;
 
@@ -20,6 +21,7 @@ use crate::http::response::Status;
 use crate::limits;
 
 use super::query;
+use super::sigv4::{self, Signature};
 
 /// What is to be judged.
 pub struct Asked<'a> {
@@ -65,6 +67,8 @@ pub enum Denial {
     FromWebPage,
     /// The path is closed to everybody.
     Closed,
+    /// The request's signature is no good.
+    Signature(sigv4::Fault),
 }
 
 impl Denial {
@@ -94,6 +98,7 @@ impl Denial {
             (Self::Network, _) => "the client's address is not let in here",
             (Self::FromWebPage, _) => "a write with an Origin header needs a publish token",
             (Self::Closed, _) => "nobody may do this here",
+            (Self::Signature(fault), _) => fault.reason(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Denial {
         match self {
             Self::Missing => CHALLENGE,
             Self::Unknown | Self::Expired => CHALLENGE_INVALID,
+            Self::Signature(fault) => fault.line(),
             _ => b"",
         }
     }
@@ -121,29 +127,41 @@ pub fn judge<'k>(access: &'k Access, door: Door<'_>, asked: &Asked<'_>) -> Verdi
     if !door.networks.admit(asked.peer) {
         return Verdict::Denied(Denial::Network, "");
     }
+    let signed = signed_verdict(access, asked);
+    if let Some(Verdict::Denied(Denial::Signature(_), _)) = signed {
+        return signed.expect("it was just looked at");
+    }
     match door.who.unwrap_or_else(|| access.who(right)) {
         Who::Nobody => Verdict::Denied(Denial::Closed, ""),
         Who::Anyone if right.changes() && comes_from_page(asked) => {
-            match by_credential(access, asked) {
+            match by_credential(access, asked, signed) {
                 allowed @ Verdict::Allowed(_) => allowed,
                 Verdict::Denied(..) => Verdict::Denied(Denial::FromWebPage, ""),
             }
         }
         Who::Anyone => Verdict::Allowed(""),
-        Who::Token => by_credential(access, asked),
+        Who::Token => by_credential(access, asked, signed),
     }
 }
 
 /// Tries every credential of the request; the first that grants it decides, else the one that
 /// came closest.
-fn by_credential<'k>(access: &'k Access, asked: &Asked<'_>) -> Verdict<'k> {
+fn by_credential<'k>(
+    access: &'k Access,
+    asked: &Asked<'_>,
+    signed: Option<Verdict<'k>>,
+) -> Verdict<'k> {
     let mut closest = Verdict::Denied(Denial::Missing, "");
     let mut note = |verdict: Verdict<'k>| {
         if rank(verdict) > rank(closest) {
             closest = verdict;
         }
     };
-    if let Some(value) = asked.head.header(asked.bytes, Known::Authorization) {
+    if let Some(verdict) = signed {
+        note(verdict);
+    } else if let Some(value) = asked.head.header(asked.bytes, Known::Authorization)
+        && !(access.mediastore.is_some() && Signature::is_one(value))
+    {
         note(by_authorization(access, asked, value));
     }
     let query = asked.head.query.of(asked.bytes);
@@ -168,6 +186,36 @@ fn rank(verdict: Verdict<'_>) -> u8 {
         Verdict::Denied(Denial::Expired, _) => 2,
         Verdict::Denied(Denial::Unknown, _) => 1,
         Verdict::Denied(..) => 0,
+    }
+}
+
+/// What the request's signature comes to, if it has one and there are keys.
+#[inline]
+fn signed_verdict<'k>(access: &'k Access, asked: &Asked<'_>) -> Option<Verdict<'k>> {
+    let mediastore = access.mediastore.filter(|_| !access.aws_keys.is_empty())?;
+    let value = asked.head.header(asked.bytes, Known::Authorization)?;
+    Signature::is_one(value).then(|| of_signed(access, asked, value, mediastore.clock_skew_s))
+}
+
+fn of_signed<'k>(access: &'k Access, asked: &Asked<'_>, value: &[u8], skew_s: u64) -> Verdict<'k> {
+    let denied = |fault| Verdict::Denied(Denial::Signature(fault), "");
+    let signature = match Signature::read(value) {
+        Ok(signature) if !asked.head.is_repeated(Known::Authorization) => signature,
+        _ => return denied(sigv4::Fault::Malformed),
+    };
+    let named = access.aws_keys.iter().find(|key| key.id.as_bytes() == signature.key_id);
+    let Some(key) = named else { return denied(sigv4::Fault::UnknownKey) };
+    let wanted = sigv4::Wanted {
+        method: method_name(asked.head.method),
+        head: asked.head,
+        bytes: asked.bytes,
+        now_s: asked.now_s,
+        skew_s,
+    };
+    match sigv4::verify(&signature, key.secret(), &wanted) {
+        Err(fault) => Verdict::Denied(Denial::Signature(fault), &key.label),
+        Ok(()) if key.may(asked.right, asked.subject) => Verdict::Allowed(&key.label),
+        Ok(()) => Verdict::Denied(Denial::NotGranted, &key.label),
     }
 }
 

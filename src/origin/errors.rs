@@ -1,7 +1,7 @@
 //! Answers without an object: errors with a short JSON body, and bare successes.
 
 use crate::http::date::DATE_BYTES;
-use crate::http::response::{self, Overflow, Status, Writer};
+use crate::http::response::{Overflow, Status, Writer};
 use crate::media::CacheAge;
 
 use super::heads::{self, Manner};
@@ -43,13 +43,14 @@ pub fn write(
     let mut body = [0; ERROR_BODY_BYTES_MAX];
     let is_error = bare.status.code() >= 400;
     let len = match is_error {
-        true => response::error_body(bare.status, bare.message, &mut body)?,
+        true => manner.dialect.error_body(bare, &mut body)?,
         false => 0,
     };
     let mut writer = Writer::new(out);
     heads::begin(&mut writer, bare.status, date);
     if is_error {
         writer.raw(b"Content-Type: application/json\r\n");
+        manner.dialect.error_lines(bare, &mut writer);
         // Another request for the same may come with a better credential.
         let age = match bare.status {
             Status::Unauthorized | Status::Forbidden => &b"no-store"[..],
@@ -79,6 +80,7 @@ fn has_length(status: Status) -> bool {
 mod tests {
     use super::*;
     use crate::http::request::Version;
+    use crate::origin::dialect::Dialect;
 
     #[test]
     fn an_error_has_a_body_and_a_cache_age() {
@@ -89,8 +91,8 @@ mod tests {
             lines: b"",
             body_allowed: true,
         };
-        let age = CacheAge::of_seconds(1);
-        let manner = Manner { version: Version::Http11, keep_alive: true, cors: true };
+        let (age, dialect) = (CacheAge::of_seconds(1), Dialect::Native);
+        let manner = Manner { version: Version::Http11, keep_alive: true, cors: true, dialect };
         let len = write(&mut out, &bare, age, &crate::http::date::format(0), manner, b"").unwrap();
         let text = std::str::from_utf8(&out[..len]).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT"));

@@ -1,5 +1,6 @@
 //! Heads of answers: the part that is rendered once per object, and the part per answer.
 
+use super::dialect::Dialect;
 use crate::http::date;
 use crate::http::request::Version;
 use crate::http::response::{Status, Writer};
@@ -63,6 +64,8 @@ pub struct Manner {
     pub keep_alive: bool,
     /// Whether web pages may look at an answer without an object: a player must see a 404 as one.
     pub cors: bool,
+    /// In whose terms errors are told.
+    pub dialect: Dialect,
 }
 
 impl Manner {

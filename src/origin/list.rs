@@ -4,6 +4,7 @@ use crate::http::date;
 use crate::limits::{KEY_BYTES_MAX, LIST_ITEMS_MAX};
 use crate::store::message::Item;
 
+use super::dialect::Dialect;
 use super::key;
 use super::query;
 
@@ -53,26 +54,26 @@ pub fn subject<'a>(query: &[u8], room: &'a mut [u8; KEY_BYTES_MAX + 1]) -> &'a [
     &room[start..(len + usize::from(open)).max(start)]
 }
 
-/// The JSON of a listing: `Items` and, when more follow, `NextToken` (the last name).
-pub fn render(items: &[Item], more: bool) -> Vec<u8> {
+/// The JSON of a listing: `Items` and, when more follow, `NextToken`: the name after which they do.
+pub fn render(items: &[Item], next: Option<&[u8]>, dialect: Dialect) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + items.len() * 256);
     out.extend_from_slice(b"{\"Items\":[");
     for (place, item) in items.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        render_item(item, &mut out);
+        render_item(item, dialect, &mut out);
     }
     out.push(b']');
-    if let Some(last) = items.last().filter(|_| more) {
+    if let Some(next) = next {
         out.extend_from_slice(b",\"NextToken\":");
-        string(&last.name, &mut out);
+        string(next, &mut out);
     }
     out.extend_from_slice(b"}\n");
     out
 }
 
-fn render_item(item: &Item, out: &mut Vec<u8>) {
+fn render_item(item: &Item, dialect: Dialect, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"Name\":");
     string(&item.name, out);
     let Some(record) = &item.object else {
@@ -83,9 +84,12 @@ fn render_item(item: &Item, out: &mut Vec<u8>) {
     // The listing shows tags without their quotes.
     let tag = record.etag.strip_prefix(b"\"").unwrap_or(&record.etag);
     string(tag.strip_suffix(b"\"").unwrap_or(tag), out);
-    let modified = date::format(record.modified_s);
     out.extend_from_slice(b",\"LastModified\":");
-    string(&modified, out);
+    match dialect {
+        // A timestamp in the JSON of AWS is a number of seconds.
+        Dialect::MediaStore => out.extend_from_slice(record.modified_s.to_string().as_bytes()),
+        Dialect::Native => string(&date::format(record.modified_s), out),
+    }
     out.extend_from_slice(b",\"ContentType\":");
     string(&record.content_type, out);
     if let Some(whole) = record.whole() {
@@ -125,12 +129,17 @@ mod tests {
             Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record)) },
             Item { name: b"folder"[..].into(), object: None },
         ];
-        let json: serde_json::Value = serde_json::from_slice(&render(&items, true)).unwrap();
+        let read = |dialect| -> serde_json::Value {
+            serde_json::from_slice(&render(&items, Some(b"folder"), dialect)).unwrap()
+        };
+        let json = read(Dialect::Native);
         assert_eq!(json["NextToken"], "folder");
         assert_eq!(json["Items"][0]["Name"], "a\"b.ts");
         assert_eq!(json["Items"][0]["ETag"], "tag");
         assert_eq!(json["Items"][0]["ContentLength"], 7);
+        assert_eq!(json["Items"][0]["LastModified"], "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(json["Items"][1]["Type"], "FOLDER");
+        assert_eq!(read(Dialect::MediaStore)["Items"][0]["LastModified"], 0);
     }
 
     #[test]

@@ -368,6 +368,8 @@ impl Conn {
     fn bare_buffer(&mut self, bare: &Bare<'_>, manner: Manner, age: CacheAge) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
         let cors = self.cors_lines(manner.cors);
+        let named = self.identified(cors);
+        let cors = named.as_deref().unwrap_or(cors);
         let len = errors::write(buffer.space(), bare, age, &self.shard.date(), manner, cors)
             .expect("an answer without an object fits a send buffer");
         buffer.push_own(len);

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Shard;
 use super::conn::{Conn, Gone, Then};
+use super::payload::Payload;
 use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
@@ -33,6 +34,8 @@ pub(super) enum BodyFault {
     TooLarge,
     /// The owner gives no more room.
     Refused(Refusal),
+    /// It is not what its head says of it.
+    Payload(&'static str),
 }
 
 /// Writes a body into the extents of its upload.
@@ -50,6 +53,8 @@ pub(super) struct Writer {
     bytes_max: u64,
     digest: Option<Box<Xxh3Default>>,
     manifest: Option<Vec<u8>>,
+    /// What a dialect wants of the body.
+    payload: Option<Box<Payload>>,
 }
 
 impl Writer {
@@ -77,7 +82,21 @@ impl Writer {
             bytes_max: intent.bytes_max,
             digest,
             manifest,
+            payload: None,
         }
+    }
+
+    /// Has the body judged as a dialect wants it.
+    pub(super) fn judge(&mut self, payload: Option<Box<Payload>>) {
+        self.payload = payload;
+    }
+
+    /// The digest of the body, where it was judged.
+    ///
+    /// # Errors
+    /// When it is not the body that was announced.
+    pub(super) fn verdict(&mut self) -> Result<Option<[u8; 32]>, BodyFault> {
+        self.payload.take().map(|payload| payload.finish()).transpose().map_err(BodyFault::Payload)
     }
 
     /// Writes a body that is at hand into the extents that were allotted for it.
@@ -107,6 +126,28 @@ impl Writer {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
+        match self.payload.take() {
+            None => self.store(bytes).await,
+            Some(payload) => Box::pin(self.write_judged(payload, bytes)).await,
+        }
+    }
+
+    async fn write_judged(
+        &mut self,
+        mut payload: Box<Payload>,
+        bytes: &[u8],
+    ) -> Result<(), BodyFault> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (used, data) = payload.step(rest).map_err(BodyFault::Payload)?;
+            self.store(&rest[data]).await?;
+            rest = &rest[used..];
+        }
+        self.payload = Some(payload);
+        Ok(())
+    }
+
+    async fn store(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
         if self.growing.as_ref().is_some_and(|growing| growing.is_cut()) {
             return Err(BodyFault::Refused(Refusal::Superseded));
         }

@@ -20,6 +20,7 @@ use crate::http::framing::Framing;
 use crate::http::request::{self, Head, Method};
 use crate::http::response::{Refusal, Status};
 use crate::limits;
+use crate::origin::dialect::Dialect;
 use crate::origin::errors::{ALLOW, Bare};
 use crate::origin::heads::Manner;
 use crate::sys::reactor::{Close, Interrupt};
@@ -39,6 +40,8 @@ pub(super) struct Conn {
     pub(super) rules: Arc<Rules>,
     /// CORS lines of the request's path, where it has its own.
     pub(super) cors: CorsChoice,
+    /// In whose terms the request under way is answered.
+    pub(super) dialect: Dialect,
 }
 
 /// What follows an answer.
@@ -93,9 +96,9 @@ pub(super) async fn resume(shard: Rc<Shard>, socket: SocketId, resumed: Resumed)
 
 impl Conn {
     fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
-        let (account, input, cors) = Default::default();
+        let (account, input, cors, dialect) = Default::default();
         let rules = shard.rules();
-        Self { shard, socket, input, mute: false, account, local: None, rules, cors }
+        Self { shard, socket, input, mute: false, account, local: None, rules, cors, dialect }
     }
 
     async fn end(mut self, how: Close) {
@@ -219,15 +222,15 @@ impl Conn {
             Method::Options => false,
             _ => self.cors.is_own(),
         };
-        Manner { version: head.version, keep_alive, cors }
+        Manner { version: head.version, keep_alive, cors, dialect: self.dialect }
     }
 
     /// One answer after a framing error, then the end.
     //= RFC 9112 section 9.6
     async fn refuse(&mut self, refusal: Refusal) -> Close {
         let version = request::Version::Http11;
-        self.cors = CorsChoice::default();
-        let manner = Manner { version, keep_alive: false, cors: true };
+        (self.cors, self.dialect) = Default::default();
+        let manner = Manner { version, keep_alive: false, cors: true, dialect: self.dialect };
         let bare = Bare {
             status: refusal.status,
             message: refusal.reason,

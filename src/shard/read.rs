@@ -13,6 +13,7 @@ use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::auth::Denial;
+use crate::origin::dialect::Dialect;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
@@ -59,7 +60,8 @@ impl Conn {
     pub(super) async fn read(&mut self, head: &Head) -> Result<Then, Gone> {
         let mut hold = None;
         let ready = loop {
-            if self.rules.guards_reads()
+            // A signature that does not hold is refused even where nothing guards reads.
+            if (self.rules.guards_reads() || self.dialect != Dialect::Native)
                 && hold.is_none()
                 && let Err(denial) = self.authorize_read(head)
             {
@@ -235,7 +237,8 @@ impl Conn {
         let whole = held.record.whole().expect("the caller saw its length");
         let is_common = head.method == Method::Get
             && manner.connection_line().is_empty()
-            && !self.cors.is_own();
+            && !self.cors.is_own()
+            && self.dialect == Dialect::Native;
         if is_common && let Some(bytes) = self.shard.rendered(&held, whole) {
             let body_len = usize::try_from(length).expect("it lies in memory");
             self.note_head(Status::Ok, bytes.len() - body_len);
@@ -248,6 +251,7 @@ impl Conn {
         writer.raw(&self.shard.preamble.borrow().ok);
         writer.raw(&whole.head);
         writer.raw(self.cors_lines(true));
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -270,6 +274,7 @@ impl Conn {
         range::content_range(part, Some(length), &mut writer);
         writer.raw(b"\r\n");
         self.object_head(&held.record).validators(&mut writer);
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);

@@ -18,7 +18,8 @@ use crate::http::request::Head;
 use crate::limits;
 use crate::meters::ShardMeters;
 use crate::origin::auth::{self, Asked, Denial, Verdict};
-use crate::origin::{heads, key, list};
+use crate::origin::dialect::Dialect;
+use crate::origin::{heads, key, list, sigv4};
 use crate::sys::net;
 use crate::sys::socket::SocketId;
 use crate::topic::name as topic;
@@ -68,6 +69,8 @@ pub struct Rules {
     pub gzips: bool,
     /// Whether any path has manifests that become stale.
     pub stales: bool,
+    /// Whether requests may be of another dialect than the origin's own.
+    pub dialects: bool,
     guards_reads: bool,
     cors_by_path: bool,
 }
@@ -79,8 +82,19 @@ impl Rules {
             || paths.iter().any(|rule| rule.access().guards_reads());
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
-        let gzips = paths.any_gzips();
-        Self { access, paths, cors, cmcd, holds, gzips, stales, guards_reads, cors_by_path }
+        let (gzips, dialects) = (paths.any_gzips(), Dialect::any(&access));
+        Self {
+            access,
+            paths,
+            cors,
+            cmcd,
+            holds,
+            gzips,
+            stales,
+            dialects,
+            guards_reads,
+            cors_by_path,
+        }
     }
 
     /// Whether a read can be refused.
@@ -148,6 +162,17 @@ impl Conn {
         if self.rules.cors_by_path() {
             self.cors = self.choose_cors(head);
         }
+        if self.rules.dialects {
+            self.choose_dialect(head);
+        } else {
+            self.dialect = Dialect::Native;
+        }
+    }
+
+    #[inline(never)]
+    fn choose_dialect(&mut self, head: &Head) {
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        self.dialect = Dialect::of(&self.rules.access, head, bytes);
     }
 
     /// The CORS lines that the request's path has of its own.
@@ -292,5 +317,7 @@ fn count(meters: &ShardMeters, denial: Denial) {
         Denial::Network => meters.denied_network.bump(),
         Denial::FromWebPage => meters.denied_web_page.bump(),
         Denial::Closed => meters.denied_closed.bump(),
+        Denial::Signature(sigv4::Fault::Skewed) => meters.denied_expired.bump(),
+        Denial::Signature(_) => meters.denied_unknown.bump(),
     }
 }

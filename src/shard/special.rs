@@ -6,6 +6,7 @@ use super::read::HEAD_FITS;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
+use crate::origin::dialect::Dialect;
 use crate::origin::errors::{ALLOW, Bare};
 use crate::origin::heads;
 use crate::origin::{key, list, time};
@@ -19,7 +20,10 @@ impl Conn {
         let bytes = self.input.unread(&shard.reactor.buffers);
         let path = head.path.of(bytes);
         if path.is_empty() || path == b"/" {
-            return self.list(head).await;
+            return match self.dialect {
+                Dialect::Native => self.list(head).await,
+                Dialect::MediaStore => Box::pin(self.list_items(head)).await,
+            };
         }
         if path == b"/time" {
             let body = time::iso(Clock::wall_ms()).into_bytes();
@@ -44,7 +48,8 @@ impl Conn {
         let list::Wanted { folder, after, count_max } = wanted;
         match shard.ask(owner, Ask::List { folder, after, count_max }).await {
             Reply::Listing { items, more } => {
-                let body = list::render(&items, more);
+                let last = items.last().filter(|_| more).map(|item| &*item.name);
+                let body = list::render(&items, last, Dialect::Native);
                 self.answer_text(head, b"application/json", b"max-age=1", body).await
             }
             Reply::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
@@ -56,7 +61,7 @@ impl Conn {
     }
 
     /// 200 with a body made for this answer.
-    async fn answer_text(
+    pub(super) async fn answer_text(
         &mut self,
         head: &Head,
         content_type: &[u8],
@@ -71,6 +76,7 @@ impl Conn {
         writer.header_u64(b"Content-Length", body.len() as u64);
         writer.header(b"Cache-Control", cache_control);
         writer.raw(self.cors_lines(true));
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);

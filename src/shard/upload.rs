@@ -12,6 +12,7 @@ use super::Shard;
 use super::body::{BodyFault, Writer};
 use super::conn::{Conn, Gone, Then};
 use super::lowlatency::{is_playlist, plain_key};
+use super::payload::Payload;
 use super::rules::Subject;
 use crate::config::Right;
 use crate::http::request::Head;
@@ -36,6 +37,8 @@ struct Accepted {
     part_target_us: Option<u64>,
     /// The playlist that is made from this one.
     made: Option<Box<[u8]>>,
+    /// What the request's dialect wants of the body.
+    payload: Option<Box<Payload>>,
 }
 
 /// A write that is answered with an error.
@@ -119,7 +122,7 @@ impl Conn {
             Err(denied) => return self.deny(head, denied).await,
         };
         let shard = self.shard.clone();
-        let Accepted { key, owner, intent, part_target_us, made } = accepted;
+        let Accepted { key, owner, intent, part_target_us, made, payload } = accepted;
         let is_parted = part_target_us.is_some();
         let durable = made.is_none() && shard.is_durable(&key, intent.ttl_ms);
         if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
@@ -145,11 +148,16 @@ impl Conn {
             shard.tell_segment(&key, &intent, is_parted);
         }
         let mut writer = Writer::new(shard.clone(), owner, upload, extents, growing, &intent);
-        if let Err(fault) = self.receive_body(head, &mut writer).await {
-            shard.accounts.meters.uploads_aborted.bump();
-            shard.abort(owner, upload);
-            return self.deny_body(head, fault).await;
-        }
+        writer.judge(payload);
+        let received = self.receive_body(head, &mut writer).await;
+        let sum = match received.and_then(|()| writer.verdict()) {
+            Ok(sum) => sum,
+            Err(fault) => {
+                shard.accounts.meters.uploads_aborted.bump();
+                shard.abort(owner, upload);
+                return self.deny_body(head, fault).await;
+            }
+        };
         let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
@@ -168,7 +176,10 @@ impl Conn {
                 {
                     return self.answer_denied(head, &refusal.into(), Then::Next).await;
                 }
-                self.answer_stored(head, &etag).await
+                match sum {
+                    Some(sum) => Box::pin(self.answer_put(head, &etag, &sum)).await,
+                    None => self.answer_stored(head, &etag).await,
+                }
             }
             Reply::Refused(refusal) => {
                 Box::pin(self.answer_uncommitted(head, refusal, &key, &mut writer)).await
@@ -257,18 +268,19 @@ impl Conn {
         }
         let paths = &self.rules.paths;
         let object_bytes_max = shard.settings.object_bytes_max;
-        let intent = write::intent(head, bytes, key, paths, object_bytes_max).map_err(
+        let mut intent = write::intent(head, bytes, key, paths, object_bytes_max).map_err(
             |(status, message)| match status {
                 Status::ContentTooLarge => Denied::closing(status, message),
                 _ => Denied::new(status, message),
             },
         )?;
+        let payload = self.payload(head, &mut intent)?;
         let part_target_us = paths.part_target_us(key);
         let is_made = part_target_us.is_some() && is_playlist(key, &intent.content_type);
         let made: Option<Box<[u8]>> = is_made.then(|| key.into());
         let key: Box<[u8]> = if is_made { plain_key(key) } else { key.into() };
         let owner = shard.store.borrow().owner_of(&key);
-        Ok(Accepted { key, owner, intent, part_target_us, made })
+        Ok(Accepted { key, owner, intent, part_target_us, made, payload })
     }
 
     /// Judges a write by its head, before anything of its body is asked for.
@@ -303,6 +315,7 @@ impl Conn {
             ),
             BodyFault::TooLarge => Denied::from(Refusal::TooLarge),
             BodyFault::Refused(refusal) => Denied { close: true, ..refusal.into() },
+            BodyFault::Payload(reason) => Denied::closing(Status::BadRequest, reason),
         };
         self.answer_denied(head, &denied, Then::Close).await
     }

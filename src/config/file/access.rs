@@ -160,7 +160,7 @@ fn url_key(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<UrlK
 }
 
 /// The secret in exactly one of three places: here, in a file, in a variable.
-fn one_secret(
+pub(super) fn one_secret(
     section: &mut Section<'_>,
     [here, file, env]: [&'static str; 3],
     warnings: &mut Vec<String>,
@@ -283,7 +283,7 @@ fn network(value: &DeValue<'_>) -> Result<Network, String> {
     text(value)?.parse().map_err(|reason| format!("{reason}; found {}", found(value)))
 }
 
-fn pattern(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn pattern(value: &DeValue<'_>) -> Result<String, String> {
     let pattern = text(value)?;
     glob::check(pattern).map(|()| pattern.to_owned())
 }
