@@ -161,22 +161,7 @@ impl Recorder {
         }
         series::overlay(&mut self.series, &other.series);
         for (sum, part) in self.operations.iter_mut().zip(&other.operations) {
-            sum.completed += part.completed;
-            sum.shed += part.shed;
-            sum.bytes += part.bytes;
-            for (class, count) in &part.errors {
-                *sum.errors.entry(class.clone()).or_default() += count;
-            }
-            for (slot, latency) in [
-                (&mut sum.lateness, &part.lateness),
-                (&mut sum.wait, &part.wait),
-                (&mut sum.service, &part.service),
-                (&mut sum.response, &part.response),
-            ] {
-                if let Some(latency) = latency {
-                    slot.get_or_insert_with(Latency::new).add(latency);
-                }
-            }
+            sum.add(part);
         }
     }
 }

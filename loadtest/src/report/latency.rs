@@ -44,6 +44,15 @@ impl Latency {
         self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Adds where there is something to add; none and none stay none.
+    pub fn add_some(mine: &mut Option<Self>, theirs: Option<&Self>) {
+        match (mine, theirs) {
+            (Some(mine), Some(theirs)) => mine.add(theirs),
+            (mine @ None, theirs) => *mine = theirs.cloned(),
+            (Some(_), None) => {}
+        }
+    }
+
     /// Adds all counts of `other`; exact.
     pub fn add(&mut self, other: &Self) {
         // Equal shapes cannot fail to add; a decoded one was re-recorded into this shape.

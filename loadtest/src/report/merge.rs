@@ -5,7 +5,7 @@
 //! against the merged numbers anew. Never averages.
 
 use super::latency::Latency;
-use super::model::{Load, Operation, Phase, Qoe, Report, Verdict, distribution};
+use super::model::{Load, Phase, Qoe, Report, Verdict, distribution};
 use super::series;
 use super::threshold;
 
@@ -95,7 +95,7 @@ fn add(merged: &mut Report, mut part: Report) {
     }
     for operation in part.operations {
         match merged.operations.iter_mut().find(|mine| mine.name == operation.name) {
-            Some(mine) => add_operation(mine, operation),
+            Some(mine) => mine.add(&operation),
             None => merged.operations.push(operation),
         }
     }
@@ -140,30 +140,7 @@ fn add_phase(phase: &mut Phase, part: &Phase) {
     phase.duration_s = phase.duration_s.max(part.duration_s);
     phase.completed += part.completed;
     phase.failed += part.failed;
-    add_latency(&mut phase.response, part.response.as_ref());
-}
-
-fn add_operation(operation: &mut Operation, part: Operation) {
-    operation.completed += part.completed;
-    operation.shed += part.shed;
-    operation.bytes += part.bytes;
-    operation.verified += part.verified;
-    for (class, count) in part.errors {
-        *operation.errors.entry(class).or_default() += count;
-    }
-    add_latency(&mut operation.lateness, part.lateness.as_ref());
-    add_latency(&mut operation.wait, part.wait.as_ref());
-    add_latency(&mut operation.first_byte, part.first_byte.as_ref());
-    add_latency(&mut operation.service, part.service.as_ref());
-    add_latency(&mut operation.response, part.response.as_ref());
-}
-
-fn add_latency(mine: &mut Option<Latency>, theirs: Option<&Latency>) {
-    match (mine, theirs) {
-        (Some(mine), Some(theirs)) => mine.add(theirs),
-        (mine @ None, theirs) => *mine = theirs.cloned(),
-        (Some(_), None) => {}
-    }
+    Latency::add_some(&mut phase.response, part.response.as_ref());
 }
 
 fn add_qoe(qoe: &mut Qoe, part: Qoe) {

@@ -208,6 +208,22 @@ impl Operation {
         }
     }
 
+    /// Adds what another thread or process measured of the same operation.
+    pub fn add(&mut self, part: &Self) {
+        self.completed += part.completed;
+        self.shed += part.shed;
+        self.bytes += part.bytes;
+        self.verified += part.verified;
+        for (class, count) in &part.errors {
+            *self.errors.entry(class.clone()).or_default() += count;
+        }
+        Latency::add_some(&mut self.lateness, part.lateness.as_ref());
+        Latency::add_some(&mut self.wait, part.wait.as_ref());
+        Latency::add_some(&mut self.first_byte, part.first_byte.as_ref());
+        Latency::add_some(&mut self.service, part.service.as_ref());
+        Latency::add_some(&mut self.response, part.response.as_ref());
+    }
+
     /// All errors of all classes.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
