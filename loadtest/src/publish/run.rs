@@ -8,8 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
-use monoio::{IoUringDriver, RuntimeBuilder};
+use anyhow::bail;
 
 use super::Job;
 use super::boxes;
@@ -24,7 +23,7 @@ use crate::limits::{CONNECT_TIMEOUT, PUBLISH_SETUPS_AT_ONCE};
 use crate::report::latency::Latency;
 use crate::report::model::{Load, Phase, Report};
 use crate::report::verdict::{self, Evidence};
-use crate::sys::thread::stopped;
+use crate::sys::thread::{self, stopped};
 
 /// Lateness allowed whatever the response: timers have a resolution of 1 ms.
 const LATENESS_FLOOR_NS: u64 = 5_000_000;
@@ -165,7 +164,7 @@ fn fill(
 /// One PUT before anything else: it says clearly what is wrong with a target.
 fn probe(job: &Job) -> anyhow::Result<()> {
     let settings = &job.settings;
-    let mut runtime = runtime(64)?;
+    let mut runtime = thread::runtime(64)?;
     runtime.block_on(async {
         let path = format!("{}/c0/master.m3u8", settings.base);
         let what = format!("PUT http://{}{path}", settings.authority);
@@ -197,16 +196,6 @@ fn probe(job: &Job) -> anyhow::Result<()> {
     })
 }
 
-fn runtime(
-    entries: u32,
-) -> anyhow::Result<monoio::Runtime<monoio::time::TimeDriver<IoUringDriver>>> {
-    RuntimeBuilder::<IoUringDriver>::new()
-        .with_entries(entries)
-        .enable_timer()
-        .build()
-        .context("setting up io_uring")
-}
-
 /// The life of one thread: its share of the channels.
 fn thread(
     job: &Job,
@@ -214,7 +203,7 @@ fn thread(
     ready: &Sender<anyhow::Result<()>>,
     starts: &Receiver<Epoch>,
 ) -> anyhow::Result<Share> {
-    let mut runtime = runtime(RING_ENTRIES)?;
+    let mut runtime = thread::runtime(RING_ENTRIES)?;
     let settings = Rc::new(job.settings.clone());
     let channels: Vec<u32> =
         (0..job.channels).filter(|channel| *channel as usize % job.threads == index).collect();

@@ -6,6 +6,10 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// CPUs that the process may run on, ascending: as it was when first asked, for threads are pinned
@@ -25,6 +29,18 @@ fn allowed() -> Vec<usize> {
     }
     // SAFETY: every index is below the size of the set.
     (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect()
+}
+
+/// A runtime of the calling thread, with timers.
+///
+/// # Errors
+/// As `io_uring_setup`.
+pub fn runtime(entries: u32) -> anyhow::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    RuntimeBuilder::<IoUringDriver>::new()
+        .with_entries(entries)
+        .enable_timer()
+        .build()
+        .context("setting up io_uring")
 }
 
 /// Keeps the calling thread, and threads that it starts, on `cpus`.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use monoio::{IoUringDriver, RuntimeBuilder};
+use anyhow::bail;
 
 use super::Job;
 use super::record::{Published, Recorder};
@@ -67,11 +66,7 @@ pub fn run(
     times: &Receiver<Times>,
 ) -> anyhow::Result<Sent> {
     thread::exact_timers();
-    let mut runtime = RuntimeBuilder::<IoUringDriver>::new()
-        .with_entries(RING_ENTRIES)
-        .enable_timer()
-        .build()
-        .context("setting up io_uring")?;
+    let mut runtime = thread::runtime(RING_ENTRIES)?;
     let mut publisher = Publisher { job, clock, client: None };
     let connected = runtime.block_on(publisher.connect());
     let is_connected = connected.is_ok();

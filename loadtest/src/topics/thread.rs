@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use monoio::time::sleep;
-use monoio::{IoUringDriver, RuntimeBuilder};
 
 use super::Job;
 use super::order::Follower;
@@ -186,11 +185,7 @@ pub fn run(
         thread::pin(&[*cpu]).with_context(|| format!("pinning to CPU {cpu}"))?;
     }
     thread::exact_timers();
-    let mut runtime = RuntimeBuilder::<IoUringDriver>::new()
-        .with_entries(RING_ENTRIES)
-        .enable_timer()
-        .build()
-        .context("setting up io_uring")?;
+    let mut runtime = thread::runtime(RING_ENTRIES)?;
     let members = job.members(index);
     let shared = Rc::new(Thread::new(job, clock, run, members.len()));
     let set_up = runtime.block_on(shared.set_up(&members));
