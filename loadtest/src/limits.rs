@@ -34,8 +34,9 @@ pub const CONNECTS_AT_ONCE: usize = 128;
 pub const SAMPLES_KEPT: usize = 256;
 /// Empty histograms of an interval that each thread holds for each operation.
 pub const INTERVALS_SPARE: usize = 3;
-/// A sleeping thread wakes this long before a request is due, and spins the rest.
-pub const SPIN_BEFORE: Duration = Duration::from_micros(15);
+/// A sleeping thread wakes this long before a request is due, and spins the rest: a wake-up alone
+/// takes a quarter of that, and each halt of a virtual CPU may be answered milliseconds late.
+pub const SPIN_BEFORE: Duration = Duration::from_micros(100);
 /// Longest wait of a thread, and the distance between two looks at timeouts.
 pub const WAIT_MAX: Duration = Duration::from_millis(5);
 /// The common start of all threads lies this far ahead of the moment it is told.

@@ -45,10 +45,10 @@ pub fn report(plan: &Plan, outcome: &Outcome, command: &str, target: &str) -> Re
         facts.insert("load.cpus".to_owned(), cpus.join(","));
     }
     if plan.is_open() {
-        let way = if plan.is_busy() { "spins until a request is due" } else { "sleeps" };
+        let way = if plan.is_busy() { "spins" } else { "sleeps, and spins at the end" };
         facts.insert("load.pacing".to_owned(), way.to_owned());
     }
-    if plan.is_busy()
+    if plan.is_open()
         && let Some(share) = busiest(outcome, |usage| usage.used)
     {
         facts.insert("load.time_in_use".to_owned(), units::percent(share));
@@ -170,8 +170,7 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
         lateness_floor_ns: allowed.or(bare.filter(|_| busy)).unwrap_or(0),
         offered: open.then_some(outcome.offered),
         ended: outcome.ended_inside,
-        cpu_share: if busy { share(|usage| usage.used) } else { share(|usage| usage.cpu) }
-            .filter(|_| open),
+        cpu_share: share(|usage| usage.used).filter(|_| open),
         // Whoever allows lateness allows what it comes from.
         delay_share: share(|usage| usage.delay).filter(|_| open && allowed.is_none()),
         overflows: 0,

@@ -141,7 +141,7 @@ fn a_slow_link_stays_at_what_it_carries() {
     assert!(levels[1..].iter().all(|level| *level == 1), "{levels:?}");
 }
 
-/// The order's figure: a stall of the origin that outlasts the buffer stalls the viewer for the
+/// A stall of the origin that outlasts the buffer stalls the viewer for the
 /// difference, and the ratio is what arithmetic says, within 5 %.
 #[test]
 fn a_stalling_origin_gives_the_rebuffer_ratio_that_arithmetic_predicts() {

@@ -65,7 +65,8 @@ pub struct Evidence<'a> {
     pub offered: Option<u64>,
     /// Requests that ended in the measured phase, well or not.
     pub ended: u64,
-    /// CPU time / wall time of the busiest sleeping generator thread (busy-polling: time in use).
+    /// CPU time / wall time of the busiest generator thread; where threads spin until something is
+    /// due, time in use.
     pub cpu_share: Option<f64>,
     /// Time waited for a CPU / wall time, of the worst thread.
     pub delay_share: Option<f64>,
