@@ -97,6 +97,37 @@ fn a_playlist_goes_compressed_to_who_takes_it() {
     }
 }
 
+/// Only answers with a whole playlist said that it has two forms, so that a cache which took a 304
+/// or a range took it for the only one.
+#[test]
+fn answers_without_the_whole_body_name_both_forms_too() {
+    for shards in ["1", "4"] {
+        let (_scratch, origin) = start(&format!("gzip-vary-{shards}"), shards);
+        for (folder, offered) in [("live/a", true), ("live/b", true), ("other", false)] {
+            let target = format!("/{folder}/v.m3u8");
+            origin.put(&target, playlist(100).as_bytes());
+            let whole = origin.get(&target);
+            let short = origin.request("GET", &target, &[GZIP], b"");
+            let tag =
+                |answer: &Answer| format!("If-None-Match: {}", answer.header("ETag").unwrap());
+            let since = format!("If-Modified-Since: {}", whole.header("Last-Modified").unwrap());
+            let expected: &[&str] = if offered { &["Accept-Encoding"] } else { &[] };
+            for (lines, status) in [
+                (vec![tag(&whole)], 304),
+                (vec![GZIP.to_owned(), tag(&short)], 304),
+                (vec![since], 304),
+                (vec!["Range: bytes=0-6".to_owned()], 206),
+                (vec!["Range: bytes=0-6,20-26".to_owned()], 206),
+            ] {
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                let answer = origin.request("GET", &target, &lines, b"");
+                assert_eq!((answer.status, &vary(&answer)[..]), (status, expected), "{lines:?}");
+            }
+        }
+        origin.stop();
+    }
+}
+
 #[test]
 fn reloads_and_delta_updates_are_compressed_too() {
     let (_scratch, origin) = start("gzip-reload", "2");

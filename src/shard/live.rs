@@ -246,6 +246,12 @@ impl Conn {
         gzip::is_offered(&self.rules.paths, &record.key, class)
     }
 
+    /// What an answer with a part of an object, or without its body, says of the object's forms.
+    //= RFC 9110 section 15.4.5
+    pub(super) fn vary_line(&self, record: &Record) -> &'static [u8] {
+        if self.rules.gzips && self.is_gzip_offered(record) { gzip::VARY } else { b"" }
+    }
+
     fn takes_gzip(&self, head: &Head) -> bool {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         head.header(bytes, Known::AcceptEncoding).is_some_and(gzip::accepts)
