@@ -16,6 +16,8 @@ pub const PING: &[u8] = &[0x89, 0x00];
 pub enum Event {
     /// A whole text message.
     Text(String),
+    /// A whole binary message.
+    Binary(Vec<u8>),
     /// To be answered with the same bytes.
     Ping(Vec<u8>),
     /// Nothing to be done.
@@ -34,14 +36,16 @@ pub enum Code {
     GoingAway = 1001,
     /// A frame that the protocol forbids.
     Protocol = 1002,
-    /// A binary message.
+    /// A binary message where messages are JSON.
     Unsupported = 1003,
     /// Text that is not UTF-8.
     NotUtf8 = 1007,
-    /// The subscriber is too slow.
+    /// The subscriber is too slow, or may not do what it wants.
     Policy = 1008,
     /// A message above the limit.
     TooBig = 1009,
+    /// A publication finds no place at the moment.
+    TryLater = 1013,
 }
 
 const CONTINUATION: u8 = 0;
@@ -70,15 +74,22 @@ struct Frame {
 pub struct Reader {
     head: Vec<u8>,
     frame: Option<Frame>,
-    /// The text message that is being put together, and whether one is.
+    /// The message that is being put together, and whether one is.
     message: Vec<u8>,
     /// Bytes of it that were found to be UTF-8.
     checked: usize,
     is_open: bool,
+    is_binary: bool,
+    takes_binary: bool,
     control: Vec<u8>,
 }
 
 impl Reader {
+    /// A reader to which binary messages are welcome.
+    pub fn of_both() -> Self {
+        Self { takes_binary: true, ..Self::default() }
+    }
+
     /// Takes bytes from the front of `bytes` until something is complete; how many it took.
     ///
     /// # Errors
@@ -93,6 +104,9 @@ impl Reader {
                 if let Some(frame) = self.parse_head()? {
                     self.head.clear();
                     self.frame = Some(frame);
+                    if matches!(frame.opcode, TEXT | BINARY) {
+                        self.is_binary = frame.opcode == BINARY;
+                    }
                     if frame.len == 0 {
                         self.frame = None;
                         if let Some(event) = self.end(frame)? {
@@ -113,6 +127,7 @@ impl Reader {
             used += count;
             if frame.at < frame.len {
                 self.frame = Some(frame);
+                self.check_so_far()?;
                 return Ok((used, None));
             }
             if let Some(event) = self.end(frame)? {
@@ -132,8 +147,8 @@ impl Reader {
         match opcode {
             CONTINUATION if !self.is_open => return Err(Code::Protocol),
             TEXT | BINARY if self.is_open => return Err(Code::Protocol),
-            BINARY => return Err(Code::Unsupported),
-            CONTINUATION | TEXT => {}
+            BINARY if !self.takes_binary => return Err(Code::Unsupported),
+            CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING_CODE | PONG if is_last => {}
             _ => return Err(Code::Protocol),
         }
@@ -182,7 +197,11 @@ impl Reader {
             _ if frame.is_last => {
                 self.is_open = false;
                 self.checked = 0;
-                let text = String::from_utf8(std::mem::take(&mut self.message));
+                let message = std::mem::take(&mut self.message);
+                if self.is_binary {
+                    return Ok(Some(Event::Binary(message)));
+                }
+                let text = String::from_utf8(message);
                 text.map(|text| Some(Event::Text(text))).map_err(|_| Code::NotUtf8)
             }
             _ => {
@@ -195,6 +214,9 @@ impl Reader {
 
     /// Looks at what was added since the last look; a sequence may be incomplete at its end.
     fn check_so_far(&mut self) -> Result<(), Code> {
+        if self.is_binary {
+            return Ok(());
+        }
         match std::str::from_utf8(&self.message[self.checked..]) {
             Ok(_) => self.checked = self.message.len(),
             Err(fault) if fault.error_len().is_none() => self.checked += fault.valid_up_to(),
@@ -225,14 +247,20 @@ pub fn text(out: &mut Vec<u8>, parts: &[&[u8]]) {
     frame(out, TEXT, parts);
 }
 
+/// Appends a binary message.
+pub fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    frame(out, BINARY, &[bytes]);
+}
+
 /// Appends the answer to a ping.
 pub fn pong(out: &mut Vec<u8>, data: &[u8]) {
     frame(out, PONG, &[data]);
 }
 
-/// Appends a close.
-pub fn closing(out: &mut Vec<u8>, code: u16) {
-    frame(out, CLOSE, &[&code.to_be_bytes()]);
+/// Appends a close; a reason of more than 123 bytes is cut.
+pub fn closing(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];
+    frame(out, CLOSE, &[&code.to_be_bytes(), reason.as_bytes()]);
 }
 
 fn frame(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {

@@ -78,6 +78,20 @@ impl Item {
         Self { number, published_ms, json: json.into_bytes().into() }
     }
 
+    /// What was published, out of the JSON.
+    pub fn value(&self) -> Value {
+        let json: Json = serde_json::from_slice(&self.json).expect("it was made above");
+        match &json["value"] {
+            value if value["text"].is_string() => {
+                Value::Text(value["text"].as_str().expect("it is a string").into())
+            }
+            value => {
+                let text = value["binary"].as_str().expect("a value is text or binary");
+                Value::Bytes(BASE64_STANDARD.decode(text).expect("it was encoded above").into())
+            }
+        }
+    }
+
     /// What it counts against the bounds of memory.
     pub fn weight(&self) -> usize {
         self.json.len() + ITEM_OVERHEAD

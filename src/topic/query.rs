@@ -31,6 +31,18 @@ pub fn start(value: Value<'_>) -> Result<Start, &'static str> {
     }
 }
 
+/// Whether a socket carries values alone, without JSON around them.
+///
+/// # Errors
+/// A sentence for the client.
+pub fn are_values(value: Value<'_>) -> Result<bool, &'static str> {
+    match value(b"messages").as_deref() {
+        None | Some(b"json") => Ok(false),
+        Some(b"values") => Ok(true),
+        Some(_) => Err("messages is json or values"),
+    }
+}
+
 /// Where a new subscriber begins.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::frame;
-use super::item::{Item, quoted};
+use super::item::{Item, Value, quoted};
 use super::log::Gap;
 
 /// How a subscriber is told.
@@ -18,10 +18,12 @@ pub enum Format {
     Plain = 1,
     /// WebSocket frames.
     WebSocket = 2,
+    /// WebSocket frames of what was published and nothing else; gaps cannot be told.
+    Values = 3,
 }
 
 /// Formats in all.
-pub const FORMATS: usize = 3;
+pub const FORMATS: usize = 4;
 
 /// Milliseconds after which a browser comes back.
 const RETRY_MS: u32 = 2000;
@@ -31,7 +33,7 @@ pub const fn heartbeat(format: Format) -> &'static [u8] {
     match format {
         Format::Chunked => b"3\r\n:\n\n\r\n",
         Format::Plain => b":\n\n",
-        Format::WebSocket => frame::PING,
+        Format::WebSocket | Format::Values => frame::PING,
     }
 }
 
@@ -51,6 +53,15 @@ pub fn messages<'a>(
     page: u64,
     items: impl Iterator<Item = &'a Arc<Item>>,
 ) {
+    if format == Format::Values {
+        for item in items {
+            match item.value() {
+                Value::Text(text) => frame::text(out, &[text.as_bytes()]),
+                Value::Bytes(bytes) => frame::binary(out, &bytes),
+            }
+        }
+        return;
+    }
     if format == Format::WebSocket {
         for item in items {
             let parts = [b"{\"topic\":", topic.as_bytes(), b",\"item\":", &item.json, b"}"];
@@ -69,6 +80,7 @@ pub fn messages<'a>(
 
 /// Appends what a subscriber has missed.
 pub fn gap(out: &mut Vec<u8>, format: Format, topic: &str, gap: &Gap) {
+    debug_assert_ne!(format, Format::Values, "its subscribers are closed instead");
     let json = gap_json(gap);
     if format == Format::WebSocket {
         let parts = [b"{\"topic\":", topic.as_bytes(), b",\"discontinuity\":", &json, b"}"];

@@ -27,7 +27,7 @@ pub fn frames(data: &[u8]) -> u64 {
 }
 
 fn read(data: &[u8], piece_bytes: usize) -> Result<Vec<Event>, Code> {
-    let mut reader = Reader::default();
+    let mut reader = Reader::of_both();
     let mut events = Vec::new();
     for mut piece in data.chunks(piece_bytes) {
         while !piece.is_empty() {
@@ -47,6 +47,10 @@ fn kind(event: &Event) -> (u8, u16) {
         Event::Text(text) => {
             assert!(text.len() <= SOCKET_MESSAGE_BYTES_MAX);
             (0, request(text))
+        }
+        Event::Binary(bytes) => {
+            assert!(bytes.len() <= SOCKET_MESSAGE_BYTES_MAX);
+            (4, 0)
         }
         Event::Ping(data) => {
             assert!(data.len() <= CONTROL_BYTES_MAX);
@@ -74,7 +78,7 @@ fn named(topic: &[u8], wish: u16) -> u16 {
     wish
 }
 
-/// Frames of another shape that say the same: each text in two, with an empty mask.
+/// Frames of another shape that say the same: each message in two, with an empty mask.
 fn said_again(events: &[Event]) -> (Vec<u8>, Vec<Event>) {
     let (mut bytes, mut expected) = (Vec::new(), Vec::new());
     for event in events {
@@ -83,6 +87,11 @@ fn said_again(events: &[Event]) -> (Vec<u8>, Vec<Event>) {
                 let half = text.len() / 2;
                 frame(&mut bytes, 0x01, &text.as_bytes()[..half]);
                 frame(&mut bytes, 0x80, &text.as_bytes()[half..]);
+            }
+            Event::Binary(bytes_said) => {
+                let half = bytes_said.len() / 2;
+                frame(&mut bytes, 0x02, &bytes_said[..half]);
+                frame(&mut bytes, 0x80, &bytes_said[half..]);
             }
             Event::Ping(data) => frame(&mut bytes, 0x89, data),
             Event::Pong => frame(&mut bytes, 0x8A, b"x"),

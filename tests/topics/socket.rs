@@ -65,6 +65,57 @@ fn one_socket_publishes_and_subscribes_to_several_topics() {
 }
 
 #[test]
+fn a_socket_of_values_says_what_it_hears_and_nothing_else() {
+    let rules = "[[topic]]\npattern = \"few/*\"\nmessages_per_second = 1\n";
+    let origin = origin("topics-values", "4", rules);
+    let mut socket = Socket::open(&origin, "/topics/a/b?messages=values");
+    let mut other = Socket::open(&origin, "/topics/a/b");
+    assert_eq!(other.next()["subscribed"], "a/b");
+    let text = "a \"quoted\" line\n\u{0}\u{1f600}";
+    for (first, payload) in [(0x81, text.as_bytes()), (0x82, b"\xff\x00"), (0x81, b""), (0x82, b"")]
+    {
+        socket.raw(&framed(first, payload));
+        let frame = socket.frame();
+        assert_eq!((frame.opcode, frame.payload.as_slice()), (first & 0x0F, payload));
+    }
+    assert_eq!(other.next()["item"]["value"]["text"], text);
+    assert_eq!(other.next()["item"]["value"]["binary"], "/wA=");
+    let (page, number) = publish(&origin, "/topics/a/b", "by post");
+    assert_eq!(socket.frame().payload, b"by post");
+    let from = |number| {
+        format!("/topics/a/b?messages=values&sequence_page={page}&sequence_number={number}")
+    };
+    let mut late = Socket::open(&origin, &from(number));
+    assert_eq!(late.frame().payload, b"by post");
+    let closed = |target: &str, bytes: &[u8]| {
+        let mut socket = Socket::open(&origin, target);
+        socket.raw(bytes);
+        loop {
+            let frame = socket.frame();
+            if frame.opcode == 8 {
+                let (code, reason) = frame.payload.split_at(2);
+                let code = u16::from_be_bytes(code.try_into().unwrap());
+                return (code, String::from_utf8(reason.to_vec()).unwrap());
+            }
+        }
+    };
+    let large = framed(0x81, &[b'x'; 16 * 1024 + 1]);
+    for (target, bytes, code, word) in [
+        ("/topics/objects/a?messages=values", framed(0x81, b"a"), 1008, "the origin's own"),
+        ("/topics/a/b?messages=values", large, 1009, "limit"),
+        ("/topics/few/a?messages=values", framed(0x81, b"a").repeat(9), 1013, "rule"),
+        (&from(number + 9), Vec::new(), 1008, "missed"),
+    ] {
+        let (told, reason) = closed(target, &bytes);
+        assert!(told == code && reason.contains(word), "{target}: {told} {reason}");
+    }
+    for target in ["/topics?messages=values", "/topics/a/b?messages=xml"] {
+        assert_eq!(origin.request("GET", target, UPGRADE, b"").status, 400, "{target}");
+    }
+    origin.stop();
+}
+
+#[test]
 fn frames_that_are_forbidden_end_the_socket_with_a_code() {
     let origin = origin("topics-frames", "2", "");
     for (bytes, code) in [

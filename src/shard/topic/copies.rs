@@ -240,7 +240,8 @@ impl Copies {
         if joined.gap.is_none() && joined.next >= copy.log.next() {
             return Piece::Nothing;
         }
-        if joined.gap.is_some() && copy.policy.close_slow {
+        let is_untold = format == Format::Values || copy.policy.close_slow;
+        if joined.gap.is_some() && is_untold {
             return Piece::TooSlow;
         }
         let piece = copy.render(format, joined.next, joined.gap.as_ref());

@@ -65,16 +65,21 @@ impl Conn {
             return self.answer_fault(head, Status::MethodNotAllowed, message).await;
         }
         let parameters = |name: &[u8]| query::value(head.query.of(bytes), name);
-        let wishes = wishes::start(&parameters)
-            .and_then(|start| wishes::wait_ms(&parameters).map(|wait_ms| (start, wait_ms)));
-        let (start, wait_ms) = match wishes {
+        let wishes = wishes::start(&parameters).and_then(|start| {
+            Ok((start, wishes::wait_ms(&parameters)?, wishes::are_values(&parameters)?))
+        });
+        let (start, wait_ms, are_values) = match wishes {
             Ok(wishes) => wishes,
             Err(fault) => return self.answer_fault(head, Status::BadRequest, fault).await,
         };
         match (handshake, topic) {
             (Handshake::Accept(accept), topic) => {
                 let first = topic.map(|topic| (topic, start));
-                Box::pin(self.open_socket(head, &accept, first)).await
+                if are_values && first.is_none() {
+                    let fault = "a socket of values names its topic in the path";
+                    return self.answer_fault(head, Status::BadRequest, fault).await;
+                }
+                Box::pin(self.open_socket(head, &accept, first, are_values)).await
             }
             (Handshake::Bad(fault), _) => self.answer_fault(head, Status::BadRequest, fault).await,
             (Handshake::Version, _) => {

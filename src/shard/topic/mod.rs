@@ -14,6 +14,7 @@ mod poll;
 mod publish;
 mod socket;
 mod stream;
+mod values;
 
 use std::cell::Cell;
 use std::task::Poll;

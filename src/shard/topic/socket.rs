@@ -22,32 +22,37 @@ use crate::origin::heads;
 use crate::sys::reactor::Interrupt;
 use crate::topic::client::{self, Request, Wish};
 use crate::topic::frame::{self, Code, Event, Reader};
-use crate::topic::item::Draft;
+use crate::topic::item::{Draft, Value};
 use crate::topic::log::Start;
+use crate::topic::message::Position;
 use crate::topic::name;
 use crate::topic::wire::{self, Format};
 
 /// A WebSocket.
-struct Socket {
+pub(super) struct Socket {
     reader: Reader,
-    subscriptions: Vec<Subscription>,
+    /// The topic of a socket that carries values alone ([`super::values`]).
+    values_of: Option<Box<[u8]>>,
+    pub(super) subscriptions: Vec<Subscription>,
     /// Frames that are to be sent before anything else.
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// The handshake and its bytes: every wish is judged by what was presented in it.
     head: Box<Head>,
     presented: Box<[u8]>,
 }
 
-struct Subscription {
-    topic: Box<[u8]>,
-    copy: CopyId,
-    next: u64,
+pub(super) struct Subscription {
+    pub(super) topic: Box<[u8]>,
+    pub(super) copy: CopyId,
+    pub(super) next: u64,
 }
 
 /// Why a socket ends.
-enum End {
+pub(super) enum End {
     /// With a close of this code.
     Code(u16),
+    /// With a close of this code, for this reason.
+    Refused(Code, &'static str),
     /// The peer has gone.
     Gone,
 }
@@ -60,12 +65,13 @@ enum Waited {
 }
 
 impl Conn {
-    /// Answers with a WebSocket, subscribed to `first`.
+    /// Answers with a WebSocket, subscribed to `first`; whether it carries values alone.
     pub(super) async fn open_socket(
         &mut self,
         head: &Head,
         accept: &str,
         first: Option<(Box<[u8]>, Start)>,
+        are_values: bool,
     ) -> Result<Then, Gone> {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
@@ -83,31 +89,42 @@ impl Conn {
         self.input.set_aside(&shard.reactor.buffers);
         self.transmit(Front::Assembled(buffer), None).await?;
         let mut socket = Socket {
-            reader: Reader::default(),
+            reader: if are_values { Reader::of_both() } else { Reader::default() },
+            values_of: first.as_ref().filter(|_| are_values).map(|(topic, _)| topic.clone()),
             subscriptions: Vec::new(),
             out: Vec::new(),
             head: Box::new(*head),
             presented,
         };
-        if let Some((topic, start)) = first {
-            self.subscribe(&mut socket, topic, start, None).await;
-        }
+        let begun = match first {
+            Some((topic, start)) if are_values => {
+                self.begin_values(&mut socket, topic, start).await
+            }
+            Some((topic, start)) => {
+                self.subscribe(&mut socket, topic, start, None).await;
+                Ok(())
+            }
+            None => Ok(()),
+        };
         shard.topics.borrow_mut().sockets += 1;
-        let end = self.serve_socket(&mut socket).await;
+        let end = match begun {
+            Ok(()) => self.serve_socket(&mut socket).await,
+            Err(end) => end,
+        };
         shard.topics.borrow_mut().sockets -= 1;
         let task = shard.reactor.tasks.current();
         for subscription in socket.subscriptions.drain(..) {
             shard.topics.borrow_mut().copies.at(subscription.copy).unwatch(task);
             shard.leave_topic(subscription.copy);
         }
-        match end {
-            End::Gone => Err(Gone),
-            End::Code(code) => {
-                frame::closing(&mut socket.out, code);
-                self.flush(&mut socket).await?;
-                Ok(Then::Close)
-            }
-        }
+        let (code, reason) = match end {
+            End::Gone => return Err(Gone),
+            End::Code(code) => (code, ""),
+            End::Refused(code, reason) => (code as u16, reason),
+        };
+        frame::closing(&mut socket.out, code, reason);
+        self.flush(&mut socket).await?;
+        Ok(Then::Close)
     }
 
     async fn serve_socket(&mut self, socket: &mut Socket) -> End {
@@ -149,7 +166,16 @@ impl Conn {
                 Some(Event::Close(code)) => {
                     return Err(End::Code(code.unwrap_or(Code::Normal as u16)));
                 }
-                Some(Event::Text(text)) => self.act(socket, &text).await,
+                Some(Event::Text(text)) => match socket.values_of.clone() {
+                    None => self.act(socket, &text).await,
+                    Some(topic) => {
+                        self.publish_value(socket, &topic, Value::Text(text.into())).await?;
+                    }
+                },
+                Some(Event::Binary(bytes)) => {
+                    let topic = socket.values_of.clone().expect("the reader refuses it elsewhere");
+                    self.publish_value(socket, &topic, Value::Bytes(bytes.into())).await?;
+                }
             }
             // A client that asks without reading answers waits here.
             if socket.out.len() > limits::SEND_BUFFER_BYTES {
@@ -237,29 +263,33 @@ impl Conn {
         &mut self,
         socket: &mut Socket,
         topic: &[u8],
-        mut draft: Draft,
+        draft: Draft,
         id: Option<&str>,
     ) {
-        let shard = self.shard.clone();
-        let bytes_max = (shard.settings.topic_policy)(topic).message_bytes_max;
-        let refusal = match self.judge_on(socket, Right::TopicPublish, topic) {
-            Err(denied) => Some(denied),
-            Ok(_) if name::is_own(topic) => Some((Status::Forbidden, OWN)),
-            Ok(_) if draft.len() > bytes_max => Some((Status::ContentTooLarge, TOO_LARGE)),
-            Ok(token_id) => {
-                draft.token_id = token_id;
-                None
-            }
-        };
-        let outcome = match refusal {
-            Some(refusal) => Err(refusal),
-            None => shard.publish(topic, draft).await.map_err(refused),
-        };
-        let members = match outcome {
+        let members = match self.publish_from(socket, topic, draft).await {
             Ok(position) => client::published(&wire::quoted_name(topic), position),
             Err((status, message)) => client::error(status.code(), message),
         };
         client::answer(&mut socket.out, &members, id);
+    }
+
+    /// Publishes; where the message stands, or status and sentence.
+    pub(super) async fn publish_from(
+        &self,
+        socket: &Socket,
+        topic: &[u8],
+        mut draft: Draft,
+    ) -> Result<Position, (Status, &'static str)> {
+        let shard = self.shard.clone();
+        let bytes_max = (shard.settings.topic_policy)(topic).message_bytes_max;
+        draft.token_id = self.judge_on(socket, Right::TopicPublish, topic)?;
+        if name::is_own(topic) {
+            return Err((Status::Forbidden, OWN));
+        }
+        if draft.len() > bytes_max {
+            return Err((Status::ContentTooLarge, TOO_LARGE));
+        }
+        shard.publish(topic, draft).await.map_err(refused)
     }
 
     /// Judges a wish by the handshake; gives the name of the credential, or status and sentence.
@@ -274,11 +304,15 @@ impl Conn {
     }
 
     /// Sends what the socket lacks of its topics.
-    async fn deliver_news(&mut self, socket: &mut Socket) -> Result<(), End> {
+    pub(super) async fn deliver_news(&mut self, socket: &mut Socket) -> Result<(), End> {
         let shard = self.shard.clone();
+        let format = match socket.values_of {
+            None => Format::WebSocket,
+            Some(_) => Format::Values,
+        };
         for subscription in &mut socket.subscriptions {
             let Subscription { copy, next, .. } = subscription;
-            let piece = shard.topics.borrow_mut().copies.piece(*copy, Format::WebSocket, *next);
+            let piece = shard.topics.borrow_mut().copies.piece(*copy, format, *next);
             match piece {
                 Piece::Nothing => {}
                 Piece::TooSlow => return Err(End::Code(Code::Policy as u16)),
@@ -317,7 +351,7 @@ impl Conn {
         }
     }
 
-    async fn flush(&mut self, socket: &mut Socket) -> Result<(), Gone> {
+    pub(super) async fn flush(&mut self, socket: &mut Socket) -> Result<(), Gone> {
         if socket.out.is_empty() {
             return Ok(());
         }

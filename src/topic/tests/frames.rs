@@ -108,11 +108,41 @@ fn what_the_standard_forbids_is_refused() {
 }
 
 #[test]
+fn bytes_are_read_where_they_are_welcome_and_need_be_no_text() {
+    let bytes =
+        [framed(0x02, b"\xff"), framed(0x89, b""), framed(0x80, b"\xfe"), framed(0x81, b"a")];
+    let mut reader = Reader::of_both();
+    let mut events = Vec::new();
+    for byte in bytes.concat() {
+        events.extend(reader.read(&[byte]).unwrap().1);
+    }
+    let expected =
+        [Event::Ping(vec![]), Event::Binary(b"\xff\xfe".to_vec()), Event::Text("a".to_owned())];
+    assert_eq!(events, expected);
+    assert_eq!(reader.read(&framed(0x01, b"\xff")), Err(Code::NotUtf8), "text is still text");
+}
+
+#[test]
+fn text_that_is_none_is_found_before_its_frame_ends() {
+    let bytes = framed(0x81, b"abc\xffdefghi");
+    assert_eq!(Reader::default().read(&bytes[..bytes.len() - 3]), Err(Code::NotUtf8));
+}
+
+#[test]
+fn a_long_reason_is_cut_at_a_letter() {
+    let mut out = Vec::new();
+    frame::closing(&mut out, 1008, &"\u{20ac}".repeat(60));
+    assert_eq!((out[1], out.len()), (125, 127));
+    frame::closing(&mut out, 1008, &format!("a{}", "\u{20ac}".repeat(60)));
+    assert_eq!(out[128], 123, "a letter of three bytes does not fit");
+}
+
+#[test]
 fn frames_are_written_as_short_as_can_be() {
     let mut out = Vec::new();
     frame::text(&mut out, &[b"Hel", b"lo"]);
     frame::pong(&mut out, b"");
-    frame::closing(&mut out, 1000);
+    frame::closing(&mut out, 1000, "");
     assert_eq!(out, [0x81, 5, b'H', b'e', b'l', b'l', b'o', 0x8A, 0, 0x88, 2, 0x03, 0xE8]);
     for (len, head) in [(126, vec![126, 0, 126]), (65_536, vec![127, 0, 0, 0, 0, 0, 1, 0, 0])] {
         let mut out = Vec::new();
