@@ -90,6 +90,7 @@ impl World {
             etag: ETAG.into(),
             content_type: b"video/mp4"[..].into(),
             cache_control: b"max-age=1209600"[..].into(),
+            lines: [].into(),
             modified_s: 0,
             expires_ms: NEVER,
             gives_way: false,
@@ -116,6 +117,7 @@ fn object_head() -> ObjectHead<'static> {
         cache_control: b"max-age=1209600",
         modified_s: 784_111_777,
         length: Some(5_000),
+        lines: b"",
         cors: b"",
     }
 }

@@ -406,6 +406,16 @@ pub const AWS_ID_BYTES_MAX: usize = 128;
 pub const CLOCK_SKEW_S: u64 = 300;
 /// How far it may be, whatever the configuration says.
 pub const CLOCK_SKEW_S_MAX: u64 = 3600;
+/// Names of stores, and of caches, of the Momento dialect.
+pub const MOMENTO_NAMES_MAX: usize = 256;
+/// Bytes in such a name.
+pub const MOMENTO_NAME_BYTES_MAX: usize = 255;
+/// Tags (`mo-tag-*`) of one upload.
+pub const MOMENTO_TAGS_MAX: usize = 10;
+/// Bytes in the further header lines that are stored with an object.
+pub const STORED_LINES_BYTES_MAX: usize = 1024;
+/// How long an ephemeral object lives at most, and where its upload does not say, in milliseconds.
+pub const EPHEMERAL_MS_MAX: u64 = 600_000;
 /// Times that one listing that leaves transient objects out asks the folder's owner.
 pub const LIST_ROUNDS_MAX: usize = 16;
 /// Bytes in the line that begins a signed chunk, and in the trailers after the last one.

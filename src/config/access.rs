@@ -5,6 +5,7 @@
 //! sign URLs and requests.
 
 use super::mediastore::{AwsKey, MediaStore};
+use super::momento::Momento;
 use super::network::{Network, Networks};
 use super::rights::Right;
 use super::signing::UrlKey;
@@ -33,6 +34,8 @@ pub struct Access {
     pub mediastore: Option<MediaStore>,
     /// Keys that sign requests of that dialect.
     pub aws_keys: Vec<AwsKey>,
+    /// How the dialect of Momento is spoken, where it is.
+    pub momento: Option<Momento>,
     /// For each [`Right`].
     defaults: [Who; Right::ALL.len()],
 }
@@ -45,6 +48,7 @@ impl Default for Access {
             url_keys: Vec::new(),
             mediastore: None,
             aws_keys: Vec::new(),
+            momento: None,
             defaults,
         }
     }

@@ -78,6 +78,7 @@ fn every_key_is_in_the_manual_and_the_example() {
         "[[url_key]]",
         "[mediastore]",
         "[[aws_key]]",
+        "[momento]",
         "[timeouts]",
         "[access_log]",
         "[log]",

@@ -8,8 +8,8 @@
 //! recognised is recognised by the head alone.
 
 use super::errors::Bare;
-use super::mediastore;
 use super::sigv4::Signature;
+use super::{mediastore, momento};
 use crate::config::Access;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method};
@@ -23,18 +23,29 @@ pub enum Dialect {
     Native,
     /// Those of AWS Elemental MediaStore.
     MediaStore,
+    /// Those of Momento's Object Store.
+    ObjectStore,
+    /// Those of Momento's Cache.
+    Cache,
 }
 
 impl Dialect {
     /// Whether any request may be of another dialect than the origin's own.
     #[inline]
     pub fn any(access: &Access) -> bool {
-        access.mediastore.is_some()
+        access.mediastore.is_some() || access.momento.is_some()
     }
 
     /// The dialect of a request. SDKs sign what they send; those that were told not to are known by
-    /// the headers of their uploads. An unsigned read is a plain one.
+    /// the headers of their uploads. An unsigned read is a plain one. What Momento's clients ask
+    /// for lies below two paths.
     pub fn of(access: &Access, head: &Head, bytes: &[u8]) -> Self {
+        if access.momento.is_some() {
+            let found = momento::dialect(head.path.of(bytes));
+            if found != Self::Native {
+                return found;
+            }
+        }
         if access.mediastore.is_none() {
             return Self::Native;
         }
@@ -46,11 +57,18 @@ impl Dialect {
         }
     }
 
+    /// Whether it is one of Momento's.
+    #[inline]
+    pub fn is_momento(self) -> bool {
+        matches!(self, Self::ObjectStore | Self::Cache)
+    }
+
     /// The header that names the request to its client.
     pub fn id_header(self) -> Option<&'static [u8]> {
         match self {
             Self::Native => None,
             Self::MediaStore => Some(b"x-amzn-RequestId"),
+            Self::ObjectStore | Self::Cache => Some(b"mo-request-id"),
         }
     }
 
@@ -62,6 +80,7 @@ impl Dialect {
         match self {
             Self::Native => error_body(bare.status, bare.message, out),
             Self::MediaStore => mediastore::error_body(bare, out),
+            Self::ObjectStore | Self::Cache => momento::error_body(self, bare, out),
         }
     }
 
@@ -99,7 +118,7 @@ pub fn request_id(unix_ms: u64, chance: u128) -> [u8; 36] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MediaStore;
+    use crate::config::{MediaStore, Momento};
     use crate::http::request;
 
     #[test]
@@ -119,7 +138,9 @@ mod tests {
         };
         let signed = "Authorization: AWS4-HMAC-SHA256 Credential=a\r\n";
         assert_eq!(dialect(&access, "GET /a", signed), Dialect::Native);
+        assert_eq!(dialect(&access, "GET /cache/a", ""), Dialect::Native);
         access.mediastore = Some(MediaStore::default());
+        access.momento = Some(Momento::default());
         for (line, headers, expected) in [
             ("GET /a", signed, Dialect::MediaStore),
             ("GET /a", "Authorization: Bearer a\r\n", Dialect::Native),
@@ -127,6 +148,11 @@ mod tests {
             ("PUT /a", "X-Amz-Storage-Class: TEMPORAL\r\n", Dialect::MediaStore),
             ("DELETE /a", "amz-sdk-request: attempt=1\r\n", Dialect::MediaStore),
             ("PUT /a", "X-Am: b\r\n", Dialect::Native),
+            ("GET /cache/a?key=b", "", Dialect::Cache),
+            ("GET /objectstore", "", Dialect::ObjectStore),
+            ("PUT /objectstore/a/b/c", "", Dialect::ObjectStore),
+            ("GET /caches/a", "", Dialect::Native),
+            ("GET /a/cache/b", "", Dialect::Native),
         ] {
             assert_eq!(dialect(&access, line, headers), expected, "{line} {headers}");
         }

@@ -13,6 +13,11 @@ pub const VARY: &[u8] = b"Vary: Accept-Encoding\r\n";
 /// For answers in this form.
 pub const CODED: &[u8] = b"Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n";
 
+/// An object's lines without the one of two forms: what is stored of them for good.
+pub fn lines_without(lines: &[u8]) -> &[u8] {
+    lines.strip_prefix(VARY).unwrap_or(lines)
+}
+
 /// Whether an object of this class is offered in both forms by the rules.
 pub fn is_offered(paths: &PathRules, key: &[u8], class: Class) -> bool {
     class == Class::Manifest && paths.is_gzip(key)

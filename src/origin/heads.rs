@@ -21,11 +21,13 @@ pub struct ObjectHead<'a> {
     pub modified_s: u64,
     /// Bytes of the body where they are known.
     pub length: Option<u64>,
-    /// CORS lines and those of the coding, or none.
+    /// CORS lines, or none.
     pub cors: &'a [u8],
+    /// The object's further lines.
+    pub lines: &'a [u8],
 }
 
-/// Longest rendered object head: three values of a head's size at most, and the fixed lines.
+/// Longest rendered object head: values and lines of a head's size at most, and the fixed lines.
 const OBJECT_HEAD_BYTES_MAX: usize = crate::limits::HEAD_BYTES_MAX + 1024;
 
 impl ObjectHead<'_> {
@@ -45,12 +47,13 @@ impl ObjectHead<'_> {
         out.into_boxed_slice()
     }
 
-    /// ETag, Last-Modified, Cache-Control and the CORS lines: what 206 and 304 repeat
+    /// ETag, Last-Modified, Cache-Control, Vary and the CORS lines: what 206 and 304 repeat
     /// (RFC 9110 sections 15.3.7 and 15.4.5).
     pub fn validators(&self, writer: &mut Writer<'_>) {
         writer.header(b"ETag", self.etag);
         writer.header(b"Last-Modified", &date::format(self.modified_s));
         writer.header(b"Cache-Control", self.cache_control);
+        writer.raw(self.lines);
         writer.raw(self.cors);
     }
 }

@@ -88,7 +88,7 @@ fn render_item(item: &Item, dialect: Dialect, out: &mut Vec<u8>) {
     match dialect {
         // A timestamp in the JSON of AWS is a number of seconds.
         Dialect::MediaStore => out.extend_from_slice(record.modified_s.to_string().as_bytes()),
-        Dialect::Native => string(&date::format(record.modified_s), out),
+        _ => string(&date::format(record.modified_s), out),
     }
     out.extend_from_slice(b",\"ContentType\":");
     string(&record.content_type, out);
@@ -119,6 +119,7 @@ mod tests {
             etag: b"\"tag\""[..].into(),
             content_type: b"video/mp2t"[..].into(),
             cache_control: b"max-age=1"[..].into(),
+            lines: [].into(),
             modified_s: 0,
             stored_ms: 0,
             heat: crate::store::heat::Heat::default(),

@@ -17,6 +17,7 @@ pub mod horizon;
 pub mod key;
 pub mod list;
 pub mod mediastore;
+pub mod momento;
 pub mod query;
 pub mod read;
 pub mod sigv4;

@@ -31,10 +31,33 @@ pub struct Intent {
     pub stream: bool,
     /// Bytes of its body, at most.
     pub bytes_max: u64,
-    /// Whether it is offered compressed too.
-    pub varies: bool,
+    /// Further header lines of its answers; that it is offered compressed too is the first.
+    pub lines: Box<[u8]>,
     /// Whether it gives way when memory is full.
     pub gives_way: bool,
+    /// Whether it is never kept on disk, whatever the path says.
+    pub ephemeral: bool,
+}
+
+/// What an upload's head says of the answers to reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// What is to be their Content-Type.
+    pub content_type: Option<&'a [u8]>,
+    /// What is to be their Cache-Control.
+    pub cache_control: Option<&'a [u8]>,
+    /// Further header lines, each with its CRLF.
+    pub lines: &'a [u8],
+}
+
+impl<'a> Said<'a> {
+    /// What a head says in the origin's own terms.
+    pub fn of(head: &Head, bytes: &'a [u8]) -> Self {
+        let header = |known| head.header(bytes, known);
+        let (content_type, cache_control) =
+            (header(Known::ContentType), header(Known::CacheControl));
+        Self { content_type, cache_control, lines: b"" }
+    }
 }
 
 /// A write that cannot be served: status and sentence.
@@ -48,6 +71,7 @@ pub fn intent(
     head: &Head,
     bytes: &[u8],
     key: &[u8],
+    said: &Said<'_>,
     paths: &PathRules,
     object_bytes_max: u64,
 ) -> Result<Intent, Fault> {
@@ -63,16 +87,17 @@ pub fn intent(
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,
     };
-    let content_type = content_type(head.header(bytes, Known::ContentType), key);
+    let content_type = content_type(said.content_type, key);
     let class = types::class(key, content_type);
-    if [Known::ContentType, Known::CacheControl]
-        .iter()
-        .filter_map(|&known| head.header(bytes, known))
+    if [said.content_type, said.cache_control]
+        .into_iter()
+        .flatten()
         .any(|value| value.len() > limits::STORED_VALUE_BYTES_MAX)
     {
         return Err((Status::BadRequest, "Content-Type or Cache-Control has more than 256 bytes"));
     }
-    let sent_age = head.header(bytes, Known::CacheControl).filter(|value| !value.is_empty());
+    let sent_age = said.cache_control.filter(|value| !value.is_empty());
+    let vary: &[u8] = if gzip::is_offered(paths, key, class) { gzip::VARY } else { b"" };
     Ok(Intent {
         class,
         ttl_ms: ttl_ms(head.query.of(bytes), paths.ttl_ms(key))?,
@@ -81,7 +106,8 @@ pub fn intent(
         // Manifests are always atomic; the store sees to replacements.
         stream: declared.is_none() && class == Class::Segment && paths.is_streaming(key),
         bytes_max,
-        varies: gzip::is_offered(paths, key, class),
+        lines: [vary, said.lines].concat().into(),
+        ephemeral: false,
         gives_way: paths.gives_way(key),
         cache_control: sent_age.map(Box::from).or_else(|| cache_control_by_rule(paths, key, class)),
         content_type: content_type.into(),

@@ -186,6 +186,7 @@ impl Conn {
             self.note_cmcd(head);
         }
         let outcome = match head.method {
+            _ if self.dialect.is_momento() => Box::pin(self.exchange_momento(head)).await,
             Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
             _ => Box::pin(self.exchange_rare(head)).await,
         };
@@ -193,8 +194,9 @@ impl Conn {
         outcome
     }
 
-    async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
+    pub(super) async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
         match head.method {
+            Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
             Method::Get | Method::Head => self.read_with_body(head).await,
             Method::Post if self.is_topic(head) => Box::pin(self.publish_message(head)).await,
             Method::Put | Method::Post => self.upload(head).await,

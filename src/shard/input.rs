@@ -67,6 +67,12 @@ impl Input {
         self.at = 0;
     }
 
+    /// Puts other bytes in the place of the first `count` unused ones.
+    pub(super) fn replace(&mut self, count: usize, with: &[u8], buffers: &Buffers) {
+        self.set_aside(buffers);
+        self.gathered.splice(..count, with.iter().copied());
+    }
+
     /// Drops everything.
     pub(super) fn clear(&mut self, buffers: &Buffers) {
         self.at = 0;

@@ -246,12 +246,6 @@ impl Conn {
         gzip::is_offered(&self.rules.paths, &record.key, class)
     }
 
-    /// What an answer with a part of an object, or without its body, says of the object's forms.
-    //= RFC 9110 section 15.4.5
-    pub(super) fn vary_line(&self, record: &Record) -> &'static [u8] {
-        if self.rules.gzips && self.is_gzip_offered(record) { gzip::VARY } else { b"" }
-    }
-
     fn takes_gzip(&self, head: &Head) -> bool {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         head.header(bytes, Known::AcceptEncoding).is_some_and(gzip::accepts)
@@ -341,14 +335,15 @@ impl Told<'_> {
             (false, true) => gzip::VARY,
             (false, false) => b"",
         };
-        let lines = [cors, lines].concat();
+        let lines = [lines, gzip::lines_without(&record.lines)].concat();
         with(ObjectHead {
             etag: &self.etag(),
             content_type: &record.content_type,
             cache_control: &self.cache_control(),
             modified_s: record.modified_s,
             length,
-            cors: &lines,
+            cors,
+            lines: &lines,
         })
     }
 

@@ -46,6 +46,7 @@ mod immutable;
 mod input;
 mod live;
 mod lowlatency;
+mod momento;
 mod parted;
 mod payload;
 mod peer;

@@ -274,7 +274,6 @@ impl Conn {
         range::content_range(part, Some(length), &mut writer);
         writer.raw(b"\r\n");
         self.object_head(&held.record).validators(&mut writer);
-        writer.raw(self.vary_line(&held.record));
         self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
@@ -307,7 +306,6 @@ impl Conn {
         writer.raw(b"\r\n");
         writer.header_u64(b"Content-Length", multipart.body_len(list));
         self.object_head(&record).validators(&mut writer);
-        writer.raw(self.vary_line(&record));
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -338,7 +336,7 @@ impl Conn {
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::NotModified, &self.shard.date());
         self.object_head(&held.record).validators(&mut writer);
-        writer.raw(self.vary_line(&held.record));
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);
@@ -372,6 +370,7 @@ impl Conn {
             modified_s: record.modified_s,
             length: None,
             cors: self.cors_lines(true),
+            lines: &record.lines,
         }
     }
 }

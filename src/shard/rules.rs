@@ -159,13 +159,19 @@ impl Conn {
             self.rules = self.shard.rules();
             self.cors = CorsChoice::default();
         }
-        if self.rules.cors_by_path() {
-            self.cors = self.choose_cors(head);
-        }
+        self.take_cors(head);
         if self.rules.dialects {
             self.choose_dialect(head);
         } else {
             self.dialect = Dialect::Native;
+        }
+    }
+
+    /// Takes the CORS lines that the request's path has of its own.
+    #[inline]
+    pub(super) fn take_cors(&mut self, head: &Head) {
+        if self.rules.cors_by_path() {
+            self.cors = self.choose_cors(head);
         }
     }
 

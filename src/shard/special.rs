@@ -21,8 +21,8 @@ impl Conn {
         let path = head.path.of(bytes);
         if path.is_empty() || path == b"/" {
             return match self.dialect {
-                Dialect::Native => self.list(head).await,
                 Dialect::MediaStore => Box::pin(self.list_items(head)).await,
+                _ => self.list(head).await,
             };
         }
         if path == b"/time" {

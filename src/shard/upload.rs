@@ -21,8 +21,9 @@ use crate::limits;
 use crate::origin::auth::Denial;
 use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
 use crate::origin::heads::ObjectHead;
-use crate::origin::write::{self, Intent};
-use crate::origin::{gzip, key};
+use crate::origin::key;
+use crate::origin::momento;
+use crate::origin::write::{self, Intent, Said};
 use crate::store::growing::Growing;
 use crate::store::message::{Ask, Job, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
@@ -124,7 +125,7 @@ impl Conn {
         let shard = self.shard.clone();
         let Accepted { key, owner, intent, part_target_us, made, payload } = accepted;
         let is_parted = part_target_us.is_some();
-        let durable = made.is_none() && shard.is_durable(&key, intent.ttl_ms);
+        let durable = made.is_none() && !intent.ephemeral && shard.is_durable(&key, intent.ttl_ms);
         if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
             return self.deny(head, refusal.into()).await;
         }
@@ -240,6 +241,9 @@ impl Conn {
             Box::pin(shard.refresh(made, part_target_us)).await;
         }
         let bare = match reply {
+            Reply::Deleted | Reply::Absent if self.dialect.is_momento() => {
+                bare(Status::NoContent, "", b"")
+            }
             Reply::Deleted => bare(Status::Ok, "", b""),
             Reply::Absent => bare(Status::NotFound, "no such object", b""),
             Reply::Refused(refusal) => {
@@ -268,12 +272,27 @@ impl Conn {
         }
         let paths = &self.rules.paths;
         let object_bytes_max = shard.settings.object_bytes_max;
-        let mut intent = write::intent(head, bytes, key, paths, object_bytes_max).map_err(
-            |(status, message)| match status {
+        let wrong = |message| Denied::new(Status::BadRequest, message);
+        let said = match self.dialect.is_momento() {
+            true => momento::upload(head, bytes).map_err(wrong)?,
+            false => momento::Upload::default(),
+        };
+        let native = Said::of(head, bytes);
+        let answers = Said {
+            content_type: said.content_type.or(native.content_type),
+            cache_control: said.cache_control.or(native.cache_control),
+            lines: &said.lines,
+        };
+        let mut intent = write::intent(head, bytes, key, &answers, paths, object_bytes_max)
+            .map_err(|(status, message)| match status {
                 Status::ContentTooLarge => Denied::closing(status, message),
                 _ => Denied::new(status, message),
-            },
-        )?;
+            })?;
+        if self.dialect.is_momento() {
+            intent.ephemeral = said.ephemeral;
+            intent.ttl_ms =
+                momento::ttl_ms(self.dialect, said.ephemeral, intent.ttl_ms).map_err(wrong)?;
+        }
         let payload = self.payload(head, &mut intent)?;
         let part_target_us = paths.part_target_us(key);
         let is_made = part_target_us.is_some() && is_playlist(key, &intent.content_type);
@@ -331,7 +350,8 @@ impl Conn {
 
     async fn answer_stored(&mut self, head: &Head, etag: &[u8]) -> Result<Then, Gone> {
         let lines = [b"ETag: ", etag, b"\r\n"].concat();
-        self.answer_write(head, &bare(Status::Ok, "", &lines), Then::Next).await
+        let status = if self.dialect.is_momento() { Status::NoContent } else { Status::Ok };
+        self.answer_write(head, &bare(status, "", &lines), Then::Next).await
     }
 
     /// Answers a write. A packager that left without reading answers may have more uploads in the
@@ -368,6 +388,7 @@ impl Shard {
             etag: etag.into_bytes().into(),
             content_type: intent.content_type.clone(),
             cache_control: cache_control(intent, None),
+            lines: intent.lines.clone(),
             modified_s: self.reactor.clock.wall_s(),
             stored_ms: self.reactor.clock.now_ms(),
             heat: crate::store::heat::Heat::default(),
@@ -400,12 +421,14 @@ impl Shard {
             cache_control: &cache_control,
             modified_s,
             length: Some(writer.written()),
-            cors: if intent.varies { gzip::VARY } else { b"" },
+            cors: b"",
+            lines: &intent.lines,
         };
         Publication {
             length: writer.written(),
             head: head.render(),
             content_type: intent.content_type.clone(),
+            lines: intent.lines.clone(),
             modified_s,
             expires_ms: self.expires_ms(intent),
             cache_control,

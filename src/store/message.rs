@@ -127,6 +127,8 @@ pub struct Publication {
     pub content_type: Box<[u8]>,
     /// See [`Record::cache_control`].
     pub cache_control: Box<[u8]>,
+    /// See [`Record::lines`].
+    pub lines: Box<[u8]>,
     /// See [`Record::modified_s`].
     pub modified_s: u64,
     /// See [`Record::expires_ms`].

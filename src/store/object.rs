@@ -27,6 +27,8 @@ pub struct Record {
     pub content_type: Box<[u8]>,
     /// Value of Cache-Control.
     pub cache_control: Box<[u8]>,
+    /// Further header lines of its answers, each with its CRLF.
+    pub lines: Box<[u8]>,
     /// Unix time of publication, in seconds: Last-Modified.
     pub modified_s: u64,
     /// Monotonic time at which the version was made.

@@ -335,6 +335,7 @@ impl Store {
             etag: publication.etag,
             content_type: publication.content_type,
             cache_control: publication.cache_control,
+            lines: publication.lines,
             modified_s: publication.modified_s,
             stored_ms: now_ms,
             heat: crate::store::heat::Heat::default(),

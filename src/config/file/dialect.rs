@@ -1,11 +1,12 @@
-//! The parts of the file that switch dialects of other stores on: `[mediastore]`, `[[aws_key]]`.
+//! The parts of the file that switch dialects of other stores on: `[mediastore]`, `[[aws_key]]`,
+//! `[momento]`.
 //!
 //! **Invariants**: a dialect that is not named is not spoken; a secret is never quoted.
 
 use super::access::{one_secret, pattern};
 use super::{Section, integer, text};
 use crate::config::rights::Scope;
-use crate::config::{AwsKey, Config, MediaStore};
+use crate::config::{AwsKey, Config, MediaStore, Momento, momento};
 use crate::limits;
 
 /// Reads the dialects.
@@ -18,6 +19,7 @@ pub(super) fn apply(config: &mut Config, root: &mut Section<'_>) {
         config.access.mediastore = Some(mediastore);
         section.finish();
     }
+    apply_momento(config, root);
     for mut section in root.sections("aws_key") {
         if config.access.mediastore.is_none() {
             section.wrong("", "has no effect without [mediastore]".to_owned());
@@ -34,6 +36,21 @@ pub(super) fn apply(config: &mut Config, root: &mut Section<'_>) {
         }
         section.finish();
     }
+}
+
+/// `[momento]`.
+fn apply_momento(config: &mut Config, root: &mut Section<'_>) {
+    let Some(mut section) = root.section("momento") else { return };
+    let mut names = |key| {
+        let names = section.list(key, |value| momento::name(text(value)?)).unwrap_or_default();
+        if names.len() > limits::MOMENTO_NAMES_MAX {
+            section.wrong(key, format!("at most {} names", limits::MOMENTO_NAMES_MAX));
+        }
+        names.into()
+    };
+    let (stores, caches) = (names("stores"), names("caches"));
+    config.access.momento = Some(Momento { stores, caches });
+    section.finish();
 }
 
 fn aws_key(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<AwsKey> {

@@ -110,6 +110,7 @@ impl Shard {
             etag: etag.into_bytes().into(),
             content_type: content_type.as_bytes().into(),
             cache_control: write::default_cache_control(class, None).as_bytes().into(),
+            lines: [].into(),
         };
         Ok(Some(Found { fd, attributes, is_summed: false }))
     }
@@ -183,13 +184,16 @@ impl Shard {
         let Attributes { etag, content_type, cache_control, .. } = &found.attributes;
         let class = types::class(key, content_type);
         let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
+        let vary: &[u8] = if varies { gzip::VARY } else { b"" };
+        let lines: Box<[u8]> = [vary, &found.attributes.lines].concat().into();
         let head = ObjectHead {
             etag,
             content_type,
             cache_control,
             modified_s,
             length: Some(length),
-            cors: if varies { gzip::VARY } else { b"" },
+            cors: b"",
+            lines: &lines,
         };
         let left_ms = found.attributes.expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();
@@ -200,6 +204,7 @@ impl Shard {
             content_type: content_type.clone(),
             cache_control: cache_control.clone(),
             modified_s,
+            lines,
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
             gives_way: false,
         };

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{Disk, Shard};
 use crate::limits;
+use crate::origin::gzip;
 use crate::store::Held;
 use crate::store::message::{Ask, Guard, Refusal, Reply};
 use crate::store::object::{NEVER, Whole};
@@ -102,6 +103,7 @@ impl Shard {
             etag: record.etag.clone(),
             content_type: record.content_type.clone(),
             cache_control: record.cache_control.clone(),
+            lines: gzip::lines_without(&record.lines).into(),
         }
     }
 

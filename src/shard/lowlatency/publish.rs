@@ -130,18 +130,21 @@ impl Shard {
         };
         let modified_s = self.reactor.clock.wall_s();
         let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
+        let lines: &[u8] = if varies { gzip::VARY } else { b"" };
         let head = ObjectHead {
             etag: &etag,
             content_type: &plain.content_type,
             cache_control: &cache_control,
             modified_s,
             length: declared,
-            cors: if varies { gzip::VARY } else { b"" },
+            cors: b"",
+            lines,
         };
         let publication = Publication {
             length: text.len() as u64,
             head: head.render(),
             content_type: plain.content_type.clone(),
+            lines: lines.into(),
             modified_s,
             expires_ms: plain.expires_ms,
             cache_control: cache_control.clone(),

@@ -1,7 +1,8 @@
-//! An object's metadata as the value of one extended attribute: four lines of text.
+//! An object's metadata as the value of one extended attribute: four lines of text, or more.
 //!
 //! `1 LENGTH MODIFIED EXPIRES SUM`, entity tag, Content-Type, Cache-Control; times are Unix times
 //! (seconds, and milliseconds for EXPIRES, `-` for never), SUM is the body's XXH3-128 in hex.
+//! Where an object has further header lines the value begins with `2`, and they follow.
 //!
 //! Invariants: what was encoded decodes to the same; anything else is refused, never guessed.
 
@@ -24,6 +25,8 @@ pub struct Attributes {
     pub content_type: Box<[u8]>,
     /// Value of Cache-Control.
     pub cache_control: Box<[u8]>,
+    /// Further header lines, each with its CRLF.
+    pub lines: Box<[u8]>,
 }
 
 impl Attributes {
@@ -31,24 +34,32 @@ impl Attributes {
     pub fn encode(&self) -> Option<Vec<u8>> {
         let expires = self.expires_ms.map_or("-".to_owned(), |ms| ms.to_string());
         let Self { length, modified_s, sum, .. } = self;
-        let mut value = format!("1 {length} {modified_s} {expires} {sum:032x}").into_bytes();
+        let version = if self.lines.is_empty() { 1 } else { 2 };
+        let mut value =
+            format!("{version} {length} {modified_s} {expires} {sum:032x}").into_bytes();
         for text in [&self.etag, &self.content_type, &self.cache_control] {
             debug_assert!(!text.contains(&b'\n'), "header values have no line ends");
             value.push(b'\n');
             value.extend_from_slice(text);
+        }
+        if version == 2 {
+            value.push(b'\n');
+            value.extend_from_slice(&self.lines);
         }
         (value.len() <= ATTRIBUTE_BYTES_MAX).then_some(value)
     }
 
     /// What a value says; `None` when it is not one of [`Attributes::encode`].
     pub fn decode(value: &[u8]) -> Option<Self> {
-        let mut lines = value.split(|&byte| byte == b'\n');
+        let mut lines = value.splitn(5, |&byte| byte == b'\n');
         let numbers = std::str::from_utf8(lines.next()?).ok()?;
         let (etag, content_type, cache_control) = (lines.next()?, lines.next()?, lines.next()?);
         let mut numbers = numbers.split(' ');
-        if numbers.next() != Some("1") || lines.next().is_some() {
-            return None;
-        }
+        let lines: Box<[u8]> = match (numbers.next()?, lines.next()) {
+            ("1", None) => [].into(),
+            ("2", Some(lines)) if lines.ends_with(b"\r\n") => lines.into(),
+            _ => return None,
+        };
         let length = numbers.next()?.parse().ok()?;
         let modified_s = numbers.next()?.parse().ok()?;
         let expires_ms = match numbers.next()? {
@@ -62,7 +73,7 @@ impl Attributes {
         }
         let (etag, content_type) = (etag.into(), content_type.into());
         let cache_control = cache_control.into();
-        Some(Self { length, modified_s, expires_ms, sum, etag, content_type, cache_control })
+        Some(Self { length, modified_s, expires_ms, sum, etag, content_type, cache_control, lines })
     }
 }
 
@@ -79,6 +90,7 @@ mod tests {
             etag: b"\"x\"".as_slice().into(),
             content_type: b"video/mp4".as_slice().into(),
             cache_control: b"max-age=60".as_slice().into(),
+            lines: [].into(),
         }
     }
 
@@ -88,6 +100,14 @@ mod tests {
             let attributes = Attributes { expires_ms, ..some() };
             assert_eq!(Attributes::decode(&attributes.encode().unwrap()), Some(attributes));
         }
+    }
+
+    #[test]
+    fn further_lines_are_kept() {
+        let attributes = Attributes { lines: b"a: b\r\nc: d\r\n"[..].into(), ..some() };
+        let value = attributes.encode().unwrap();
+        assert_eq!(Attributes::decode(&value), Some(attributes));
+        assert_eq!(Attributes::decode(&value[..value.len() - 1]), None);
     }
 
     #[test]
