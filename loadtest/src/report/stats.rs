@@ -47,6 +47,13 @@ pub fn samples_needed(q: f64) -> u64 {
     (SAMPLES_ABOVE / side * (1.0 - 1e-9)).ceil() as u64
 }
 
+/// The highest quantile, in steps of 0.0001, that ten of `n` samples stand above; with fewer than
+/// twenty samples the maximum, 1.
+pub fn highest_quantile(n: u64) -> f64 {
+    let quantile = ((1.0 - SAMPLES_ABOVE / n.max(1) as f64) * 1e4).floor() / 1e4;
+    if quantile < 0.5 { 1.0 } else { quantile }
+}
+
 /// Quantile `q` with its interval by binomial order statistics: ranks nq +- 1.96 sqrt(nq(1-q)).
 pub fn percentile(latency: &Latency, q: f64) -> Result<Percentile, TooFew> {
     let (n, needed) = (latency.count(), samples_needed(q));

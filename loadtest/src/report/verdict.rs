@@ -117,7 +117,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     Verdict { notes, ..Verdict::from_reasons(reasons) }
 }
 
-/// The lateness rule. With too few samples for p99.9 the maximum stands in for it.
+/// The lateness rule: at p99.9, or in a short run at the highest quantile that it can speak of.
 fn late(evidence: &Evidence<'_>, lateness: &Latency, response: &Latency) -> Option<String> {
     if lateness.is_empty() || response.is_empty() {
         return None;
@@ -128,10 +128,10 @@ fn late(evidence: &Evidence<'_>, lateness: &Latency, response: &Latency) -> Opti
         evidence.lateness_floor_ns as f64
     };
     let bound = floor.max(response.value_at(0.5) as f64 * LATENESS_SHARE);
-    let enough = lateness.count() >= stats::samples_needed(0.999);
-    let (name, measured) =
-        if enough { ("p99.9", lateness.value_at(0.999)) } else { ("maximum", lateness.max()) };
+    let quantile = stats::highest_quantile(lateness.count()).min(0.999);
+    let measured = lateness.value_at(quantile);
     (measured as f64 > bound).then(|| {
+        let name = units::quantile(quantile);
         format!(
             "The generator was late: lateness {name} {} is above {}, the larger of {} and 10 % of \
              the response p50.",
@@ -180,6 +180,26 @@ mod tests {
             ..Evidence::default()
         };
         assert_eq!(judge(&evidence).reasons, [""; 0].map(String::from));
+    }
+
+    /// Runs of half a second, as comparisons make them, were all invalid for one pause in each.
+    #[test]
+    fn a_short_run_is_held_to_the_highest_quantile_it_can_speak_of() {
+        let response = latency(2_000, 100_000, 200_000);
+        let lateness = latency(2_000, 5_000, 900_000);
+        let evidence = |lateness| Evidence {
+            lateness: Some(lateness),
+            response: Some(&response),
+            ..Evidence::default()
+        };
+        assert!(judge(&evidence(&lateness)).reasons.is_empty(), "one pause");
+        let mut worse = latency(2_000, 5_000, 900_000);
+        (0..11).for_each(|_| worse.record(900_000));
+        let reasons = judge(&evidence(&worse)).reasons;
+        assert!(reasons[0].contains("lateness p99.5 900 us is above 50.0 us"), "{reasons:?}");
+        let few = latency(19, 5_000, 900_000);
+        let reasons = judge(&evidence(&few)).reasons;
+        assert!(reasons[0].contains("lateness p99.9 900 us"), "{reasons:?}");
     }
 
     #[test]
