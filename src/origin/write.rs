@@ -114,6 +114,21 @@ pub fn intent(
     })
 }
 
+/// Whether an upload names a track instead of a segment, as encoders do that send a track without
+/// end in one request: nothing of it could be read before its end, and there is none.
+//= DASH-IF Live Media Ingest 1.2, interface 1: "Streams(" name ")"
+pub fn is_endless_track(head: &Head, key: &[u8]) -> bool {
+    let name = key.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    head.body == Framing::Chunked && name.starts_with(b"Streams(") && name.ends_with(b")")
+}
+
+/// What to do about it.
+pub const ENDLESS_TRACK: &str = concat!(
+    "one request for a whole track (Streams(...)) is not taken; set the encoder to send each ",
+    "segment, playlist and MPD under a name of its own, as 'ffmpeg -f dash -method PUT' and ",
+    "'-f hls -method PUT' do",
+);
+
 /// Cache-Control of an object whose upload and path say nothing of it.
 pub fn default_cache_control(class: Class, body: Option<&[u8]>) -> CacheAge {
     media::cache_control(class, body)

@@ -270,6 +270,9 @@ impl Conn {
         if key::is_reserved(key) {
             return Err(Denied::new(Status::Conflict, "the path is reserved"));
         }
+        if write::is_endless_track(head, key) {
+            return Err(Denied::closing(Status::BadRequest, write::ENDLESS_TRACK));
+        }
         let paths = &self.rules.paths;
         let object_bytes_max = shard.settings.object_bytes_max;
         let wrong = |message| Denied::new(Status::BadRequest, message);
