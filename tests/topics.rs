@@ -1,6 +1,6 @@
 //! Topics end to end: positions, shapes, the three ways to subscribe, order under churn, bounds.
 //!
-//! `HEADWATER_TOPICS=long` makes the test of order larger.
+//! `HEADWATER_TOPICS=long` makes the tests of order and of floods larger.
 #![allow(clippy::unwrap_used)]
 
 mod support;
