@@ -94,6 +94,8 @@ impl World {
             modified_s: 0,
             expires_ms: NEVER,
             gives_way: false,
+            heir_head: None,
+            is_sound: true,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

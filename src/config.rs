@@ -38,7 +38,7 @@ pub use host::Host;
 pub use mediastore::{AwsKey, MediaStore};
 pub use mistake::{Mistake, Mistakes};
 pub use momento::Momento;
-pub use path::{Durability, OnFull, PathRule, PathRules, StaleAfter};
+pub use path::{Durability, OnFull, PathRule, PathRules, Redundant, StaleAfter};
 pub use policy::{Decider, Setting};
 pub use reload::Source;
 pub use rights::Right;

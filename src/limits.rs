@@ -28,6 +28,9 @@ pub const KEY_PARTS_MAX: usize = 64;
 
 /// Extents of an object that is readable while it arrives.
 pub const GROWING_EXTENTS_MAX: usize = 512;
+/// Uploads of other pipelines that are kept aside for one arriving object, and how often one may
+/// be gone on with.
+pub const HEIRS_MAX: usize = 4;
 /// First allotment of an upload of unknown length, in bytes.
 pub const STREAM_EXTENT_BYTES: u32 = 256 * 1024;
 /// Changes that may wait for one key behind a running one.
@@ -132,6 +135,12 @@ pub const HORIZON_ENTRIES_MAX: usize = 4096;
 /// How often a playlist tells its target duration although it has not changed; what was not told
 /// for twice as long gives way.
 pub const HORIZON_RENEW_MS: u64 = 60_000;
+/// How long an encoder may be silent before another one is followed, in milliseconds.
+pub const FAILOVER_MS: u32 = 6_000;
+/// Most of that which a policy may name: five minutes.
+pub const FAILOVER_MS_MAX: u32 = 300_000;
+/// Encoders that a rule may put in an order of priority.
+pub const PIPELINES_MAX: usize = 16;
 /// Longest constant duration of segments that a policy may name: an hour.
 pub const SEGMENT_MS_MAX: u32 = 3_600_000;
 /// Most bytes of an immutable object that are compared with those of another upload.

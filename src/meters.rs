@@ -198,6 +198,23 @@ crate::meters! {
         uploads_aborted: Counter ["state=\"aborted\""],
         uploads_superseded: Counter ["state=\"superseded\""],
     }
+    "headwater_pipeline_uploads_total",
+    "Uploads of a second encoder that were not stored, by what was there.", per 1.0 {
+        copies_same: Counter ["there=\"same\""],
+        copies_other: Counter ["there=\"other\""],
+    }
+    "headwater_pipeline_takeovers_total",
+    "Objects whose upload broke off and that another encoder's upload went on with.", per 1.0 {
+        takeovers: Counter,
+    }
+    "headwater_pipeline_switches_total",
+    "Times that a folder's playlists changed to another encoder.", per 1.0 {
+        pipeline_switches: Counter,
+    }
+    "headwater_pipeline_aside_bytes",
+    "Bytes of uploads kept aside while another encoder's upload of the object arrives.", per 1.0 {
+        aside_bytes: Gauge,
+    }
     "headwater_disk_saves_total", "Uploads written to disk, and those that could not be.",
     per 1.0 {
         disk_saved: Counter ["outcome=\"saved\""],

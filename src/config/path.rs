@@ -57,6 +57,12 @@ pub struct PathRule {
     pub durability: Option<Durability>,
     /// How long a live manifest is good for that nobody renews.
     pub stale_after: Option<StaleAfter>,
+    /// What becomes of other bytes that a second encoder brings.
+    pub redundant: Option<Redundant>,
+    /// Names of encoders, in order of priority.
+    pub pipelines: Option<Vec<Box<str>>>,
+    /// How long an encoder may be silent before another one is followed, in milliseconds.
+    pub failover_ms: Option<u32>,
     /// Who may read and write, and from where.
     pub(super) access: PathAccess,
     /// Which web pages may read.
@@ -79,6 +85,19 @@ pub enum OnFull {
     Refuse,
     /// The oldest give way.
     Evict,
+}
+
+/// What becomes of other bytes that a second encoder brings under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redundant {
+    /// Encoders are not told apart.
+    Off,
+    /// What the first one brought stays.
+    First,
+    /// What came last replaces it.
+    Last,
+    /// What the encoder that goes before in `pipelines` brings replaces that of others.
+    Priority,
 }
 
 /// How long a live manifest is good for.
@@ -168,6 +187,28 @@ impl PathRules {
     /// How long a live manifest of this key is good for.
     pub fn stale_after(&self, key: &[u8]) -> Option<StaleAfter> {
         self.first(key, |rule| rule.stale_after)
+    }
+
+    /// Whether encoders are told apart, and what becomes of what differs.
+    pub fn redundant(&self, key: &[u8]) -> Option<Redundant> {
+        self.first(key, |rule| rule.redundant).filter(|&redundant| redundant != Redundant::Off)
+    }
+
+    /// An encoder's place in the order of priority; those without one come last.
+    pub fn pipeline_rank(&self, key: &[u8], name: &[u8]) -> u16 {
+        let names = self.first(key, |rule| rule.pipelines.as_deref()).unwrap_or_default();
+        let place = names.iter().position(|known| known.as_bytes() == name);
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX)
+    }
+
+    /// How long an encoder may be silent before another one is followed, in milliseconds.
+    pub fn failover_ms(&self, key: &[u8]) -> u64 {
+        self.first(key, |rule| rule.failover_ms).unwrap_or(limits::FAILOVER_MS).into()
+    }
+
+    /// Whether any rule tells encoders apart.
+    pub fn any_redundant(&self) -> bool {
+        self.0.iter().any(|rule| rule.redundant.is_some())
     }
 
     /// Who may use a right on the key, and from where. Topics are not paths.
@@ -261,6 +302,9 @@ impl PathRule {
             part_target_ms: None,
             durability: None,
             stale_after: None,
+            redundant: None,
+            pipelines: None,
+            failover_ms: None,
             access: PathAccess::default(),
             cors: None,
         }
@@ -387,6 +431,29 @@ mod tests {
         assert_eq!(rules.durability(b"live/b/x"), Some(Durability::Disk));
         assert_eq!(rules.durability(b"live/c/x"), Some(Durability::Memory));
         assert_eq!(rules.durability(b"vod/x"), None);
+    }
+
+    #[test]
+    fn pipelines_have_an_order() {
+        let rules = rules(
+            r#"
+            [[path]]
+            pattern = "live/one/**"
+            redundant = "off"
+            [[path]]
+            pattern = "live/**"
+            redundant = "priority"
+            pipelines = ["main", "spare"]
+            failover_ms = 500
+            "#,
+        );
+        let key = b"live/a/1.m4s";
+        assert_eq!(rules.redundant(key), Some(Redundant::Priority));
+        let ranks = [b"main".as_slice(), b"spare", b"x"].map(|name| rules.pipeline_rank(key, name));
+        assert_eq!(ranks, [0, 1, u16::MAX]);
+        assert_eq!((rules.failover_ms(key), rules.failover_ms(b"x")), (500, 6000));
+        assert_eq!((rules.redundant(b"live/one/a"), rules.redundant(b"x")), (None, None));
+        assert!(rules.any_redundant());
     }
 
     #[test]

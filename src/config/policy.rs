@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::network::Network;
-use super::{Config, Durability, OnFull, PathRule, Right, StaleAfter, Who};
+use super::{Config, Durability, OnFull, PathRule, Redundant, Right, StaleAfter, Who};
 use crate::limits;
 
 /// One setting of a path.
@@ -100,6 +100,13 @@ const SETTINGS: &[(&str, Says, Otherwise)] = &[
     ("ll", |rule| flag(rule.ll), |_| "false".to_owned()),
     ("part_target_ms", |rule| number(rule.part_target_ms), |_| limits::PART_TARGET_MS.to_string()),
     ("stale_after_ms", |rule| rule.stale_after.map(stale_after), |_| "none".to_owned()),
+    ("redundant", |rule| rule.redundant.map(redundant), |_| "off".to_owned()),
+    (
+        "pipelines",
+        |rule| rule.pipelines.as_ref().map(|names| names.join(", ")),
+        |_| "none".to_owned(),
+    ),
+    ("failover_ms", |rule| number(rule.failover_ms), |_| limits::FAILOVER_MS.to_string()),
     ("read", |rule| rule.access().read.map(who), |config| who(config.access.who(Right::Read))),
     ("write", |rule| rule.access().write.map(who), |config| who(config.access.who(Right::Publish))),
     ("read_allow", |rule| networks(&rule.access().read_allow), |_| "every network".to_owned()),
@@ -139,6 +146,16 @@ fn on_full(on_full: OnFull) -> String {
     match on_full {
         OnFull::Refuse => "refuse",
         OnFull::Evict => "evict",
+    }
+    .to_owned()
+}
+
+fn redundant(redundant: Redundant) -> String {
+    match redundant {
+        Redundant::Off => "off",
+        Redundant::First => "first",
+        Redundant::Last => "last",
+        Redundant::Priority => "priority",
     }
     .to_owned()
 }

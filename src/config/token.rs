@@ -20,6 +20,8 @@ pub struct Token {
     digest: Digest,
     /// The user name that has to come with it in HTTP Basic; otherwise any will do.
     pub user: Option<Box<str>>,
+    /// Which of several encoders of a path uses it.
+    pub pipeline: Option<Box<str>>,
     /// For each [`Right`], where it holds.
     pub scopes: [Scope; Right::ALL.len()],
     /// From this Unix time on, in seconds, it is no longer good.
@@ -35,6 +37,7 @@ impl Token {
             name: name.into(),
             digest: Digest::of(secret.as_bytes()),
             user: None,
+            pipeline: None,
             scopes: Default::default(),
             expires_s: None,
         })
@@ -185,7 +188,7 @@ pub fn of_scheme<'a>(authorization: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]>
 }
 
 /// A name goes into log lines and must not need quoting there.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=limits::TOKEN_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());

@@ -1,6 +1,8 @@
 //! PUT, POST and DELETE: what a write means before its first byte is stored.
 
-use crate::config::PathRules;
+use std::sync::Arc;
+
+use crate::config::{PathRules, Redundant, token};
 use crate::http::framing::Framing;
 use crate::http::known::Known;
 use crate::http::request::Head;
@@ -9,6 +11,7 @@ use crate::limits;
 use crate::media::types::{self, Class};
 use crate::media::{self, CacheAge};
 use crate::store::message::Guard;
+use crate::store::pipeline::{Differing, Pipeline};
 
 use super::{gzip, query};
 
@@ -173,6 +176,43 @@ fn ttl_ms(query: &[u8], by_rule: Option<u64>) -> Result<Option<u64>, Fault> {
     }
 }
 
+/// The pipeline that an upload belongs to, where its path tells several apart; `by_token` goes
+/// before the query.
+///
+/// # Errors
+/// 400 for a name that no pipeline can have.
+pub fn pipeline(
+    query: &[u8],
+    by_token: Option<Box<[u8]>>,
+    key: &[u8],
+    class: Class,
+    paths: &PathRules,
+) -> Result<Option<Arc<Pipeline>>, Fault> {
+    const REASON: &str = "pipeline is not a name of 1 to 32 letters, digits and -._";
+    let Some(redundant) = paths.redundant(key) else { return Ok(None) };
+    let name = match by_token {
+        Some(name) => name,
+        None => match query::value(query, b"pipeline") {
+            Some(name) => Box::from(&*name),
+            None => return Ok(None),
+        },
+    };
+    if !std::str::from_utf8(&name).is_ok_and(|name| token::check_name(name).is_ok()) {
+        return Err((Status::BadRequest, REASON));
+    }
+    Ok(Some(Arc::new(Pipeline {
+        rank: paths.pipeline_rank(key, &name),
+        differing: match redundant {
+            Redundant::Priority => Differing::ByRank,
+            Redundant::Last => Differing::LastWins,
+            Redundant::First | Redundant::Off => Differing::FirstWins,
+        },
+        is_manifest: class == Class::Manifest,
+        failover_ms: paths.failover_ms(key),
+        name,
+    })))
+}
+
 /// The preconditions of a write, several lines joined (RFC 9110 section 5.3).
 pub fn guard(head: &Head, bytes: &[u8]) -> Guard {
     let joined = |known| {
@@ -182,5 +222,5 @@ pub fn guard(head: &Head, bytes: &[u8]) -> Guard {
         })
     };
     let (if_match, if_none_match) = (joined(Known::IfMatch), joined(Known::IfNoneMatch));
-    Guard { if_match, if_none_match, immutable: false }
+    Guard { if_match, if_none_match, ..Guard::default() }
 }

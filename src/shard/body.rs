@@ -55,6 +55,8 @@ pub(super) struct Writer {
     manifest: Option<Vec<u8>>,
     /// What a dialect wants of the body.
     payload: Option<Box<Payload>>,
+    /// The longest pause, in milliseconds, where another encoder may take over.
+    pause_ms: Option<u64>,
 }
 
 impl Writer {
@@ -83,6 +85,7 @@ impl Writer {
             digest,
             manifest,
             payload: None,
+            pause_ms: intent.guard.pipeline.as_ref().map(|pipeline| pipeline.failover_ms),
         }
     }
 
@@ -272,6 +275,8 @@ impl Conn {
         let shard = self.shard.clone();
         let buffers = &shard.reactor.buffers;
         let mut window = Window::begin(self);
+        let idle_ms = shard.settings.body_idle_ms;
+        window.idle_ms = writer.pause_ms.map_or(idle_ms, |pause_ms| idle_ms.min(pause_ms));
         loop {
             while !self.input.is_empty() {
                 let unread = self.input.unread(buffers);
@@ -337,7 +342,7 @@ impl Conn {
             return Err(BodyFault::Slow);
         }
         let now_ms = shard.reactor.clock.now_ms();
-        shard.reactor.set_deadline(self.socket, now_ms + shard.settings.body_idle_ms);
+        shard.reactor.set_deadline(self.socket, now_ms + window.idle_ms);
         match shard.reactor.receive(self.socket).await {
             Ok(received) => {
                 self.input.add(received, &shard.reactor.buffers);
@@ -388,6 +393,8 @@ impl Conn {
 struct Window {
     until_ms: u64,
     received: u64,
+    /// The longest pause between two pieces.
+    idle_ms: u64,
 }
 
 impl Window {
@@ -396,6 +403,7 @@ impl Window {
         Self {
             until_ms: reactor.clock.now_ms() + conn.shard.settings.rate_window_ms,
             received: reactor.bytes_received(conn.socket),
+            idle_ms: conn.shard.settings.body_idle_ms,
         }
     }
 
@@ -406,7 +414,7 @@ impl Window {
         }
         let least = conn.shard.settings.window_bytes_min();
         let received = conn.shard.reactor.bytes_received(conn.socket) - self.received;
-        *self = Self::begin(conn);
+        *self = Self { idle_ms: self.idle_ms, ..Self::begin(conn) };
         received >= least
     }
 }

@@ -79,20 +79,24 @@ impl Conn {
         chunked: bool,
     ) -> Result<Outcome, Gone> {
         let mut at = 0u64;
+        let mut growing = growing.tip();
         loop {
+            if growing.successor().is_some() {
+                growing = growing.tip();
+            }
             // The mark is read before the end is asked for, so that no last byte is missed.
-            let finished = growing.finished().map(|whole| whole.length);
+            let finished = growing.finished_itself().map(|whole| whole.length);
             let ready = finished.unwrap_or_else(|| growing.progress());
             if growing.is_cut() {
                 return Ok(Outcome::Cut);
             }
             if at < ready {
-                let buffer = self.chunk(growing, &mut at, ready, chunked);
+                let buffer = self.chunk(&growing, &mut at, ready, chunked);
                 self.send(buffer, keep.clone()).await?;
             } else if finished.is_some() {
                 break;
-            } else {
-                self.wait_for_growth(growing, at).await?;
+            } else if growing.successor().is_none() {
+                self.wait_for_growth(&growing, at).await?;
             }
         }
         if chunked {
@@ -149,7 +153,10 @@ impl Conn {
         // The upload's own timeouts end it; this one only guards against a lost nudge.
         let patience_ms = shard.settings.body_idle_ms.saturating_mul(2);
         shard.reactor.set_deadline(self.socket, shard.reactor.clock.now_ms() + patience_ms);
-        let changed = || is_enough() || growing.finished().is_some() || growing.is_cut();
+        let changed = || {
+            let has_ended = growing.finished().is_some() || growing.is_cut();
+            is_enough() || has_ended || growing.successor().is_some()
+        };
         std::future::poll_fn(|_| {
             if changed() {
                 return Poll::Ready(Ok(()));

@@ -50,6 +50,7 @@ mod momento;
 mod parted;
 mod payload;
 mod peer;
+mod pipeline;
 mod read;
 mod rendered;
 mod rules;

@@ -71,6 +71,8 @@ pub struct Rules {
     pub stales: bool,
     /// Whether requests may be of another dialect than the origin's own.
     pub dialects: bool,
+    /// Whether any path tells several encoders apart.
+    pub redundant: bool,
     guards_reads: bool,
     cors_by_path: bool,
 }
@@ -83,6 +85,7 @@ impl Rules {
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
         let (gzips, dialects) = (paths.any_gzips(), Dialect::any(&access));
+        let redundant = paths.any_redundant();
         Self {
             access,
             paths,
@@ -92,6 +95,7 @@ impl Rules {
             gzips,
             stales,
             dialects,
+            redundant,
             guards_reads,
             cors_by_path,
         }
@@ -231,6 +235,18 @@ impl Conn {
         };
         account.note_credential(name);
         outcome
+    }
+
+    /// The encoder that the credential of an upload belongs to.
+    pub(super) fn pipeline_of_token(&self, head: &Head) -> Option<Box<[u8]>> {
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let asking = Asking { head, bytes, right: Right::Publish, subject: Subject::Path };
+        let Verdict::Allowed(name) = judge(&self.shard, self.socket, &self.rules, asking) else {
+            return None;
+        };
+        let mut tokens = self.rules.access.tokens.iter();
+        let token = tokens.find(|token| !name.is_empty() && *token.name == *name)?;
+        token.pipeline.as_deref().map(|name| name.as_bytes().into())
     }
 
     /// Judges what somebody wants to do with a topic, by a head whose bytes are perhaps kept apart,

@@ -137,8 +137,12 @@ impl Conn {
             guard: intent.guard.clone(),
             stream: record.clone().map(|record| Streaming { record }),
         };
+        let heir;
         let (upload, extents, growing) = match shard.ask_for_room(owner, begin).await {
-            Reply::Begun { upload, extents, growing } => (upload, extents, growing),
+            Reply::Begun { upload, extents, growing, heir_of } => {
+                heir = heir_of;
+                (upload, extents, growing)
+            }
             Reply::Refused(refusal) => return self.deny(head, refusal.into()).await,
             _ => return Err(Gone),
         };
@@ -159,8 +163,9 @@ impl Conn {
                 return self.deny_body(head, fault).await;
             }
         };
-        let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
+        let mut publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
+        publication.heir_head = heir.map(|of| shard.heir_head(&of, writer.written()));
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
@@ -181,6 +186,17 @@ impl Conn {
                     Some(sum) => Box::pin(self.answer_put(head, &etag, &sum)).await,
                     None => self.answer_stored(head, &etag).await,
                 }
+            }
+            Reply::Kept { etag, same } => {
+                shard.accounts.meters.uploads_completed.bump();
+                // What stands may be on its way to the disk still.
+                if durable
+                    && let Reply::Refused(refusal) =
+                        Box::pin(shard.tier(owner, key, Job::Save { etag: etag.clone() })).await
+                {
+                    return self.answer_denied(head, &refusal.into(), Then::Next).await;
+                }
+                Box::pin(self.answer_kept(head, &etag, same)).await
             }
             Reply::Refused(refusal) => {
                 Box::pin(self.answer_uncommitted(head, refusal, &key, &mut writer)).await
@@ -296,6 +312,9 @@ impl Conn {
             intent.ttl_ms =
                 momento::ttl_ms(self.dialect, said.ephemeral, intent.ttl_ms).map_err(wrong)?;
         }
+        if self.rules.redundant {
+            self.note_pipeline(head, key, &mut intent)?;
+        }
         let payload = self.payload(head, &mut intent)?;
         let part_target_us = paths.part_target_us(key);
         let is_made = part_target_us.is_some() && is_playlist(key, &intent.content_type);
@@ -373,7 +392,7 @@ impl Conn {
     }
 }
 
-fn bare<'a>(status: Status, message: &'a str, lines: &'a [u8]) -> Bare<'a> {
+pub(super) fn bare<'a>(status: Status, message: &'a str, lines: &'a [u8]) -> Bare<'a> {
     Bare { status, message, lines, body_allowed: true }
 }
 
@@ -437,6 +456,8 @@ impl Shard {
             cache_control,
             etag,
             gives_way: intent.gives_way,
+            heir_head: None,
+            is_sound: true,
         }
     }
 

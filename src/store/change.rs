@@ -19,6 +19,7 @@ use super::guard;
 use super::message::{Guard, LeaseId, Publication, Refusal, Reply, UploadId};
 use super::object::{Body, Millis, Record};
 use super::owner::{Asker, Store};
+use super::pipeline::Verdict;
 
 /// A change that waits for its turn or for confirmations.
 #[derive(Debug)]
@@ -42,6 +43,10 @@ enum Step {
     Apply(Option<u32>),
     /// A streaming upload that has to be atomic.
     Defer,
+    /// The same while another pipeline's is arriving, which it may go on with.
+    Aside(u32),
+    /// A complete upload goes on with what another pipeline's left.
+    Inherit(u32),
 }
 
 /// What an upload comes to where `record` stays: it is acknowledged if it brings the same bytes,
@@ -84,7 +89,13 @@ impl Store {
                 Step::Refuse(reply) => self.refuse_change(change, reply),
                 Step::Recall(place) => self.apply(change, Some(place), now_ms),
                 Step::Apply(place) => self.apply(change, place, now_ms),
-                Step::Defer => self.begun(change),
+                Step::Defer => self.begun(change, None),
+                Step::Aside(place) => self.begun(change, Some(place)),
+                Step::Inherit(place) => {
+                    if let Change::Commit { asker, upload, publication } = change {
+                        self.inherit(asker, upload, publication, place);
+                    }
+                }
             }
         }
         self.tidy(key);
@@ -138,6 +149,17 @@ impl Store {
         if !guard::allowed(guard, etag) {
             return Some(Step::Refuse(Reply::Refused(Refusal::Precondition)));
         }
+        if let Change::Commit { upload, publication, .. } = change {
+            match self.judge_pipeline(*upload, publication, current, now_ms) {
+                Verdict::Write => {}
+                Verdict::Wait => return None,
+                Verdict::Inherit(place) => return Some(Step::Inherit(place)),
+                Verdict::Keep { same } => {
+                    let etag = etag.expect("something is kept").into();
+                    return Some(Step::Refuse(Reply::Kept { etag, same }));
+                }
+            }
+        }
         // What is gone is gone on every shard, whatever leases are out: nobody is waited for.
         let Some(place) = current else { return Some(Step::Apply(object)) };
         let record = &self.versions.at(place).expect("current versions are in the table").record;
@@ -145,6 +167,11 @@ impl Store {
             return Some(keep(change, record));
         }
         if record.whole().is_none() {
+            if let Change::Open { upload, .. } = change
+                && self.finds_another(*upload, place)
+            {
+                return Some(Step::Aside(place));
+            }
             return Some(Step::Apply(object));
         }
         if matches!(change, Change::Open { .. }) && !record.is_empty_probe() {
@@ -154,6 +181,10 @@ impl Store {
     }
 
     fn refuse_change(&mut self, change: Change, reply: Reply) {
+        if let Reply::Kept { same, .. } = reply {
+            self.statistics.copies_same_total += u64::from(same);
+            self.statistics.copies_other_total += u64::from(!same);
+        }
         let asker = match change {
             Change::Open { asker, upload, .. } | Change::Commit { asker, upload, .. } => {
                 self.end_upload(upload);
@@ -182,14 +213,21 @@ impl Store {
             Change::Delete { asker, .. } => self.reply(asker, Reply::Deleted),
             Change::Evict { .. } => {}
             Change::Commit { asker, upload: id, publication } => {
+                if let Some(aside) = self.leave_aside(id) {
+                    self.heir_gone(id, &aside);
+                }
                 let upload = self.upload(id).expect("a queued upload stays");
                 let extents = std::mem::take(&mut upload.extents);
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.length).expect("checked at the commit");
-                let gives_way = publication.gives_way;
+                let (gives_way, is_sound) = (publication.gives_way, publication.is_sound);
+                self.note_leader(id, now_ms);
+                let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());
                 let record = Arc::new(Self::record(key, publication, extents, now_ms));
                 let place = self.publish(Arc::clone(&record), None);
+                let version = self.versions.at_mut(place).expect("just published");
+                (version.pipeline, version.is_sound) = (pipeline, is_sound);
                 if gives_way {
                     self.note_gives_way(place);
                 }
@@ -203,8 +241,10 @@ impl Store {
                     let entry = self.upload(upload).expect("a queued upload stays");
                     entry.created = created;
                     entry.growing = Some((Arc::clone(growing), place));
+                    let pipeline = entry.guard.pipeline.clone();
+                    self.versions.at_mut(place).expect("just published").pipeline = pipeline;
                 }
-                self.begun(change);
+                self.begun(change, None);
             }
         }
     }
@@ -223,24 +263,29 @@ impl Store {
         }
     }
 
-    /// Answers a `Begin` that had to take its turn.
-    fn begun(&mut self, change: Change) {
-        let Change::Open { asker, upload: id, .. } = change else { return };
+    /// Answers a `Begin` that had to take its turn; `aside` is the version that it may go on with.
+    fn begun(&mut self, change: Change, aside: Option<u32>) {
+        let Change::Open { asker, upload: id, record } = change else { return };
         let upload = self.upload(id).expect("a queued upload stays");
         upload.queued = false;
         let growing = upload.growing.as_ref().map(|(growing, _)| Arc::clone(growing));
-        let extents = match &growing {
-            None => upload.extents.clone(),
-            Some(growing) => {
-                // From here on the version has the memory.
-                let extents = std::mem::take(&mut upload.extents);
-                for &extent in &extents {
-                    let appended = growing.append(extent);
-                    debug_assert!(appended, "room for the first extents was checked");
-                }
-                extents
+        let mut extents = upload.extents.clone();
+        if let Some(growing) = &growing {
+            // From here on the version has the memory.
+            extents = std::mem::take(&mut upload.extents);
+            for &extent in &extents {
+                let appended = growing.append(extent);
+                debug_assert!(appended, "room for the first extents was checked");
             }
+        }
+        let kept = match (aside, &record.body) {
+            (Some(place), Body::Growing(own)) if self.keep_aside(id, place, own) => {
+                let of = &self.versions.at(place).expect("kept aside for it").record;
+                Some((Arc::clone(own), Arc::clone(of)))
+            }
+            _ => None,
         };
-        self.reply(asker, Reply::Begun { upload: id, extents, growing });
+        let (own, heir_of) = kept.unzip();
+        self.reply(asker, Reply::Begun { upload: id, extents, growing: growing.or(own), heir_of });
     }
 }

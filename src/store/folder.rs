@@ -18,6 +18,7 @@ use super::message::{Ask, Message, Refusal, Reply, Ticket};
 use super::object::Millis;
 use super::owner::{Asker, STORE_TICKET, Store};
 use super::path;
+use super::pipeline::Leader;
 use super::slab::Slab;
 use super::upload::Opening;
 
@@ -36,6 +37,8 @@ struct Folder {
     waiting: VecDeque<Waiting>,
     /// When a version was last published in it.
     published_ms: Option<Millis>,
+    /// Whose playlists it shows, where several encoders bring them.
+    leader: Option<Leader>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,16 @@ impl Folders {
         folder.published_ms.replace(now_ms).map(|before_ms| now_ms.saturating_sub(before_ms))
     }
 
+    /// Whose playlists `folder` shows.
+    pub fn leader(&self, folder: &[u8]) -> Option<&Leader> {
+        self.map.get(folder)?.leader.as_ref()
+    }
+
+    /// Where the leader of the folder of `key` is kept.
+    pub fn leader_of(&mut self, key: &[u8]) -> Option<&mut Option<Leader>> {
+        Some(&mut self.map.get_mut(path::split(key).0)?.leader)
+    }
+
     /// The place of `key` in its folder, which is linked.
     pub fn make_child(&mut self, key: &[u8]) -> &mut Child {
         let (folder, name) = path::split(key);
@@ -116,7 +129,13 @@ impl Folders {
 
 impl Folder {
     fn new(state: State) -> Self {
-        Self { state, children: BTreeMap::new(), waiting: VecDeque::new(), published_ms: None }
+        Self {
+            state,
+            children: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            published_ms: None,
+            leader: None,
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 //! Invariants: `progress` never shrinks; an extent once appended never changes; `finished` and
 //! `cut` exclude each other; a watch bit is cleared exactly once per nudge that is owed.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::limits;
 use crate::sys::extent::{Extent, ShardId};
@@ -36,6 +36,8 @@ pub struct Growing {
     cut: AtomicBool,
     watch: [AtomicU64; WATCH_WORDS],
     finished: OnceLock<Whole>,
+    /// Another upload that goes on where this one broke off, with all that was here before it.
+    successor: OnceLock<Arc<Growing>>,
 }
 
 impl Growing {
@@ -62,6 +64,7 @@ impl Growing {
             cut: AtomicBool::new(false),
             watch: [const { AtomicU64::new(0) }; WATCH_WORDS],
             finished: OnceLock::new(),
+            successor: OnceLock::new(),
         }
     }
 
@@ -142,14 +145,53 @@ impl Growing {
         let _ = self.finished.set(whole);
     }
 
-    /// The whole body, once the upload is complete.
+    /// The whole body, once the upload, or the one that took over, is complete.
     pub fn finished(&self) -> Option<&Whole> {
+        self.finished.get().or_else(|| self.successor.get()?.finished())
+    }
+
+    /// The whole body, if this upload itself brought it: then its extents are the body's.
+    pub fn finished_itself(&self) -> Option<&Whole> {
         self.finished.get()
     }
 
     /// Owner: the upload broke off or was superseded; readers end without a last chunk.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+        if let Some(successor) = self.successor.get() {
+            successor.cut();
+        }
+    }
+
+    /// Owner: this upload has ended early, and `heir` goes on with it. The heir's bytes are those
+    /// that are here, and more.
+    pub fn hand_over_to(&self, heir: Arc<Self>) {
+        debug_assert!(self.finished.get().is_none() && !self.is_cut());
+        let _ = self.successor.set(heir);
+    }
+
+    /// The upload that goes on with this one.
+    pub fn successor(&self) -> Option<&Arc<Self>> {
+        self.successor.get()
+    }
+
+    /// The upload that is arriving now: this one, or the last that took over.
+    pub fn tip(self: &Arc<Self>) -> Arc<Self> {
+        let mut tip = self;
+        while let Some(next) = tip.successor.get() {
+            tip = next;
+        }
+        Arc::clone(tip)
+    }
+
+    /// How often another upload took over.
+    pub fn successions(&self) -> usize {
+        self.successor.get().map_or(0, |next| 1 + next.successions())
+    }
+
+    /// The extents appended so far, in body order.
+    pub fn extents(&self) -> Vec<Extent> {
+        (0..).map_while(|at| self.extent(at)).collect()
     }
 
     /// Whether the upload broke off or was superseded.
@@ -229,6 +271,24 @@ mod tests {
         assert_eq!(growing.released(), 60);
         growing.release(u64::MAX);
         assert_eq!(growing.released(), 100);
+    }
+
+    #[test]
+    fn another_upload_goes_on() {
+        let (front, heir) = (Arc::new(Growing::new(1)), Arc::new(Growing::new(2)));
+        assert!(Arc::ptr_eq(&front.tip(), &front) && front.successions() == 0);
+        front.advance(10);
+        heir.advance(20);
+        front.hand_over_to(heir.clone());
+        assert!(Arc::ptr_eq(&front.tip(), &heir) && front.successions() == 1);
+        assert!(front.finished().is_none());
+        heir.finish(Whole { length: 30, extents: Box::new([]), head: Box::new([]) });
+        assert_eq!(front.finished().map(|whole| whole.length), Some(30));
+        assert!(front.finished_itself().is_none() && !front.is_cut());
+        let (front, heir) = (Arc::new(Growing::new(3)), Arc::new(Growing::new(4)));
+        front.hand_over_to(heir.clone());
+        front.cut();
+        assert!(heir.is_cut(), "its writer is to notice, too");
     }
 
     #[test]

@@ -58,7 +58,7 @@ mod tests {
         let guard = Guard {
             if_match: field(if_match),
             if_none_match: field(if_none_match),
-            immutable: false,
+            ..Guard::default()
         };
         allowed(&guard, (!current.is_empty()).then_some(current.as_bytes()))
     }

@@ -11,6 +11,7 @@ use crate::sys::extent::{Extent, ShardId};
 
 use super::growing::Growing;
 use super::object::{Millis, Record};
+use super::pipeline::Pipeline;
 
 /// Names one hold of a foreign shard on a version at its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ pub struct Guard {
     pub if_none_match: Option<Box<[u8]>>,
     /// An upload does not replace other bytes, except the empty object of a probe.
     pub immutable: bool,
+    /// Which of several encoders brings it, where the path has several.
+    pub pipeline: Option<Arc<Pipeline>>,
 }
 
 /// What a shard wants of a key's owner.
@@ -135,6 +138,10 @@ pub struct Publication {
     pub expires_ms: Millis,
     /// The version goes, the oldest first, when memory is full.
     pub gives_way: bool,
+    /// [`super::object::Whole::head`] for the version that the upload may inherit.
+    pub heir_head: Option<Box<[u8]>>,
+    /// Whether it is what its name promises; matters between pipelines only.
+    pub is_sound: bool,
 }
 
 /// The owner's answer to an ask.
@@ -158,8 +165,10 @@ pub enum Reply {
         upload: UploadId,
         /// Where to write first, in order.
         extents: Vec<Extent>,
-        /// Set when the upload is readable while it arrives.
+        /// Set when the upload is readable while it arrives, or may become so.
         growing: Option<Arc<Growing>>,
+        /// The version of another pipeline that it goes on with if that breaks off.
+        heir_of: Option<Arc<Record>>,
     },
     /// To `Extend`: where to write next.
     Extended {
@@ -170,6 +179,13 @@ pub enum Reply {
     Committed {
         /// Whether the key was absent before.
         created: bool,
+    },
+    /// To `Commit`: what is there stands, since it is the same, or by the path's policy.
+    Kept {
+        /// The entity tag of what is there.
+        etag: Box<[u8]>,
+        /// Whether it has the upload's bytes.
+        same: bool,
     },
     /// To `Delete`: gone on every shard.
     Deleted,

@@ -14,6 +14,7 @@ pub mod message;
 pub mod object;
 pub mod owner;
 pub mod path;
+pub mod pipeline;
 mod reclaim;
 mod slab;
 pub mod space;

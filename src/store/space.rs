@@ -47,6 +47,11 @@ struct Slot {
 }
 
 impl Space {
+    /// Whether the first `length` bytes of two bodies are the same.
+    pub fn are_same(&self, one: &[Extent], other: &[Extent], length: u64) -> bool {
+        self.source.are_same(one, other, length)
+    }
+
     /// No memory yet; slots come from `source` on demand.
     pub fn new(source: Rc<dyn SlotSource>) -> Self {
         let slot_bytes = source.slot_bytes();

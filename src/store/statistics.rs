@@ -45,4 +45,14 @@ pub struct Statistics {
     pub expired_total: u64,
     /// Uploads ever refused for lack of memory.
     pub full_total: u64,
+    /// Bytes of uploads that are kept aside for the case that another pipeline's breaks off.
+    pub aside_bytes: u64,
+    /// Objects that an upload of another pipeline ever went on with.
+    pub takeovers_total: u64,
+    /// Changes of the pipeline whose playlists a folder shows.
+    pub pipeline_switches_total: u64,
+    /// Uploads that brought what another pipeline had brought.
+    pub copies_same_total: u64,
+    /// Uploads that brought other bytes than another pipeline, and were not kept.
+    pub copies_other_total: u64,
 }

@@ -19,6 +19,7 @@ use super::guard;
 use super::message::{Guard, Message, Publication, Refusal, Reply, Streaming, UploadId};
 use super::object::{Body, Millis, Record, Whole};
 use super::owner::{Asker, Store};
+use super::pipeline::Aside;
 use super::version::held_bytes;
 
 /// What a `Begin` says.
@@ -47,6 +48,8 @@ pub(super) struct Upload {
     pub superseded: bool,
     /// In the key's queue of changes.
     pub queued: bool,
+    /// Kept for the case that another pipeline's upload of the object breaks off.
+    pub aside: Option<Aside>,
 }
 
 impl Upload {
@@ -90,6 +93,7 @@ impl Store {
             created: false,
             superseded: false,
             queued: stream.is_some(),
+            aside: None,
         };
         let (place, generation) = self.uploads.insert(upload);
         let upload = UploadId { place, generation };
@@ -100,7 +104,9 @@ impl Store {
                 child.changes.push_back(Change::Open { asker, upload, record: stream.record });
                 self.stir(&key);
             }
-            None => self.reply(asker, Reply::Begun { upload, extents, growing: None }),
+            None => {
+                self.reply(asker, Reply::Begun { upload, extents, growing: None, heir_of: None })
+            }
         }
     }
 
@@ -168,7 +174,18 @@ impl Store {
         let upload = self.upload(id).expect("found above, and making room ends no upload");
         upload.next_bytes = wish.saturating_mul(2);
         let Some((growing, place)) = &upload.growing else {
+            // One that is kept aside may become a growing object.
+            if upload.aside.is_some()
+                && upload.extents.len() + extents.len() > limits::GROWING_EXTENTS_MAX
+            {
+                extents.into_iter().for_each(|extent| self.space.free(extent));
+                return self.refuse(asker, Refusal::TooLarge);
+            }
             upload.extents.extend_from_slice(&extents);
+            if upload.aside.is_some() {
+                let more = extents.iter().map(|extent| u64::from(extent.len));
+                self.statistics.aside_bytes += more.sum::<u64>();
+            }
             return self.reply(asker, Reply::Extended { extents });
         };
         if growing.extent_count() + extents.len() > limits::GROWING_EXTENTS_MAX {
@@ -229,26 +246,47 @@ impl Store {
                 Reply::Refused(Refusal::TooLarge)
             }
             Some(extents) => {
-                growing.finish(Whole {
-                    length: publication.length,
-                    extents,
-                    head: publication.head,
-                });
+                let version = self.versions.at_mut(place).expect("its upload keeps it");
+                version.is_sound = publication.is_sound;
+                let record = Arc::clone(&version.record);
+                let is_own =
+                    matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));
+                let head = if is_own {
+                    publication.head
+                } else {
+                    publication.heir_head.unwrap_or_default()
+                };
+                growing.finish(Whole { length: publication.length, extents, head });
                 self.nudge(&growing);
-                if let Some(version) = self.versions.at(place).filter(|version| version.current) {
-                    self.events.note(Kind::of(created), &version.record);
-                    self.statistics.growing -= 1;
-                    self.statistics.object_bytes += publication.length;
-                    if publication.gives_way {
-                        self.note_gives_way(place);
-                    }
-                }
+                self.note_finished(place, created, publication.length, publication.gives_way);
                 self.statistics.pinned_bytes -= before - self.pinned_part(place);
-                Reply::Committed { created }
+                match is_own {
+                    true => Reply::Committed { created },
+                    false => Reply::Kept { etag: record.etag.clone(), same: true },
+                }
             }
         };
         self.end_upload(id);
         self.reply(asker, reply);
+    }
+
+    /// Counts a growing object as complete.
+    pub(super) fn note_finished(
+        &mut self,
+        place: u32,
+        created: bool,
+        length: u64,
+        gives_way: bool,
+    ) {
+        let Some(version) = self.versions.at(place).filter(|version| version.current) else {
+            return;
+        };
+        self.events.note(Kind::of(created), &version.record);
+        self.statistics.growing -= 1;
+        self.statistics.object_bytes += length;
+        if gives_way {
+            self.note_gives_way(place);
+        }
     }
 
     /// The uploader gave up.
@@ -268,7 +306,10 @@ impl Store {
     fn break_off(&mut self, place: u32) {
         let version = self.versions.at(place).expect("its upload keeps it");
         if version.current {
-            return self.retire_cut(place);
+            if !self.is_inherited(place) {
+                self.retire_cut(place);
+            }
+            return;
         }
         if let Body::Growing(growing) = &version.record.body {
             let growing = Arc::clone(growing);
@@ -279,11 +320,16 @@ impl Store {
 
     /// Forgets an upload; memory that it still has is freed.
     pub(super) fn end_upload(&mut self, id: UploadId) {
+        let aside = self.leave_aside(id);
         let Some(upload) = self.uploads.remove(id.place) else { return };
         upload.extents.into_iter().for_each(|extent| self.space.free(extent));
         if let Some((_, place)) = upload.growing {
-            self.versions.at_mut(place).expect("its upload keeps it").upload = None;
+            let version = self.versions.at_mut(place).expect("its upload keeps it");
+            version.upload = version.upload.filter(|upload| *upload != id);
             self.reap(place);
+        }
+        if let Some(aside) = aside {
+            self.heir_gone(id, &aside);
         }
         let child = self.folders.child_mut(&upload.key).expect("an upload keeps its place");
         child.uploads -= 1;
@@ -311,9 +357,13 @@ impl Store {
 
     /// Wakes the readers who wait for news of a growing object.
     pub(super) fn nudge(&mut self, growing: &Growing) {
-        growing.drain_watchers(|shard| {
-            self.outbox.push_back((shard, Message::Nudge { growing: growing.id }));
-        });
+        let uploads =
+            std::iter::successors(Some(growing), |one| one.successor().map(|next| &**next));
+        for one in uploads {
+            one.drain_watchers(|shard| {
+                self.outbox.push_back((shard, Message::Nudge { growing: one.id }));
+            });
+        }
     }
 
     /// Bytes of a version that count as pinned: all of them once it is superseded.

@@ -18,6 +18,7 @@ use crate::sys::wheel::TimerId;
 use super::message::{LeaseId, Message, Reply, UploadId};
 use super::object::{Body, Millis, NEVER, Record};
 use super::owner::{Asker, Store};
+use super::pipeline::Pipeline;
 
 /// One version of an own key.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub(super) struct Version {
     pub timer: Option<TimerId>,
     /// The disk has it too.
     pub backed: bool,
+    /// Which of several encoders brought it.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Whether it is what its name promises.
+    pub is_sound: bool,
+    /// Uploads of other pipelines that go on with it if its own breaks off.
+    pub heirs: Vec<UploadId>,
 }
 
 /// Another shard's holds on a version.
@@ -88,6 +95,9 @@ impl Store {
             upload,
             timer: None,
             backed: false,
+            pipeline: None,
+            is_sound: true,
+            heirs: Vec::new(),
         });
         if expires_ms != NEVER {
             let timer = self.wheel.insert(expires_ms, place);
@@ -223,12 +233,17 @@ impl Store {
 /// The extents that a version's record names, whatever its state.
 pub(super) fn extents(record: &Record) -> impl Iterator<Item = Extent> + '_ {
     let whole = record.whole().map(|whole| whole.extents.iter().copied());
-    let growing = match (&whole, &record.body) {
-        (None, Body::Growing(growing)) => Some(growing),
-        _ => None,
+    let first = match &record.body {
+        Body::Growing(growing) => Some(growing),
+        Body::Whole(_) => None,
     };
-    let arriving = growing.map(|growing| (0..).map_while(|index| growing.extent(index)));
-    whole.into_iter().flatten().chain(arriving.into_iter().flatten())
+    // What broke off and was gone on with stays for its readers.
+    let uploads = std::iter::successors(first, |growing| growing.successor());
+    let is_whole = whole.is_some();
+    let arriving = uploads
+        .filter(move |growing| !is_whole || growing.successor().is_some())
+        .flat_map(|growing| (0..).map_while(|index| growing.extent(index)));
+    whole.into_iter().flatten().chain(arriving)
 }
 
 /// Bytes of the arena that a version occupies.

@@ -187,6 +187,34 @@ impl SlotSource for Arc<Arena> {
         free.push(slot);
     }
 
+    fn are_same(&self, one: &[Extent], other: &[Extent], length: u64) -> bool {
+        let mut runs = (one.iter().copied(), other.iter().copied());
+        let mut now = (runs.0.next(), 0, runs.1.next(), 0);
+        let (mut left, mut pieces) =
+            (length, ([0; COMPARED_PIECE as usize], [0; COMPARED_PIECE as usize]));
+        while left > 0 {
+            let (Some(a), at_a, Some(b), at_b) = now else { return false };
+            let room = (a.len - at_a).min(b.len - at_b);
+            let most = u32::try_from(left).unwrap_or(u32::MAX).min(room);
+            let len = most.min(COMPARED_PIECE);
+            let (ours, theirs) = (&mut pieces.0[..len as usize], &mut pieces.1[..len as usize]);
+            self.read(a, at_a, ours);
+            self.read(b, at_b, theirs);
+            if ours != theirs {
+                return false;
+            }
+            left -= u64::from(len);
+            now = (Some(a), at_a + len, Some(b), at_b + len);
+            if at_a + len == a.len {
+                (now.0, now.1) = (runs.0.next(), 0);
+            }
+            if at_b + len == b.len {
+                (now.2, now.3) = (runs.1.next(), 0);
+            }
+        }
+        true
+    }
+
     fn is_spliced(&self, slot: u32) -> bool {
         self.states[slot as usize].spliced.load(Ordering::Acquire)
     }
@@ -196,6 +224,9 @@ impl SlotSource for Arc<Arena> {
         self.note_renewed(extent);
     }
 }
+
+/// Bytes of two bodies that are compared at a time.
+const COMPARED_PIECE: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +245,23 @@ mod tests {
         assert_eq!(&back, b"last");
         arena.give_back(slots[0]);
         assert_eq!(arena.draw(), Some(slots[0]));
+    }
+
+    #[test]
+    fn bodies_are_compared_across_their_extents() {
+        let arena = Arena::new(9 << 20).unwrap();
+        let extent = |offset, len| Extent { slot: 0, offset, len };
+        let (one, other) =
+            ([extent(0, 5000), extent(8192, 5000)], [extent(20_480, 100), extent(24_576, 9900)]);
+        let body: Vec<u8> = (0..10_000).map(|at| u8::try_from(at / 7 % 256).unwrap()).collect();
+        arena.write(one[0], 0, &body[..5000]);
+        arena.write(one[1], 0, &body[5000..]);
+        arena.write(other[0], 0, &body[..100]);
+        arena.write(other[1], 0, &body[100..]);
+        assert!(arena.are_same(&one, &other, 10_000) && arena.are_same(&one, &[], 0));
+        assert!(!arena.are_same(&one, &other, 10_001), "there is no more");
+        arena.write(other[1], 9800, b"!");
+        assert!(arena.are_same(&one, &other, 9900) && !arena.are_same(&one, &other, 9901));
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub trait SlotSource {
     /// Exchanges the pages of a run that nobody uses, whole pages, for fresh ones. A whole slot is
     /// no longer spliced then.
     fn renew(&self, _extent: Extent) {}
+    /// Whether the first `length` bytes of two bodies are the same; both are no longer written.
+    fn are_same(&self, _one: &[Extent], _other: &[Extent], _length: u64) -> bool {
+        false
+    }
     /// Returns a slot in which no extent is in use any more.
     fn give_back(&self, slot: u32);
 }

@@ -13,7 +13,7 @@ use crate::config::cors::{Cors, CorsRule, check_origin, check_token};
 use crate::config::network::Network;
 use crate::config::rights::{Right, Scope};
 use crate::config::signing::{MethodSet, UrlKey};
-use crate::config::token::{Token, Tokens, single};
+use crate::config::token::{Token, Tokens, check_name, single};
 use crate::config::{Config, glob, secret};
 use crate::limits;
 
@@ -105,6 +105,7 @@ fn token(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<Token>
     let secret = one_secret(section, ["token", "token_file", "token_env"], warnings);
     let user = section.read("user", user_name);
     let expires_s = section.read("expires", moment);
+    let pipeline = section.read("pipeline", pipeline_name);
     let mut scopes: [Scope; Right::ALL.len()] = Default::default();
     for right in Right::ALL {
         if let Some(patterns) = section.list(right.key(), pattern) {
@@ -121,6 +122,7 @@ fn token(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<Token>
     match Token::new(&name?, &secret?) {
         Ok(mut token) => {
             token.user = user;
+            token.pipeline = pipeline;
             token.expires_s = expires_s;
             token.scopes = scopes;
             Some(token)
@@ -286,6 +288,12 @@ fn network(value: &DeValue<'_>) -> Result<Network, String> {
 pub(super) fn pattern(value: &DeValue<'_>) -> Result<String, String> {
     let pattern = text(value)?;
     glob::check(pattern).map(|()| pattern.to_owned())
+}
+
+/// The name of an encoder.
+pub(super) fn pipeline_name(value: &DeValue<'_>) -> Result<Box<str>, String> {
+    let name = text(value)?;
+    check_name(name).map(|()| name.into())
 }
 
 fn variable(value: &DeValue<'_>) -> Result<String, String> {

@@ -6,7 +6,7 @@
 use toml::de::DeValue;
 
 use super::{Section, access, boolean, integer, one_of, size, text};
-use crate::config::{Config, Durability, OnFull, PathRule, StaleAfter, glob};
+use crate::config::{Config, Durability, OnFull, PathRule, Redundant, StaleAfter, glob};
 use crate::limits;
 
 /// `[[path]]`.
@@ -89,11 +89,23 @@ fn live(section: &mut Section<'_>, rule: &mut PathRule) {
     if section.has("part_target_ms") && rule.ll == Some(false) {
         section.wrong("part_target_ms", "has no effect where ll = false".to_owned());
     }
+    redundancy(section, rule);
     rule.stale_after = section.read("stale_after_ms", |value| match value.as_str() {
         Some("auto") => Ok(StaleAfter::Auto),
         Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
         None => number(value, 100, limits::STALE_AFTER_MS_MAX).map(StaleAfter::Ms),
     });
+}
+
+/// Several encoders that bring the same names.
+fn redundancy(section: &mut Section<'_>, rule: &mut PathRule) {
+    rule.redundant = section.read("redundant", |value| one_of(value, &REDUNDANT));
+    rule.pipelines = section.list("pipelines", access::pipeline_name);
+    if rule.pipelines.as_ref().is_some_and(|names| names.len() > limits::PIPELINES_MAX) {
+        section.wrong("pipelines", format!("at most {} names", limits::PIPELINES_MAX));
+    }
+    rule.failover_ms =
+        section.read("failover_ms", |value| number(value, 100, limits::FAILOVER_MS_MAX));
 }
 
 fn cache_age(value: &DeValue<'_>) -> Result<u32, String> {
@@ -120,3 +132,9 @@ fn header_value(value: &DeValue<'_>) -> Result<Box<[u8]>, String> {
 const ON_FULL: [(&str, OnFull); 2] = [("refuse", OnFull::Refuse), ("evict", OnFull::Evict)];
 const DURABILITIES: [(&str, Durability); 2] =
     [("memory", Durability::Memory), ("disk", Durability::Disk)];
+const REDUNDANT: [(&str, Redundant); 4] = [
+    ("off", Redundant::Off),
+    ("first", Redundant::First),
+    ("last", Redundant::Last),
+    ("priority", Redundant::Priority),
+];

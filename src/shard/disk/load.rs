@@ -207,6 +207,8 @@ impl Shard {
             lines,
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
             gives_way: false,
+            heir_head: None,
+            is_sound: true,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

@@ -113,6 +113,7 @@ impl Shard {
         if guard.if_match.is_none()
             && guard.if_none_match.is_none()
             && !guard.immutable
+            && guard.pipeline.is_none()
             && !intent.stream
         {
             return Ok(());

@@ -150,6 +150,8 @@ impl Shard {
             cache_control: cache_control.clone(),
             etag: etag.clone(),
             gives_way: false,
+            heir_head: None,
+            is_sound: true,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

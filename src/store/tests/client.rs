@@ -243,7 +243,7 @@ impl Client {
     ) -> State {
         match simulation.world.take(self.shard, ticket) {
             None => State::Beginning { put, called, ticket },
-            Some(Answer::Reply(Reply::Begun { upload, extents, growing })) => {
+            Some(Answer::Reply(Reply::Begun { upload, extents, growing, .. })) => {
                 assert!(growing.is_none() || put.wants_stream);
                 if growing.is_some() {
                     simulation.count("streamed");

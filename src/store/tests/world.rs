@@ -367,13 +367,15 @@ pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
         modified_s: 0,
         expires_ms,
         gives_way: false,
+        heir_head: None,
+        is_sound: true,
     }
 }
 
 /// The upload of a `Begun`.
 pub fn begun(reply: Reply) -> (UploadId, Vec<Extent>, Option<Arc<Growing>>) {
     match reply {
-        Reply::Begun { upload, extents, growing } => (upload, extents, growing),
+        Reply::Begun { upload, extents, growing, .. } => (upload, extents, growing),
         other => panic!("{other:?}"),
     }
 }

@@ -83,6 +83,10 @@ impl SlotSource for PoisonedSlots {
         self.0.give_back(slot);
     }
 
+    fn are_same(&self, one: &[Extent], other: &[Extent], length: u64) -> bool {
+        self.0.are_same(one, other, length)
+    }
+
     fn is_spliced(&self, slot: u32) -> bool {
         self.0.is_spliced(slot)
     }

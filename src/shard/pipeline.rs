@@ -1,0 +1,62 @@
+//! Redundant ingest at the door: which pipeline an upload belongs to, and what it is told.
+//!
+//! What the store decides, see [`crate::store::pipeline`]. An encoder whose copy was not needed is
+//! answered 200 like one whose upload was stored, so that it goes on: with the entity tag of what
+//! is there, and `Headwater-Kept: same` or `other`.
+//!
+//! Invariants: nothing is looked for where no path tells encoders apart.
+
+use super::Shard;
+use super::conn::{Conn, Gone, Then};
+use super::upload::{Denied, bare};
+use crate::http::request::Head;
+use crate::http::response::Status;
+use crate::origin::heads::ObjectHead;
+use crate::origin::write::{self, Intent};
+use crate::store::object::Record;
+
+impl Conn {
+    /// Notes which of several encoders an upload comes from.
+    pub(super) fn note_pipeline(
+        &self,
+        head: &Head,
+        key: &[u8],
+        intent: &mut Intent,
+    ) -> Result<(), Denied> {
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let query = head.query.of(bytes);
+        let by_token = self.pipeline_of_token(head);
+        let paths = &self.rules.paths;
+        intent.guard.pipeline = write::pipeline(query, by_token, key, intent.class, paths)
+            .map_err(|(status, message)| Denied::new(status, message))?;
+        Ok(())
+    }
+
+    /// Answers an upload in whose place something else stands.
+    pub(super) async fn answer_kept(
+        &mut self,
+        head: &Head,
+        etag: &[u8],
+        same: bool,
+    ) -> Result<Then, Gone> {
+        let stands: &[u8] = if same { b"same" } else { b"other" };
+        let lines = [b"ETag: ", etag, b"\r\nHeadwater-Kept: ", stands, b"\r\n"].concat();
+        self.answer_write(head, &bare(Status::Ok, "", &lines), Then::Next).await
+    }
+}
+
+impl Shard {
+    /// The head of the version that an upload inherits.
+    pub(super) fn heir_head(&self, record: &Record, length: u64) -> Box<[u8]> {
+        let head = ObjectHead {
+            etag: &record.etag,
+            content_type: &record.content_type,
+            cache_control: &record.cache_control,
+            modified_s: record.modified_s,
+            length: Some(length),
+            cors: b"",
+            lines: &record.lines,
+        };
+        head.render()
+    }
+}
