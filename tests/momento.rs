@@ -4,6 +4,9 @@
 
 mod support;
 
+#[path = "momento/terms.rs"]
+mod terms;
+
 use serde_json::Value;
 use support::access::Guarded;
 use support::wire::Answer;

@@ -23,6 +23,14 @@ pub fn is_offered(paths: &PathRules, key: &[u8], class: Class) -> bool {
     class == Class::Manifest && paths.is_gzip(key)
 }
 
+/// Whether an object's lines say that its bytes have a coding already.
+pub fn is_coded(lines: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-encoding:";
+    lines
+        .split(|&byte| byte == b'\n')
+        .any(|line| line.get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME)))
+}
+
 /// Whether a value of Accept-Encoding takes gzip.
 //= RFC 9110 section 12.5.3
 pub fn accepts(value: &[u8]) -> bool {

@@ -32,6 +32,8 @@ pub struct Upload<'a> {
     pub lines: Vec<u8>,
     /// `mo-persistence: ephemeral`: in memory only, and not for long.
     pub ephemeral: bool,
+    /// `mo-persistence: durable`: on disk, even if not for ever.
+    pub durable: bool,
 }
 
 /// In whose terms a request for this path is answered where the dialect is spoken.
@@ -125,9 +127,9 @@ pub fn upload<'a>(head: &Head, bytes: &'a [u8]) -> Result<Upload<'a>, &'static s
                             letters, digits, spaces and _.:/=+-@, no name with aws:");
             }
         } else if name.eq_ignore_ascii_case(b"mo-persistence") {
-            said.ephemeral = match value {
-                b"ephemeral" => true,
-                b"durable" => false,
+            (said.ephemeral, said.durable) = match value {
+                b"ephemeral" => (true, false),
+                b"durable" => (false, true),
                 _ => return Err("mo-persistence is neither durable nor ephemeral"),
             };
         }

@@ -40,6 +40,8 @@ pub struct Intent {
     pub gives_way: bool,
     /// Whether it is never kept on disk, whatever the path says.
     pub ephemeral: bool,
+    /// Whether it is kept there although its time is limited, where no path says otherwise.
+    pub durable: bool,
 }
 
 /// What an upload's head says of the answers to reads.
@@ -100,7 +102,8 @@ pub fn intent(
         return Err((Status::BadRequest, "Content-Type or Cache-Control has more than 256 bytes"));
     }
     let sent_age = said.cache_control.filter(|value| !value.is_empty());
-    let vary: &[u8] = if gzip::is_offered(paths, key, class) { gzip::VARY } else { b"" };
+    let varies = gzip::is_offered(paths, key, class) && !gzip::is_coded(said.lines);
+    let vary: &[u8] = if varies { gzip::VARY } else { b"" };
     Ok(Intent {
         class,
         ttl_ms: ttl_ms(head.query.of(bytes), paths.ttl_ms(key))?,
@@ -111,6 +114,7 @@ pub fn intent(
         bytes_max,
         lines: [vary, said.lines].concat().into(),
         ephemeral: false,
+        durable: false,
         gives_way: paths.gives_way(key),
         cache_control: sent_age.map(Box::from).or_else(|| cache_control_by_rule(paths, key, class)),
         content_type: content_type.into(),

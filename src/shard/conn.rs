@@ -222,7 +222,7 @@ impl Conn {
             Method::Get | Method::Head => true,
             // A preflight's answer has lines of its own.
             Method::Options => false,
-            _ => self.cors.is_own(),
+            _ => self.cors.is_own() || self.dialect.is_momento(),
         };
         Manner { version: head.version, keep_alive, cors, dialect: self.dialect }
     }

@@ -49,6 +49,7 @@ impl Conn {
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
         writer.header(b"Content-Type", &held.record.content_type);
         self.object_head(&held.record).validators(&mut writer);
+        self.identify(&mut writer);
         if chunked {
             writer.raw(b"Transfer-Encoding: chunked\r\n");
         }

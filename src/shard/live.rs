@@ -24,6 +24,7 @@ use crate::media::hls::blocking::{self, Answer as Kind, Decision, Directives, Sk
 use crate::media::hls::delta;
 use crate::media::hls::playlist::Media;
 use crate::media::types::{self, Class};
+use crate::origin::dialect::Dialect;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::heads::ObjectHead;
 use crate::origin::{gzip, key, read};
@@ -243,7 +244,7 @@ impl Conn {
 
     fn is_gzip_offered(&self, record: &Record) -> bool {
         let class = types::class(&record.key, &record.content_type);
-        gzip::is_offered(&self.rules.paths, &record.key, class)
+        !gzip::is_coded(&record.lines) && gzip::is_offered(&self.rules.paths, &record.key, class)
     }
 
     fn takes_gzip(&self, head: &Head) -> bool {
@@ -274,7 +275,8 @@ impl Conn {
         let answer = told.answer(&self.shard);
         let body_len = told.body_len(&answer);
         let apart = self.rules.cors_by_path();
-        if head.method == Method::Get && manner.connection_line().is_empty() && !apart {
+        let is_common = manner.connection_line().is_empty() && self.dialect == Dialect::Native;
+        if head.method == Method::Get && is_common && !apart {
             self.note_head(Status::Ok, answer.len() - body_len);
             self.input_past_head(head);
             return Ready { front: Front::Rendered(answer), body: None, then: manner.then() };
@@ -284,6 +286,7 @@ impl Conn {
         // The last line of the head is empty.
         writer.raw(&answer[..answer.len() - body_len - 2]);
         writer.raw(if apart { self.cors_lines(true) } else { b"" });
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);

@@ -140,6 +140,7 @@ impl Conn {
         range::content_range(part, whole, &mut writer);
         writer.raw(b"\r\n");
         self.object_head(&held.record).validators(&mut writer);
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);

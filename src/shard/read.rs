@@ -306,6 +306,7 @@ impl Conn {
         writer.raw(b"\r\n");
         writer.header_u64(b"Content-Length", multipart.body_len(list));
         self.object_head(&record).validators(&mut writer);
+        self.identify(&mut writer);
         writer.raw(manner.connection_line());
         writer.end_head();
         let len = writer.finish().expect(HEAD_FITS);

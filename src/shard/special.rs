@@ -111,6 +111,7 @@ impl Conn {
         if head.has(Known::Origin) && has_requested_method(head, bytes) {
             lines.extend_from_slice(match self.rules.chosen(self.cors) {
                 Some(of_path) => &of_path.preflight,
+                None if self.rules.cors && self.dialect.is_momento() => PREFLIGHT_ALL,
                 None if self.rules.cors => PREFLIGHT,
                 None => b"",
             });
@@ -127,4 +128,8 @@ fn has_requested_method(head: &Head, bytes: &[u8]) -> bool {
 
 const PREFLIGHT: &[u8] = b"Access-Control-Allow-Origin: *\r\n\
     Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
+    Access-Control-Allow-Headers: *, Authorization\r\nAccess-Control-Max-Age: 86400\r\n";
+/// For a dialect whose clients may be pages that write; what they may is said by their credential.
+const PREFLIGHT_ALL: &[u8] = b"Access-Control-Allow-Origin: *\r\n\
+    Access-Control-Allow-Methods: GET, PUT, DELETE, OPTIONS, HEAD\r\n\
     Access-Control-Allow-Headers: *, Authorization\r\nAccess-Control-Max-Age: 86400\r\n";

@@ -125,7 +125,7 @@ impl Conn {
         let shard = self.shard.clone();
         let Accepted { key, owner, intent, part_target_us, made, payload } = accepted;
         let is_parted = part_target_us.is_some();
-        let durable = made.is_none() && !intent.ephemeral && shard.is_durable(&key, intent.ttl_ms);
+        let durable = made.is_none() && shard.is_durable(&key, &intent);
         if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
             return self.deny(head, refusal.into()).await;
         }
@@ -308,7 +308,7 @@ impl Conn {
                 _ => Denied::new(status, message),
             })?;
         if self.dialect.is_momento() {
-            intent.ephemeral = said.ephemeral;
+            (intent.ephemeral, intent.durable) = (said.ephemeral, said.durable);
             intent.ttl_ms =
                 momento::ttl_ms(self.dialect, said.ephemeral, intent.ttl_ms).map_err(wrong)?;
         }

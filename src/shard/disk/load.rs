@@ -184,6 +184,7 @@ impl Shard {
         let Attributes { etag, content_type, cache_control, .. } = &found.attributes;
         let class = types::class(key, content_type);
         let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
+        let varies = varies && !gzip::is_coded(&found.attributes.lines);
         let vary: &[u8] = if varies { gzip::VARY } else { b"" };
         let lines: Box<[u8]> = [vary, &found.attributes.lines].concat().into();
         let head = ObjectHead {

@@ -77,15 +77,15 @@ impl Disk {
 }
 
 impl Shard {
-    /// Whether an upload of the key, with this lifetime, is acknowledged from disk.
-    pub(super) fn is_durable(&self, key: &[u8], ttl_ms: Option<u64>) -> bool {
+    /// Whether an upload of the key is acknowledged from disk.
+    pub(super) fn is_durable(&self, key: &[u8], intent: &Intent) -> bool {
         let Some(disk) = &self.disk else { return false };
-        if disk.data.is_none() || path::is_reserved(key) {
+        if disk.data.is_none() || intent.ephemeral || path::is_reserved(key) {
             return false;
         }
         match self.rules.borrow().paths.durability(key) {
             Some(durability) => durability == Durability::Disk,
-            None => ttl_ms.is_none(),
+            None => intent.durable || intent.ttl_ms.is_none(),
         }
     }
 
