@@ -104,7 +104,11 @@ async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
         Phase::Ready => (StatusCode::OK, "ready"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
-    json_answer(status, &json!({"status": word}))
+    // Reads and uploads to memory go on, so that this is no reason to send nobody here.
+    match admin.parts.meters.iter().any(|shard| shard.disk_read_only.value() > 0) {
+        true => json_answer(status, &json!({"status": word, "disk": "read-only"})),
+        false => json_answer(status, &json!({"status": word})),
+    }
 }
 
 async fn render(Shared(admin): Shared<Arc<Admin>>) -> Response {

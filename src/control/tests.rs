@@ -64,7 +64,14 @@ fn readiness_follows_the_life_of_the_process() {
     let (status, answer) = rig.ask("GET", "/readyz", "");
     assert_eq!((status, body(&answer)), (503, "{\"status\":\"starting\"}\n"));
     rig.state.ready();
-    assert_eq!(rig.ask("GET", "/readyz", "").0, 200);
+    let (status, answer) = rig.ask("GET", "/readyz", "");
+    assert_eq!((status, body(&answer)), (200, "{\"status\":\"ready\"}\n"));
+    rig.meters[1].disk_read_only.set(1);
+    let (status, answer) = rig.ask("GET", "/readyz", "");
+    assert_eq!(status, 200);
+    let value: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(value["disk"], "read-only");
+    rig.meters[1].disk_read_only.set(0);
     let (status, answer) = rig.ask("POST", "/drain", "");
     assert_eq!(status, 202);
     assert!(body(&answer).contains("\"already\":false"));

@@ -17,9 +17,11 @@ const OWN: &str = ".headwater";
 /// A folder whose files are objects.
 #[derive(Debug)]
 pub struct DataFolder {
-    root: File,
-    /// Locked; none where nothing is written.
-    own: Option<File>,
+    root: RawFd,
+    /// None where nothing is written.
+    own: Option<RawFd>,
+    /// Keeps both open, and the second one locked; empty in a simulation.
+    _files: Vec<File>,
     is_broken: AtomicBool,
 }
 
@@ -43,7 +45,7 @@ impl DataFolder {
         }
         probe_attributes(&own.join("probe"))?;
         root.sync_all()?;
-        Ok(Self { root, own: Some(own_folder), is_broken: AtomicBool::new(false) })
+        Ok(Self::of(root.as_raw_fd(), Some(own_folder.as_raw_fd()), vec![root, own_folder]))
     }
 
     /// Opens a tree that is only read.
@@ -55,17 +57,27 @@ impl DataFolder {
         if !root.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { root, own: None, is_broken: AtomicBool::new(false) })
+        Ok(Self::of(root.as_raw_fd(), None, vec![root]))
+    }
+
+    /// The folder of a simulated disk.
+    #[cfg(test)]
+    pub fn simulated([root, own]: [RawFd; 2]) -> Self {
+        Self::of(root, Some(own), Vec::new())
+    }
+
+    fn of(root: RawFd, own: Option<RawFd>, files: Vec<File>) -> Self {
+        Self { root, own, _files: files, is_broken: AtomicBool::new(false) }
     }
 
     /// The folder that keys are relative to.
     pub fn root(&self) -> RawFd {
-        self.root.as_raw_fd()
+        self.root
     }
 
     /// The folder of what is being written; none where nothing is.
     pub fn temporary(&self) -> Option<RawFd> {
-        self.own.as_ref().map(File::as_raw_fd)
+        self.own
     }
 
     /// Notes that the folder cannot be trusted with writes any more; `false` when that was known.

@@ -43,6 +43,11 @@ impl Book {
         self.instant
     }
 
+    /// An empty book whose instants come after this one's.
+    pub fn next(&self) -> Self {
+        Self { instant: self.instant, ..Self::default() }
+    }
+
     pub fn count(&mut self, outcome: &'static str) {
         *self.outcomes.entry(outcome).or_default() += 1;
     }

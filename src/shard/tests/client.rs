@@ -278,6 +278,11 @@ impl Client {
         assert!(!strict || growing || complete || closed, "an answer was lost: {self:?}");
     }
 
+    /// Notes that what was not answered may have happened.
+    pub fn lose(&self, book: &mut Book) {
+        self.awaiting.iter().for_each(|request| request.give_up(true, book));
+    }
+
     /// Forgets the connection; what was not answered may have happened.
     fn leave(&mut self, book: &mut Book, again: bool) {
         if let Some(request) = self.awaiting.front()

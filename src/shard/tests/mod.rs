@@ -6,6 +6,7 @@ mod client;
 mod content;
 mod laws;
 mod nth;
+mod power;
 mod request;
 mod response;
 mod seeds;

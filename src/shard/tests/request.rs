@@ -145,6 +145,9 @@ impl Request {
     pub fn check(&self, response: &Response, client: Manners, now_us: u64, book: &mut Book) {
         let key = self.key;
         match (&self.what, response.status) {
+            (_, 503) if response.body.windows(5).any(|at| at == b"takes") => {
+                book.count("read-only");
+            }
             (_, 503) => book.count("busy"),
             // Whoever has sent half a request gives way when the server drains or is full.
             (_, 408) if client.lenient => book.count("gave way"),

@@ -13,7 +13,7 @@ use crate::shard::Ending;
 use crate::sys::random::Random;
 use crate::sys::sim::Faults;
 
-type Outcomes = BTreeMap<&'static str, u64>;
+pub type Outcomes = BTreeMap<&'static str, u64>;
 
 /// The seeds to run: so many when nobody says otherwise.
 pub fn seeds(usual: u64) -> std::ops::Range<u64> {

@@ -15,11 +15,12 @@ use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
+use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::{Remote, mailboxes};
 use crate::sys::net;
 use crate::sys::random::Random;
 use crate::sys::reactor::Reactor;
-use crate::sys::sim::{Faults, PoisonedSlots, Sim};
+use crate::sys::sim::{Disk, Faults, PoisonedSlots, Sim};
 use crate::sys::swap::Swap;
 use crate::topic::Policy;
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub memory_bytes: u64,
     pub faults: Faults,
     pub settings: Settings,
+    /// What the disk holds, where there is one.
+    pub disk: Option<Disk>,
 }
 
 impl Plan {
@@ -55,7 +58,14 @@ impl Plan {
             data: None,
             library: None,
         };
-        Self { seed, shards, memory_bytes: 16 << 20, faults: Faults::default(), settings }
+        Self {
+            seed,
+            shards,
+            memory_bytes: 16 << 20,
+            faults: Faults::default(),
+            settings,
+            disk: None,
+        }
     }
 
     /// A world of any size.
@@ -88,6 +98,11 @@ pub struct World {
 impl World {
     pub fn new(plan: &Plan) -> Self {
         let sim = Sim::install(plan.seed, plan.faults.clone());
+        let mut settings = plan.settings.clone();
+        if let Some(disk) = &plan.disk {
+            let folder = DataFolder::simulated(sim.insert(disk.clone()));
+            settings.data = Some(Arc::new(folder));
+        }
         let arena = Arena::new(plan.memory_bytes).unwrap();
         let (boxes, remote) = mailboxes::<Envelope>(plan.shards).unwrap();
         let shards = boxes.into_iter().map(|mailbox| {
@@ -104,8 +119,7 @@ impl World {
             let meters = Arc::new(ShardMeters::new());
             let accounts = Accounts::new(meters.clone(), AccessSink::off(meters));
             let listeners = vec![net::own(sim.listen())];
-            let settings = plan.settings.clone();
-            Shard::new(reactor, store, mailbox, settings, 7, listeners, accounts)
+            Shard::new(reactor, store, mailbox, settings.clone(), 7, listeners, accounts)
         });
         Self {
             shards: shards.collect(),
@@ -265,6 +279,15 @@ impl World {
             self.run_clients();
             self.run_quiet();
         }
+    }
+
+    /// The power fails: what is left of the disk, and what is known of the keys. Whatever this
+    /// world does from now on never happened.
+    pub fn lose_power(&mut self, random: &mut Random) -> (Disk, Book) {
+        let left = self.sim.cut(random);
+        self.clients.iter().for_each(|client| client.lose(&mut self.book));
+        let next = self.book.next();
+        (left, std::mem::replace(&mut self.book, next))
     }
 
     /// Deletes everything, until nothing is left.

@@ -3,6 +3,17 @@
 use crate::limits;
 use crate::sys::random::Random;
 
+/// What becomes of syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncFate {
+    /// They keep what was changed before them.
+    Works,
+    /// They fail, and what they were for is lost.
+    Fails,
+    /// They say that they worked, and have done nothing.
+    Lies,
+}
+
 /// The knobs. "Once in" counts are averages, and zero is never.
 #[derive(Clone, Debug)]
 pub struct Faults {
@@ -54,6 +65,10 @@ pub struct Faults {
     pub message_us_max: u64,
     /// A peer that acknowledges nothing for this long is given up (TCP_USER_TIMEOUT).
     pub user_timeout_us: u64,
+    /// What becomes of syncs of files.
+    pub file_syncs: SyncFate,
+    /// What becomes of syncs of folders.
+    pub folder_syncs: SyncFate,
 }
 
 impl Default for Faults {
@@ -84,6 +99,8 @@ impl Default for Faults {
             descriptors_max: 10_000,
             message_us_max: 0,
             user_timeout_us: u64::from(limits::USER_TIMEOUT_MS) * 1000,
+            file_syncs: SyncFate::Works,
+            folder_syncs: SyncFate::Works,
         }
     }
 }

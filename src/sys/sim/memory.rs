@@ -54,10 +54,31 @@ pub(super) fn runs_of(message: *const libc::msghdr) -> Vec<Run> {
         .collect()
 }
 
+/// A string that an operation names, read now.
+pub(super) fn text(text: *const libc::c_char) -> Vec<u8> {
+    // SAFETY: as for `Run::read`; strings of operations have an end.
+    unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes().to_vec()
+}
+
+/// Numbers that an operation names, read now.
+pub(super) fn value<T: Copy>(value: *const T) -> T {
+    // SAFETY: as for `Run::read`; the slab keeps an aligned value of the type.
+    unsafe { value.read() }
+}
+
+/// What statx(2) says of a file.
+pub(super) fn describe(into: *mut libc::statx, kind: libc::mode_t, bytes: u64) {
+    // SAFETY: the slab keeps the structure until the terminal completion, and nobody else reads
+    // it before that.
+    let status = unsafe { &mut *into };
+    status.stx_mode = u16::try_from(kind).expect("sixteen bits");
+    status.stx_size = bytes;
+}
+
 /// Fills memory that the kernel owns.
 pub(super) fn write(to: *mut u8, bytes: &[u8]) {
     // SAFETY: `to` is a provided buffer that is large enough, and the ring of buffers says that it
-    // is the kernel's.
+    // is the kernel's; or it is what a read names, which has room for what it asked for.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
 }
 

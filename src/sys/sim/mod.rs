@@ -1,4 +1,4 @@
-//! The seeded double of the kernel: rings, connections, the clock and the lanes between shards.
+//! The seeded double of the kernel: rings, connections, files, the clock, the lanes between shards.
 //!
 //! A simulation is installed for one thread. While it is, everything of this room that would call
 //! the kernel calls the double instead: rings are [`Ring`]s, descriptors name its connections, the
@@ -15,6 +15,8 @@
 
 mod client;
 mod faults;
+mod files;
+mod filework;
 mod lanes;
 mod memory;
 mod operations;
@@ -31,7 +33,8 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 pub use client::Peer;
-pub use faults::Faults;
+pub use faults::{Faults, SyncFate};
+pub use files::Disk;
 pub use lanes::Lanes;
 pub use memory::PoisonedSlots;
 pub use ring::Ring;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use super::faults::{happens, some_us};
+use super::filework::FileWork;
 use super::memory::{self, Run};
 use super::ring::{BUFFER, Due, MORE, Pending};
 use super::socket::{Segment, ZeroCopyId};
@@ -25,7 +26,8 @@ pub(super) struct InFlight {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
+    File(FileWork),
     Accept { listener: usize },
     Receive { socket: usize },
     Send { socket: usize, source: Source, effort: Effort, len: usize, sent: usize },
@@ -49,6 +51,7 @@ impl InFlight {
             Kind::SendZeroCopy { socket, run, sent, .. } => {
                 format!("zero-copy send on {socket}: {sent} of {}", run.len)
             }
+            Kind::File(_) => "work on a file".to_owned(),
             Kind::Poll { .. } => "poll".to_owned(),
             Kind::Room { socket, .. } => format!("wait for room on {socket}"),
         };
@@ -58,7 +61,7 @@ impl InFlight {
 
 /// What a send by copy reads from.
 #[derive(Clone, Copy)]
-enum Source {
+pub(super) enum Source {
     Run(Run),
     Message(*const libc::msghdr),
 }
@@ -90,7 +93,7 @@ impl Kind {
             | Self::Send { socket, .. }
             | Self::SendZeroCopy { socket, .. }
             | Self::Room { socket, .. } => Some(socket),
-            Self::Accept { .. } | Self::Poll { .. } => None,
+            Self::Accept { .. } | Self::Poll { .. } | Self::File(_) => None,
         }
     }
 
@@ -142,6 +145,9 @@ impl State {
                 Kind::Room { socket, multi, told: 0 }
             }
             (Operation::PollEvent { fd }, _) => Kind::Poll { fd, seen: 0 },
+            (Operation::File(operation), _) => {
+                return self.issue_file(ring, operation, user_data);
+            }
             (Operation::Cancel { target }, _) => return self.cancel(ring, target, user_data),
             (Operation::Wake { ring_fd, user_data: says }, _) => {
                 return self.wake(ring, ring_fd, says, user_data);
@@ -151,7 +157,7 @@ impl State {
         self.begin(ring, kind, user_data);
     }
 
-    fn begin(&mut self, ring: usize, kind: Kind, user_data: u64) {
+    pub(super) fn begin(&mut self, ring: usize, kind: Kind, user_data: u64) {
         let others = &self.rings[ring].in_flight;
         let tenant = others.iter().any(|other| other.user_data == user_data);
         assert!(!tenant, "law 2: two operations with one name");
@@ -206,7 +212,7 @@ impl State {
         self.post_later(ring, Completion::new(user_data, result, 0));
     }
 
-    fn post_later(&mut self, ring: usize, completion: Completion) {
+    pub(super) fn post_later(&mut self, ring: usize, completion: Completion) {
         let max = self.faults.delay_us_max;
         let due_us = self.now_us + some_us(&mut self.random, max);
         let pending = Pending { due_us, seen: false, what: Due::Completion(completion) };
@@ -240,6 +246,7 @@ impl State {
         let operation = self.operation(ring, id).expect("the caller knows it");
         let (kind, cancelled) = (operation.kind, operation.cancelled);
         let more = match kind {
+            Kind::File(_) => true,
             Kind::Accept { listener } => !self.backlogs[listener].is_empty(),
             Kind::Receive { socket } => {
                 let socket = &self.sockets[socket];
@@ -269,6 +276,10 @@ impl State {
                 return;
             }
             match kind {
+                Kind::File(work) => {
+                    let result = self.work(work);
+                    self.finish(ring, id, result, 0);
+                }
                 Kind::Accept { listener } => self.accept(ring, id, listener),
                 Kind::Receive { socket } => self.receive(ring, id, socket),
                 Kind::Send { .. } | Kind::SendZeroCopy { .. } => self.send(ring, id, kind),

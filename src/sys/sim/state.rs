@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 
 use super::DESCRIPTOR_BASE;
 use super::faults::{Faults, happens, some_us};
+use super::files::{Disk, Inode};
 use super::memory::Run;
 use super::operations::fd_of;
 use super::ring::{Due, Pending, RingState};
@@ -19,6 +20,7 @@ pub(super) enum Object {
     Listener(usize),
     Socket(usize),
     Ring(usize),
+    File(Inode),
 }
 
 /// A zero-copy send whose memory the kernel still uses.
@@ -48,6 +50,9 @@ pub(super) struct State {
     pub descriptors: BTreeMap<RawFd, Object>,
     /// Writes to event descriptors.
     pub events: BTreeMap<RawFd, u64>,
+    pub disk: Disk,
+    /// Syncs of files and folders so far.
+    pub syncs: u64,
     pub zero_copies: BTreeMap<ZeroCopyId, ZeroCopy>,
     next_zero_copy: ZeroCopyId,
     /// Notifications are kept back.
@@ -73,6 +78,8 @@ impl State {
             backlogs: Vec::new(),
             descriptors: BTreeMap::new(),
             events: BTreeMap::new(),
+            disk: Disk::default(),
+            syncs: 0,
             zero_copies: BTreeMap::new(),
             next_zero_copy: 0,
             withhold: false,
@@ -149,6 +156,7 @@ impl State {
                 backlog.into_iter().for_each(|socket| self.break_off(socket));
             }
             Object::Ring(_) => unreachable!("rings close themselves"),
+            Object::File(_) => unreachable!("files are closed through a ring"),
         }
     }
 
