@@ -278,6 +278,8 @@ impl Shard {
                 errno::ENOTDIR | errno::EISDIR | errno::ELOOP | errno::ENOTEMPTY | errno::EEXIST,
             ) => Refusal::Conflict,
             Some(errno::EMFILE | errno::ENFILE | errno::ENOMEM) => Refusal::Busy,
+            // Folders come and go; no byte that was written is lost.
+            _ if error.kind() == io::ErrorKind::NotFound => Refusal::Busy,
             _ => {
                 self.give_up(disk, what, error);
                 Refusal::ReadOnly

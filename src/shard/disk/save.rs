@@ -152,15 +152,27 @@ impl Shard {
         key: &[u8],
     ) -> Result<(), Refusal> {
         let (folder, name) = path::split(key);
-        let made = self.make_folder(disk, data, folder).await;
-        let fd = made.map_err(|error| self.refusal(disk, "making a folder", &error))?;
-        let renamed = self.reactor.rename(from, (fd, name)).await;
-        let done = match renamed {
-            Ok(()) => self.sync_folder(disk, fd, folder).await.map_err(|_| Refusal::ReadOnly),
-            Err(error) => Err(self.refusal(disk, "naming a file", &error)),
-        };
-        self.reactor.close_file(fd);
-        done
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let made = self.make_folder(disk, data, folder).await;
+            let fd = made.map_err(|error| self.refusal(disk, "making a folder", &error))?;
+            let renamed = self.reactor.rename(from, (fd, name)).await;
+            let done = match renamed {
+                Ok(()) => self.sync_folder(disk, fd, folder).await.map_err(|_| Refusal::ReadOnly),
+                // The folder was empty, and somebody took it away.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && tried < limits::DISK_FOLDER_ATTEMPTS =>
+                {
+                    self.reactor.close_file(fd);
+                    continue;
+                }
+                Err(error) => Err(self.refusal(disk, "naming a file", &error)),
+            };
+            self.reactor.close_file(fd);
+            return done;
+        }
     }
 
     /// Takes the key away from memory and disk.

@@ -57,6 +57,11 @@ fn cuts(plan: &Plan, random: &mut Random) -> Outcomes {
         world.run_clients();
         world.run_quiet();
     }
+    last_look(plan, disk, book)
+}
+
+/// Everything is read, and one order explains it; no upload was refused.
+fn last_look(plan: &Plan, disk: Disk, book: Book) -> Outcomes {
     let mut world = World::new(&Plan { disk: Some(disk), ..plan.clone() });
     world.book = book;
     world.audit();
@@ -81,6 +86,39 @@ fn what_was_acknowledged_survives_power_cuts_and_nothing_is_half_there() {
             assert!(outcomes.contains_key(name), "{name} never happened");
         }
     }
+}
+
+/// Two keys of one folder come and go, so that the folder does, too: it was taken away between
+/// opening it and naming a file in it, which ended all writing to the disk.
+#[test]
+fn folders_that_come_and_go_take_nothing_along() {
+    let outcomes = for_each_seed(60, slow_disk, |plan, random| {
+        let (mut disk, mut book) = (Disk::default(), Book::default());
+        let plan = Plan { shards: 4, ..plan.clone() };
+        for _ in 0..2 {
+            let mut world = World::new(&Plan { disk: Some(disk), ..plan.clone() });
+            world.book = book;
+            world.audit();
+            for key in [3, 4, 6, 7] {
+                let mut requests = Vec::new();
+                for step in 0..12 {
+                    requests.push(match step % 2 {
+                        0 => put(&mut world, key, 1 + random.below(600), 0),
+                        _ => Request::new(What::Delete, key),
+                    });
+                }
+                let client = world.client(key % 4);
+                requests.into_iter().for_each(|request| client.plan(request));
+            }
+            world.run_ms(random.below(60));
+            (disk, book) = world.lose_power(random);
+            world.run_clients();
+            world.run_quiet();
+            assert!(!world.book.outcomes.contains_key("read-only"), "{:?}", world.book.outcomes);
+        }
+        last_look(&plan, disk, book)
+    });
+    println!("{outcomes:?}");
 }
 
 /// How many of so many seeds the check finds something in.
