@@ -64,6 +64,21 @@ fn one_socket_publishes_and_subscribes_to_several_topics() {
     origin.stop();
 }
 
+/// The answer to a handshake left before the socket had joined its topic: what another client then
+/// published at once never came, and a test with two sockets hung.
+#[test]
+fn a_socket_that_is_open_has_joined_its_topic() {
+    let origin = origin("topics-joined", "4", "");
+    for round in 0..50 {
+        let target = format!("/topics/a/t{round}?messages=values");
+        let mut listener = Socket::open(&origin, &target);
+        let mut speaker = Socket::open(&origin, &target);
+        speaker.raw(&framed(0x81, b"now"));
+        assert_eq!(listener.frame().payload, b"now", "round {round}");
+    }
+    origin.stop();
+}
+
 #[test]
 fn a_socket_of_values_says_what_it_hears_and_nothing_else() {
     let rules = "[[topic]]\npattern = \"few/*\"\nmessages_per_second = 1\n";

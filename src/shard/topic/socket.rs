@@ -76,18 +76,8 @@ impl Conn {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let presented = bytes.get(..head.head_len).unwrap_or(bytes).into();
-        let mut buffer = shard.reactor.send_buffer();
-        let mut writer = Writer::new(buffer.space());
-        heads::begin(&mut writer, Status::SwitchingProtocols, &shard.date());
-        writer.raw(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
-        writer.header(b"Sec-WebSocket-Accept", accept.as_bytes());
-        writer.end_head();
-        let len = writer.finish().expect(HEAD_FITS);
-        buffer.push_own(len);
-        self.note_head(Status::SwitchingProtocols, len);
         self.input_past_head(head);
         self.input.set_aside(&shard.reactor.buffers);
-        self.transmit(Front::Assembled(buffer), None).await?;
         let mut socket = Socket {
             reader: if are_values { Reader::of_both() } else { Reader::default() },
             values_of: first.as_ref().filter(|_| are_values).map(|(topic, _)| topic.clone()),
@@ -96,6 +86,7 @@ impl Conn {
             head: Box::new(*head),
             presented,
         };
+        // Before the answer: who has read that misses nothing that is published from then on.
         let begun = match first {
             Some((topic, start)) if are_values => {
                 self.begin_values(&mut socket, topic, start).await
@@ -107,9 +98,10 @@ impl Conn {
             None => Ok(()),
         };
         shard.topics.borrow_mut().sockets += 1;
-        let end = match begun {
-            Ok(()) => self.serve_socket(&mut socket).await,
-            Err(end) => end,
+        let end = match (self.switch_protocols(accept).await, begun) {
+            (Err(Gone), _) => End::Gone,
+            (Ok(()), Err(end)) => end,
+            (Ok(()), Ok(())) => self.serve_socket(&mut socket).await,
         };
         shard.topics.borrow_mut().sockets -= 1;
         let task = shard.reactor.tasks.current();
@@ -125,6 +117,21 @@ impl Conn {
         frame::closing(&mut socket.out, code, reason);
         self.flush(&mut socket).await?;
         Ok(Then::Close)
+    }
+
+    /// Sends the answer to the handshake.
+    async fn switch_protocols(&mut self, accept: &str) -> Result<(), Gone> {
+        let shard = self.shard.clone();
+        let mut buffer = shard.reactor.send_buffer();
+        let mut writer = Writer::new(buffer.space());
+        heads::begin(&mut writer, Status::SwitchingProtocols, &shard.date());
+        writer.raw(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        writer.header(b"Sec-WebSocket-Accept", accept.as_bytes());
+        writer.end_head();
+        let len = writer.finish().expect(HEAD_FITS);
+        buffer.push_own(len);
+        self.note_head(Status::SwitchingProtocols, len);
+        self.transmit(Front::Assembled(buffer), None).await
     }
 
     async fn serve_socket(&mut self, socket: &mut Socket) -> End {
