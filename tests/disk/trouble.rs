@@ -1,4 +1,4 @@
-//! Disks that flip bits, are full, or are in use.
+//! Disks that flip bits, are full, lose what they took, or are in use.
 
 use super::support::{Origin, Scratch, pattern, run};
 use super::{kill, start};
@@ -63,6 +63,54 @@ fn a_full_disk_refuses_uploads_and_recovers() {
     origin.put(&refused, &body);
     assert!(origin.get(&refused).body == body);
     origin.stop();
+}
+
+/// An ext4 on a sparse image that has less room than it claims: writes succeed, syncs fail.
+#[test]
+fn a_failed_sync_ends_all_writes_and_no_read() {
+    let scratch = Scratch::new("disk-sync");
+    let outer = scratch.path("outer");
+    std::fs::create_dir_all(&outer).unwrap();
+    let data = format!("{outer}/data");
+    let mount = format!(
+        "mount -t tmpfs -o size=6m tmpfs {outer} && truncate -s 64M {outer}/image && \
+         mkfs.ext4 -q -O ^has_journal {outer}/image && mkdir {data} && \
+         mount -o loop {outer}/image {data}"
+    );
+    if !run("unshare", &["-m", "sh", "-c", &mount]).0.success() {
+        println!("skipped: mounts of images need root, a loop device and mkfs.ext4");
+        return;
+    }
+    let mount = format!("{mount} && rmdir {data}/lost+found && exec \"$0\" \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", mount.as_str()];
+    let mut origin = Origin::start_under(&wrapper, &["--shards", "4", "--data", &data]);
+    let body = pattern(3, 500_000);
+    let mut stored = Vec::new();
+    let failed = (0..40)
+        .map(|number| format!("/s/{number}"))
+        .find(|target| {
+            let answer = origin.request("PUT", target, &[], &body);
+            stored.extend((answer.status == 200).then(|| target.clone()));
+            answer.status != 200
+        })
+        .expect("20 MB do not fit 6 MiB");
+    assert!(!stored.is_empty());
+    assert_eq!(origin.metric("headwater_disk_read_only", ""), 1.0);
+    assert!(origin.log().contains("takes no more writes: syncing a f"), "{}", origin.log());
+    let syncs = origin.metric("headwater_disk_folder_syncs_total", "");
+    for target in [&failed, &stored[0], "/elsewhere/small"] {
+        let answer = origin.request("PUT", target, &[], b"small");
+        assert_eq!(answer.status, 503, "{target}");
+        assert!(answer.text().contains("the log names the error"), "{}", answer.text());
+    }
+    assert_eq!(origin.request("DELETE", &stored[0], &[], b"").status, 503);
+    assert_eq!(origin.metric("headwater_disk_folder_syncs_total", ""), syncs, "synced again");
+    for target in &stored {
+        assert!(origin.get(target).body == body, "{target}");
+    }
+    // Not stop(): that wants a log without errors.
+    origin.terminate();
+    assert!(origin.wait().success());
 }
 
 #[test]

@@ -121,10 +121,7 @@ impl Shard {
         };
         let done = loop {
             if self.take_sync(disk, folder, wanted).await {
-                let done = self.reactor.sync_file(fd).await;
-                if let Err(error) = &done {
-                    self.give_up(disk, "syncing a folder", error);
-                }
+                let done = self.sync(disk, "syncing a folder", fd).await;
                 self.end_sync(disk, folder, done.is_err());
             }
             let syncs = disk.syncs.borrow();

@@ -134,11 +134,18 @@ impl Shard {
         let set = self.reactor.set_attribute(fd, attributes).await;
         set.map_err(fault("writing an attribute"))?;
         self.accounts.meters.disk_written_bytes.add(place);
+        self.sync(disk, "syncing a file", fd).await
+    }
+
+    /// Syncs a file or folder, once: the kernel takes pages that a failed sync lost for written,
+    /// so that a second one would succeed and prove nothing. Hence none after a failure anywhere
+    /// in the tier, and no success for one that was under way then.
+    pub(super) async fn sync(&self, disk: &Disk, what: &str, fd: RawFd) -> Result<(), Refusal> {
+        disk.writable()?;
         match self.reactor.sync_file(fd).await {
-            Ok(()) => Ok(()),
-            // The kernel takes the lost pages for written now: only a new file could tell.
+            Ok(()) => disk.writable().map(drop),
             Err(error) => {
-                self.give_up(disk, "syncing a file", &error);
+                self.give_up(disk, what, &error);
                 Err(Refusal::ReadOnly)
             }
         }
