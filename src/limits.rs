@@ -145,6 +145,8 @@ pub const PIPELINES_MAX: usize = 16;
 pub const SEGMENT_MS_MAX: u32 = 3_600_000;
 /// Most bytes of an immutable object that are compared with those of another upload.
 pub const COMPARED_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of two encoders' copies that are compared, in one turn of their owner.
+pub const COPIES_COMPARED_BYTES_MAX: u64 = 16 << 20;
 /// Longest lifetime of an object, in seconds; more is a mistake: ten years.
 pub const TTL_S_MAX: u64 = 315_360_000;
 /// Longest time that a policy may let caches keep something, in seconds: a year.

@@ -155,6 +155,32 @@ fn other_bytes_follow_the_policy() {
 }
 
 #[test]
+fn a_segment_whose_boxes_do_not_parse_loses_to_one_whose_boxes_do() {
+    let sound = b"\0\0\0\x10free12345678".as_slice();
+    let cut = &sound[..12];
+    let guarded = start("sound", "4");
+    let origin = &guarded.origin;
+    for (name, first, second) in
+        [("/first/1.m4s", cut, sound), ("/last/1.m4s", sound, cut), ("/last/2.m4s", cut, sound)]
+    {
+        put(origin, &format!("{name}?pipeline=a"), first);
+        put(origin, &format!("{name}?pipeline=b"), second);
+        assert_eq!(origin.get(name).body, sound, "{name}");
+    }
+    // What is no MP4 is not looked into.
+    put(origin, "/last/1.ts?pipeline=a", sound);
+    put(origin, "/last/1.ts?pipeline=b", cut);
+    assert_eq!(origin.get("/last/1.ts").body, cut);
+    // What arrived in chunks, readable meanwhile, is judged at its end.
+    let mut writer = begin(origin, "/first/3.m4s?pipeline=a", cut);
+    writer.chunk(b"34").unwrap();
+    assert_eq!(end(writer).status, 200);
+    put(origin, "/first/3.m4s?pipeline=b", sound);
+    assert_eq!(origin.get("/first/3.m4s").body, sound);
+    guarded.stop();
+}
+
+#[test]
 fn tokens_tell_encoders_apart() {
     let tokens = r#"
 [[token]]

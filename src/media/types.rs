@@ -40,6 +40,13 @@ pub fn is_vague(content_type: &[u8]) -> bool {
         || essence.eq_ignore_ascii_case(b"binary/octet-stream")
 }
 
+/// Whether a media type is one of ISO base media files (RFC 6381, ISO/IEC 14496-12).
+pub fn has_boxes(content_type: &[u8]) -> bool {
+    let essence = essence(content_type);
+    let names: [&[u8]; 4] = [b"video/mp4", b"audio/mp4", b"application/mp4", b"video/iso.segment"];
+    names.iter().any(|name| essence.eq_ignore_ascii_case(name))
+}
+
 fn class_of_type(content_type: &[u8]) -> Class {
     let essence = essence(content_type);
     let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);

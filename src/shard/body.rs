@@ -12,7 +12,8 @@ use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
 use crate::limits;
-use crate::media::types::Class;
+use crate::media::boxes;
+use crate::media::types::{self, Class};
 use crate::origin::write::Intent;
 use crate::store::growing::Growing;
 use crate::store::message::{Ask, Message, Refusal, Reply, UploadId};
@@ -57,6 +58,8 @@ pub(super) struct Writer {
     payload: Option<Box<Payload>>,
     /// The longest pause, in milliseconds, where another encoder may take over.
     pause_ms: Option<u64>,
+    /// Goes through the boxes where another encoder's copy may be the better one.
+    boxes: Option<Box<boxes::Reader>>,
 }
 
 impl Writer {
@@ -71,6 +74,8 @@ impl Writer {
         // A growing object's tag was fixed at its start; all others are named by their content.
         let digest = growing.is_none().then(|| Box::new(Xxh3Default::new()));
         let manifest = (intent.class == Class::Manifest).then(Vec::new);
+        let pipeline = intent.guard.pipeline.as_ref();
+        let has_boxes = pipeline.is_some() && types::has_boxes(&intent.content_type);
         Self {
             shard,
             owner,
@@ -85,7 +90,8 @@ impl Writer {
             digest,
             manifest,
             payload: None,
-            pause_ms: intent.guard.pipeline.as_ref().map(|pipeline| pipeline.failover_ms),
+            pause_ms: pipeline.map(|pipeline| pipeline.failover_ms),
+            boxes: has_boxes.then(|| Box::new(boxes::Reader::new(boxes::Tracks::default()))),
         }
     }
 
@@ -121,6 +127,11 @@ impl Writer {
     /// The content's 128-bit digest.
     pub(super) fn digest(&mut self) -> u128 {
         self.digest.as_ref().map_or(0, |digest| digest.digest128())
+    }
+
+    /// Whether the body's boxes could be read to the end; also true of what was not looked into.
+    pub(super) fn is_sound(&mut self) -> bool {
+        self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut |_| ()).is_ok())
     }
 
     /// The first bytes of a manifest.
@@ -159,6 +170,10 @@ impl Writer {
         }
         if let Some(digest) = &mut self.digest {
             digest.update(bytes);
+        }
+        if let Some(boxes) = &mut self.boxes {
+            // A fault is kept, and told at the end.
+            let _ = boxes.feed(bytes, &mut |_| ());
         }
         if let Some(manifest) = &mut self.manifest {
             let room = limits::MANIFEST_BYTES_MAX - manifest.len();

@@ -457,7 +457,7 @@ impl Shard {
             etag,
             gives_way: intent.gives_way,
             heir_head: None,
-            is_sound: true,
+            is_sound: writer.is_sound(),
         }
     }
 
