@@ -398,6 +398,8 @@ pub const EVICTIONS_MAX: usize = 4096;
 pub const GHOSTS_MAX: usize = 16_384;
 /// Times that a save makes its folders when others take them away again.
 pub const DISK_FOLDER_ATTEMPTS: usize = 4;
+/// Places in which removals of folders are counted, by hash.
+pub const FOLDER_REMOVALS: usize = 256;
 /// Times that a read has an object loaded that leaves memory at once.
 pub const DISK_LOAD_ATTEMPTS: usize = 3;
 

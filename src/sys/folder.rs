@@ -9,7 +9,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::limits;
 
 /// The tier's own folder beneath the root: what is being written lies in it.
 const OWN: &str = ".headwater";
@@ -23,6 +27,9 @@ pub struct DataFolder {
     /// Keeps both open, and the second one locked; empty in a simulation.
     _files: Vec<File>,
     is_broken: AtomicBool,
+    /// Removals of folders by anybody, those under way (lower half) and those done, by a hash of
+    /// the folder.
+    removals: [AtomicU64; limits::FOLDER_REMOVALS],
 }
 
 impl DataFolder {
@@ -67,7 +74,8 @@ impl DataFolder {
     }
 
     fn of(root: RawFd, own: Option<RawFd>, files: Vec<File>) -> Self {
-        Self { root, own, _files: files, is_broken: AtomicBool::new(false) }
+        let removals = [const { AtomicU64::new(0) }; limits::FOLDER_REMOVALS];
+        Self { root, own, _files: files, is_broken: AtomicBool::new(false), removals }
     }
 
     /// The folder that keys are relative to.
@@ -78,6 +86,29 @@ impl DataFolder {
     /// The folder of what is being written; none where nothing is.
     pub fn temporary(&self) -> Option<RawFd> {
         self.own
+    }
+
+    /// Notes that a folder beneath the root is about to be removed.
+    pub fn begin_removal(&self, folder: &[u8]) {
+        self.removals_of(folder).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notes that the removal has worked, or has not.
+    pub fn end_removal(&self, folder: &[u8], has_worked: bool) {
+        let one_done = if has_worked { 1u64 << 32 } else { 0 };
+        self.removals_of(folder).fetch_add(one_done.wrapping_sub(1), Ordering::SeqCst);
+    }
+
+    /// Removals of the folder so far, others with its hash included; none while one is under way.
+    pub fn removals(&self, folder: &[u8]) -> Option<u32> {
+        let removals = self.removals_of(folder).load(Ordering::SeqCst);
+        let under_way = removals & u64::from(u32::MAX) != 0;
+        (!under_way).then(|| u32::try_from(removals >> 32).expect("the upper half"))
+    }
+
+    fn removals_of(&self, folder: &[u8]) -> &AtomicU64 {
+        let hash = usize::try_from(xxh3_64(folder)).expect("a usize has 64 bits");
+        &self.removals[hash % limits::FOLDER_REMOVALS]
     }
 
     /// Notes that the folder cannot be trusted with writes any more; `false` when that was known.
@@ -147,6 +178,22 @@ mod tests {
         assert_eq!(DataFolder::open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(folder.give_up() && !folder.give_up() && folder.is_broken());
         fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// Whoever took the folder for synced has to see that it may be another one.
+    #[test]
+    fn a_removal_shows_while_it_is_under_way_and_once_it_has_worked() {
+        let folder = DataFolder::simulated([0, 1]);
+        let before = folder.removals(b"a/b");
+        folder.begin_removal(b"a/b");
+        folder.begin_removal(b"a/b");
+        folder.end_removal(b"a/b", false);
+        assert_eq!((before, folder.removals(b"a/b")), (Some(0), None));
+        folder.end_removal(b"a/b", false);
+        assert_eq!(folder.removals(b"a/b"), before);
+        folder.begin_removal(b"a/b");
+        folder.end_removal(b"a/b", true);
+        assert_eq!(folder.removals(b"a/b"), Some(1));
     }
 
     #[test]

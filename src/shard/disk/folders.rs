@@ -39,11 +39,19 @@ impl Shard {
     ) -> io::Result<RawFd> {
         let mut tried = 0;
         loop {
-            let is_known = folder.is_empty() || disk.folders.borrow().contains(folder);
-            if is_known {
+            let known = disk.folders.borrow().get(folder).copied();
+            if folder.is_empty() || known.is_some() {
                 match self.open_folder(data, folder).await {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         disk.folders.borrow_mut().remove(folder);
+                    }
+                    // Another one may have been made in its place, and not be synced yet. Once it
+                    // is open its name can be synced, whoever else removes folders meanwhile.
+                    Ok(fd) if !folder.is_empty() && data.removals(folder) != known => {
+                        match self.sync_opened(disk, data, folder, fd).await {
+                            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                            synced => return synced,
+                        }
                     }
                     opened => return opened,
                 }
@@ -63,6 +71,20 @@ impl Shard {
         }
     }
 
+    async fn sync_opened(
+        &self,
+        disk: &Disk,
+        data: &DataFolder,
+        folder: &[u8],
+        fd: RawFd,
+    ) -> io::Result<RawFd> {
+        let synced = self.make_ancestors(disk, data, folder).await;
+        if synced.is_err() {
+            self.reactor.close_file(fd);
+        }
+        synced.map(|()| fd)
+    }
+
     pub(super) async fn open_folder(&self, data: &DataFolder, folder: &[u8]) -> io::Result<RawFd> {
         let path = if folder.is_empty() { b"." } else { folder };
         self.reactor.open(data.root(), path, Open::Folder).await
@@ -74,6 +96,7 @@ impl Shard {
         data: &DataFolder,
         folder: &[u8],
     ) -> io::Result<()> {
+        let removals = data.removals(folder);
         let mut around: Vec<u8> = Vec::new();
         for made in path::ancestors(folder) {
             let fd = self.open_folder(data, &around).await?;
@@ -86,7 +109,8 @@ impl Shard {
         if known.len() >= limits::DISK_FOLDERS_MAX {
             known.clear();
         }
-        known.insert(folder.into());
+        // While one is under way there is no number: the next save syncs again.
+        known.insert(folder.into(), removals.unwrap_or(u32::MAX));
         Ok(())
     }
 
@@ -179,7 +203,9 @@ impl Shard {
             disk.folders.borrow_mut().remove(rest);
             let (around, name) = path::split(rest);
             let Ok(fd) = self.open_folder(data, around).await else { return };
+            data.begin_removal(rest);
             let removed = self.reactor.unlink(fd, name, true).await;
+            data.end_removal(rest, removed.is_ok());
             self.reactor.close_file(fd);
             if removed.is_err() {
                 return;

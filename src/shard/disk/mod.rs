@@ -12,7 +12,7 @@ mod load;
 mod save;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(super) struct Disk {
     jobs: Cell<usize>,
     /// Keys that are not on disk, and until when that is believed.
     absent: RefCell<HashMap<Key, u64>>,
-    /// Folders that are on disk.
-    folders: RefCell<HashSet<Key>>,
+    /// Folders that are on disk, unless one was removed since there were so many removals.
+    folders: RefCell<HashMap<Key, u32>>,
     syncs: RefCell<HashMap<Key, FolderSync>>,
     /// Names temporary files.
     number: Cell<u64>,
