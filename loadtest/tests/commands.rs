@@ -193,6 +193,9 @@ fn wrong_flags_are_sentences() {
         ("closed --url-file /nonexistent", "", "No such file"),
         ("closed", "", "no URL"),
         ("closed -H nothing", &good_url, "write for example"),
+        ("capacity --precision 2", &good_url, "0.001 to 0.5"),
+        ("capacity viewers --most 5", &good_url, "at most the largest"),
+        ("capacity viewers --gate p99", &good_url, "no `<` or `>`"),
     ] {
         expect(words, url, 2, part);
     }

@@ -56,7 +56,7 @@ fn viewers_play_and_every_request_is_accounted_for() {
     assert!(operation(&report, "blocking").is_none());
 }
 
-/// The order's figure in real time: an origin that is silent for a while stalls its viewers for as
+/// In real time: an origin that is silent for a while stalls its viewers for as
 /// long as arithmetic says, within 5 %.
 #[test]
 fn a_silent_origin_stalls_viewers_as_arithmetic_says() {
@@ -130,4 +130,34 @@ fn wrong_targets_are_sentences() {
         let (ended, said) = run(&flags);
         assert!(ended == code && said.contains(sentence), "{flags}: {ended} {said}");
     }
+}
+
+/// Runs `capacity viewers` against `origin`; its report and exit code.
+fn capacity(origin: &Origin, flags: &str) -> (Value, i32) {
+    let file = std::env::temp_dir().join(format!("loadtest-crowd-{}.json", origin.port));
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["capacity", "viewers", &origin.url("/master.m3u8")])
+        .args(["--report", file.to_str().unwrap(), "--settle", "100ms"])
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap();
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{output:?}"));
+    std::fs::remove_file(&file).unwrap();
+    (serde_json::from_str(&text).unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn the_largest_crowd_is_searched_by_what_viewers_experience() {
+    let origin = Origin::start(Script::default());
+    let flags = "-n 4 --most 8 --ramp 500ms -d 4s --repeats 1";
+    let (report, code) = capacity(&origin, &format!("{flags} --gate stalled<=0%"));
+    let found = &report["capacity"];
+    assert_eq!((found["unit"].as_str(), found["largest"].as_f64()), (Some("viewers"), Some(8.0)));
+    assert_eq!((code, report["command"].as_str()), (0, Some("capacity")), "{report}");
+    assert_eq!(found["tries"][0]["achieved"].as_f64(), Some(4.0), "{found}");
+    // Nobody can begin to play within a nanosecond.
+    let flags = "-n 1 --ramp 500ms -d 3s --retries 1 --gate startup.p50<=1ns";
+    let (report, code) = capacity(&origin, flags);
+    let found = &report["capacity"];
+    assert!(found["largest"].is_null() && code == 4, "{code} {found}");
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::audience;
 use super::compare::rate;
 use super::finish::{Output, finish};
 use super::load::{Load, time};
@@ -25,7 +26,10 @@ use crate::sys::thread;
 
 /// Flags of `capacity`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    over: Option<Over>,
     /// A gate that must hold; repeatable [default: p99<=10ms, errors<=0.01%]
     #[arg(long, value_name = "GATE", help_heading = "Search")]
     gate: Vec<String>,
@@ -61,6 +65,13 @@ pub struct Args {
     output: Output,
 }
 
+/// What else than requests per second is searched for.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Over {
+    /// The largest crowd of viewers of a live stream, by what they experience
+    Viewers(Box<audience::Args>),
+}
+
 fn bits(text: &str) -> Result<f64, String> {
     let (digits, factor) = match text.strip_suffix('G') {
         Some(digits) => (digits, 1e9),
@@ -74,18 +85,46 @@ fn bits(text: &str) -> Result<f64, String> {
 }
 
 /// What outcomes are judged by, beside the report.
-struct Bench {
-    gates: Vec<String>,
-    server_cores: Option<usize>,
-    threads: usize,
-    busy: bool,
-    link: Option<f64>,
+pub(super) struct Bench {
+    pub(super) gates: Vec<String>,
+    /// The load is a number of viewers, otherwise requests per second.
+    pub(super) over_viewers: bool,
+    pub(super) server_cores: Option<usize>,
+    pub(super) threads: usize,
+    pub(super) busy: bool,
+    pub(super) link: Option<f64>,
     /// A tenth of the shortest latency that a gate asks for: more lateness could decide it.
-    lateness_allowed: Option<Duration>,
+    pub(super) lateness_allowed: Option<Duration>,
+}
+
+/// How a search goes about it, as flags say.
+pub(super) struct Searched {
+    pub(super) precision: f64,
+    pub(super) repeats: u32,
+    pub(super) retries: u32,
+}
+
+impl Searched {
+    /// The error says which flag is wrong.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let Self { precision, repeats, retries } = *self;
+        if !(0.001..=0.5).contains(&precision) {
+            return Err(Failure::Usage(format!("--precision {precision}: 0.001 to 0.5")));
+        }
+        if !(1..=20).contains(&repeats) || retries > 20 {
+            return Err(Failure::Usage(format!(
+                "--repeats {repeats} --retries {retries}: 1 to 20, and at most 20"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    if let Some(Over::Viewers(args)) = &args.over {
+        return audience::run(args);
+    }
     args.output.check()?;
     let bench = bench(args)?;
     let plan = Plan {
@@ -123,20 +162,13 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
         shortest = gate.latency_bound().unwrap_or(shortest).min(shortest);
     }
     let tenth = Duration::from_secs_f64((shortest / 10.0 / 1e9).min(LATENESS_S_MAX));
-    if !(0.001..=0.5).contains(&args.precision) {
-        return wrong(format!("--precision {}: 0.001 to 0.5", args.precision));
-    }
-    if !(1..=20).contains(&args.repeats) || args.retries > 20 {
-        return wrong(format!(
-            "--repeats {} --retries {}: 1 to 20, and at most 20",
-            args.repeats, args.retries
-        ));
-    }
+    Searched { precision: args.precision, repeats: args.repeats, retries: args.retries }.check()?;
     if args.start > args.most {
         return wrong(format!("--start {} is above --most {}", args.start, args.most));
     }
     Ok(Bench {
         gates,
+        over_viewers: false,
         lateness_allowed: shortest.is_finite().then_some(tenth.max(LATENESS_MIN)),
         server_cores: args.load.server_pid.map(counters::server_cores),
         threads: args.load.threads,
@@ -151,7 +183,7 @@ const LATENESS_S_MAX: f64 = 0.01;
 
 /// Searches by `run`, which loads once at the load it is given, and hears how many runs before it
 /// said nothing. The report is that of the last run that passed, or of the last of all.
-fn search(
+pub(super) fn search(
     plan: Plan,
     bench: &Bench,
     mut run: impl FnMut(f64, u32) -> anyhow::Result<Report>,
@@ -168,7 +200,7 @@ fn search(
         let report = run(load, again)?;
         let result = bench.judge(load, &report);
         again = if result.outcome == Outcome::Invalid { again + 1 } else { 0 };
-        eprintln!("{}", line(count, &result));
+        eprintln!("{}", bench.line(count, &result));
         if result.outcome == Outcome::Passed && best.as_ref().is_none_or(|(at, _)| load >= *at) {
             best = Some((load, report));
         } else {
@@ -176,11 +208,13 @@ fn search(
         }
         search.observe(result);
     }
-    let capacity = search.result("requests/s", bench.gates.clone());
+    let unit = if bench.over_viewers { "viewers" } else { "requests/s" };
+    let capacity = search.result(unit, bench.gates.clone());
     let mut report = match (best, last) {
         (Some((_, report)), _) | (None, Some(report)) => report,
         (None, None) => Report::new("capacity", ""),
     };
+    "capacity".clone_into(&mut report.command);
     report.verdict.interrupted = thread::stopped();
     note(&mut report, &capacity);
     report.capacity = Some(capacity);
@@ -203,21 +237,25 @@ fn note(report: &mut Report, capacity: &Capacity) {
     }
 }
 
-/// A try as one line for those who wait.
-fn line(count: usize, result: &Try) -> String {
-    let outcome = match result.outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Invalid => "invalid",
-        Outcome::NotEvaluated => "interrupted",
-    };
-    let p99 =
-        result.p99_ns.map_or(String::new(), |p99| format!(", p99 {}", units::time(p99 as f64)));
-    let why = result.reasons.first().map_or(String::new(), |reason| format!(": {reason}"));
-    format!("try {count}: {}, {outcome}{p99}{why}", units::rate(result.load))
-}
-
 impl Bench {
+    /// A try as one line for those who wait.
+    fn line(&self, count: usize, result: &Try) -> String {
+        let outcome = match result.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Invalid => "invalid",
+            Outcome::NotEvaluated => "interrupted",
+        };
+        let p99 =
+            result.p99_ns.map_or(String::new(), |p99| format!(", p99 {}", units::time(p99 as f64)));
+        let why = result.reasons.first().map_or(String::new(), |reason| format!(": {reason}"));
+        let load = match self.over_viewers {
+            true => format!("{} viewers", units::count(audience::viewers(result.load))),
+            false => units::rate(result.load),
+        };
+        format!("try {count}: {load}, {outcome}{p99}{why}")
+    }
+
     /// What a run at `load` says.
     fn judge(&self, load: f64, report: &Report) -> Try {
         let headline = summary::all_headlines(report);
@@ -228,7 +266,10 @@ impl Bench {
         let generator_cpu = report.load.generator_cpu_s.filter(|_| !self.busy);
         Try {
             load,
-            achieved: report.load.achieved as f64 / duration_s,
+            achieved: match report.qoe.as_ref().filter(|_| self.over_viewers) {
+                Some(qoe) => qoe.counts.started as f64,
+                None => report.load.achieved as f64 / duration_s,
+            },
             outcome,
             reasons,
             p50_ns: at(0.5),
@@ -284,6 +325,13 @@ impl Bench {
             figures.insert("link share".to_owned(), bits / link);
         }
         figures.insert("Gbit/s".to_owned(), bits / 1e9);
+        if let Some(qoe) = report.qoe.as_ref().filter(|qoe| qoe.counts.started > 0) {
+            let counts = &qoe.counts;
+            let (stalled, played) = (counts.stalled_s, counts.played_s);
+            let share = counts.stalled_viewers as f64 / counts.started as f64;
+            figures.insert("rebuffer ratio".to_owned(), stalled / (stalled + played).max(1e-9));
+            figures.insert("stalled share".to_owned(), share);
+        }
         if let Some(cpu) = report.load.server_cpu_s {
             let each = cpu / report.load.achieved.max(1) as f64;
             figures.insert("server us/request".to_owned(), each * 1e6);
@@ -295,10 +343,11 @@ impl Bench {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::model::{Operation, Verdict};
+    use crate::report::model::{Operation, Qoe, QoeCounts, Verdict};
 
     const BENCH: Bench = Bench {
         gates: Vec::new(),
+        over_viewers: false,
         server_cores: Some(1),
         threads: 1,
         busy: false,
@@ -367,6 +416,37 @@ mod tests {
         let (outcome, reasons) = few.outcome(&run(1.0, 2.0));
         assert_eq!(outcome, Outcome::Invalid);
         assert!(reasons[0].contains("longer"), "{reasons:?}");
+    }
+
+    /// Of a crowd above `limit` everybody stalls for a tenth of the time.
+    fn crowd(viewers: f64, limit: f64) -> Report {
+        let mut report = run(viewers, f64::MAX);
+        let counts = QoeCounts {
+            viewers: audience::viewers(viewers),
+            started: audience::viewers(viewers),
+            stalled_viewers: if viewers > limit { audience::viewers(viewers) } else { 0 },
+            played_s: viewers * 54.0,
+            stalled_s: if viewers > limit { viewers * 6.0 } else { 0.0 },
+            ..QoeCounts::default()
+        };
+        report.qoe = Some(Qoe { counts, distributions: Vec::new() });
+        report
+    }
+
+    #[test]
+    fn the_largest_crowd_is_found_by_what_viewers_experience() {
+        let gates = ["rebuffer<=0.5%", "stalled<=1%"].map(str::to_owned).to_vec();
+        let bench = Bench { gates, over_viewers: true, ..BENCH };
+        let report = search(Plan::new(100.0, 1e5), &bench, |load, _| Ok(crowd(load, 7000.0)));
+        let report = report.unwrap();
+        let capacity = report.capacity.unwrap();
+        let largest = capacity.largest.unwrap();
+        assert!((6860.0..=7000.0).contains(&largest), "{largest}");
+        assert_eq!(capacity.unit, "viewers");
+        assert!(capacity.limiter.starts_with("rebuffer<=0.5%"), "{}", capacity.limiter);
+        let broken = capacity.tries.iter().find(|t| t.outcome == Outcome::Failed).unwrap();
+        assert!((broken.figures["rebuffer ratio"] - 0.1).abs() < 1e-9);
+        assert!(bench.line(1, broken).contains(" viewers, failed"), "{}", bench.line(1, broken));
     }
 
     #[test]

@@ -36,13 +36,13 @@ pub struct Args {
     manifests: Vec<String>,
     /// Number of viewers (or of caches)
     #[arg(long, short = 'n', default_value_t = 100, help_heading = "Crowd")]
-    viewers: u64,
+    pub(super) viewers: u64,
     /// How they arrive: poisson, kick-off, flash, synchronised, exit-spike, reconnect
     #[arg(long, value_name = "HOW", default_value = "poisson", help_heading = "Crowd")]
     arrivals: Arrivals,
     /// File with one arrival a line, in seconds; instead of --arrivals and --viewers
     #[arg(long, value_name = "FILE", help_heading = "Crowd")]
-    trace: Option<String>,
+    pub(super) trace: Option<String>,
     /// Time over which they arrive
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     #[arg(help_heading = "Crowd")]
@@ -95,7 +95,7 @@ pub struct Args {
     duration: Duration,
     /// Threads
     #[arg(long, short, default_value_t = 1, help_heading = "Generator")]
-    threads: usize,
+    pub(super) threads: usize,
     /// CPU of each thread, such as 1 or 2,3
     #[arg(long, value_name = "CPU", value_delimiter = ',', help_heading = "Generator")]
     pin: Vec<usize>,
@@ -107,14 +107,33 @@ pub struct Args {
     allow_remote: bool,
     /// Process id of the server, to report its CPU time
     #[arg(long, value_name = "PID", help_heading = "Generator")]
-    server_pid: Option<u32>,
+    pub(super) server_pid: Option<u32>,
     #[command(flatten)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.output.check()?;
+    let report = crate::live::run(&prepared(args)?, &args.target())?;
+    let started = report.qoe.as_ref().map_or(0, |qoe| qoe.counts.started);
+    if started == 0 && report.load.achieved == 0 && !report.verdict.interrupted {
+        let why = report.verdict.notes.first().cloned();
+        let sentence = why.unwrap_or_else(|| format!("{}: every request failed", args.target()));
+        return Err(Failure::Unusable(sentence).into());
+    }
+    finish(report, &args.output)
+}
+
+impl Args {
+    /// What is loaded, in words.
+    pub(super) fn target(&self) -> String {
+        self.manifests.join(" ")
+    }
+}
+
+/// The plan that the flags ask for, with what the manifests say, each of which was fetched once.
+pub(super) fn prepared(args: &Args) -> anyhow::Result<Plan> {
     let mut plan = plan(args)?;
     let found = look(&plan)?;
     if args.profile == Who::Edge {
@@ -123,15 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if args.connections.is_none() && found.audio && plan.settings.low_latency {
         plan.connections = 4;
     }
-    let report = crate::live::run(&plan, &args.manifests.join(" "))?;
-    let started = report.qoe.as_ref().map_or(0, |qoe| qoe.counts.started);
-    if started == 0 && report.load.achieved == 0 && !report.verdict.interrupted {
-        let why = report.verdict.notes.first().cloned();
-        let what = args.manifests.join(" ");
-        let sentence = why.unwrap_or_else(|| format!("{what}: every request failed"));
-        return Err(Failure::Unusable(sentence).into());
-    }
-    finish(report, &args.output)
+    Ok(plan)
 }
 
 /// The plan that the flags ask for; the error says which flag is wrong.

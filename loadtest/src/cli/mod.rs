@@ -3,6 +3,7 @@
 //! To add a subcommand: a `mod` line and a line in `commands!`; its module has `Args` and
 //! `run(&Args) -> anyhow::Result<Ending>`.
 
+pub mod audience;
 pub mod capacity;
 pub mod closed;
 pub mod compare;

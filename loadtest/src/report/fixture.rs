@@ -284,7 +284,7 @@ pub fn viewer_capacity() -> Report {
         });
     }
     let mut report = Report::new("capacity", "http://127.0.0.1:8080/live/stadium/master.m3u8");
-    report.generators.push(environment("loadtest capacity --viewers http://a/master.m3u8", 5));
+    report.generators.push(environment("loadtest capacity viewers http://a/master.m3u8", 5));
     let gates = threshold::QOE_GATES.map(str::to_owned).to_vec();
     report.capacity = Some(search.result("viewers", gates));
     report
