@@ -7,15 +7,26 @@ say() { printf '== %s\n' "$*"; }
 
 # need COMMAND[=PACKAGE]...: installs the Debian packages whose commands are missing.
 need() {
-  local pair missing=() sudo=()
+  local pair missing=()
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair##*=}")
   done
-  [ "${#missing[@]}" -eq 0 ] && return
+  [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# need_venv: python3 with what `python3 -m venv` needs, which Debian keeps in a package of its own.
+need_venv() {
+  need python3
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+}
+
+# install_packages PACKAGE...: installs them with apt-get, and says so.
+install_packages() {
+  local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-  say "installing: ${missing[*]}"
+  say "installing: $*"
   "${sudo[@]}" apt-get update --quiet=2
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install --yes --quiet=2 "${missing[@]}"
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install --yes --quiet=2 "$@"
 }
 
 # target_folder: where cargo builds.

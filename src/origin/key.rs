@@ -149,5 +149,8 @@ mod tests {
         assert_eq!(parsed(&format!("/{}", "a".repeat(256))), Err(Fault::PartTooLong));
         assert_eq!(parsed(&format!("/{}", "a/".repeat(451))), Err(Fault::TooLong));
         assert_eq!(parsed(&format!("/{}a", "a/".repeat(64))), Err(Fault::TooManyParts));
+        let parts = ["a".repeat(255), "b".repeat(255), "c".repeat(255), "d".repeat(132)].join("/");
+        assert_eq!(parsed(&format!("/{parts}")).unwrap().len(), 900);
+        assert_eq!(parsed(&format!("/{parts}e")), Err(Fault::TooLong));
     }
 }

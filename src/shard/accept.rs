@@ -8,8 +8,10 @@ use crate::limits;
 use crate::sys::net;
 
 /// What a connection beyond the limit is told.
-const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
-    Cache-Control: max-age=1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Content-Type: application/json\r\nContent-Length: 52\r\n\
+    Cache-Control: max-age=1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    {\"status\":503,\"error\":\"all connections are in use\"}\n";
 
 impl Shard {
     /// Serves the connections accepted since the last turn.
