@@ -35,16 +35,6 @@ fn follow(origin: &Origin, target: &str, version: &str) -> (Client, Answer) {
     }
 }
 
-/// Reads chunks until this many bytes are there.
-#[track_caller]
-fn bytes_of(reader: &mut Client, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        bytes.extend_from_slice(&reader.next_chunk().unwrap().expect("more is to come"));
-    }
-    bytes
-}
-
 /// Polls until a plain GET has this status.
 #[track_caller]
 fn wait_for_status(origin: &Origin, target: &str, status: u16) -> Answer {
@@ -66,18 +56,18 @@ fn bytes_arrive_before_the_upload_ends() {
     assert_eq!(head.header("Transfer-Encoding"), Some("chunked"));
     assert_eq!(head.header("Content-Type"), Some("video/iso.segment"));
     let tag = head.header("ETag").unwrap().to_owned();
-    assert_eq!(bytes_of(&mut early, 6), b"first ");
+    assert_eq!(early.chunks_of(6), b"first ");
     assert!(early.is_silent(Duration::from_millis(50)));
     writer.chunk(b"second ").unwrap();
-    assert_eq!(bytes_of(&mut early, 7), b"second ");
+    assert_eq!(early.chunks_of(7), b"second ");
     let (mut late, _) = follow(&origin, "/a/1.m4s", "1.1");
-    assert_eq!(bytes_of(&mut late, 13), b"first second ");
+    assert_eq!(late.chunks_of(13), b"first second ");
     writer.chunk(b"third").unwrap();
     writer.chunk(b"").unwrap();
     let stored = writer.answer(false).unwrap();
     assert_eq!((stored.status, stored.header("ETag")), (200, Some(tag.as_str())));
     for reader in [&mut early, &mut late] {
-        assert_eq!(bytes_of(reader, 5), b"third");
+        assert_eq!(reader.chunks_of(5), b"third");
         assert_eq!(reader.next_chunk().unwrap(), None);
         // The connection goes on.
         let answer = reader.request("GET", "/a/1.m4s", &[], b"").unwrap();
@@ -109,7 +99,7 @@ fn a_broken_upload_cuts_its_readers_and_leaves_nothing() {
     let origin = Origin::start(FLAGS);
     let writer = begin(&origin, "/a/1.ts", b"first");
     let (mut reader, _) = follow(&origin, "/a/1.ts", "1.1");
-    assert_eq!(bytes_of(&mut reader, 5), b"first");
+    assert_eq!(reader.chunks_of(5), b"first");
     drop(writer);
     assert!(reader.next_chunk().is_err(), "a last chunk would make half a segment look whole");
     wait_for_status(&origin, "/a/1.ts", 404);
@@ -123,7 +113,7 @@ fn malformed_chunks_cut_the_readers_too() {
     let origin = Origin::start(FLAGS);
     let mut writer = begin(&origin, "/a/1.ts", b"first");
     let (mut reader, _) = follow(&origin, "/a/1.ts", "1.1");
-    assert_eq!(bytes_of(&mut reader, 5), b"first");
+    assert_eq!(reader.chunks_of(5), b"first");
     writer.send(b"no size\r\n").unwrap();
     assert_eq!(writer.answer(false).unwrap().status, 400);
     assert!(reader.next_chunk().is_err());
@@ -136,7 +126,7 @@ fn a_second_upload_supersedes_the_first() {
     let origin = Origin::start(FLAGS);
     let mut first = begin(&origin, "/a/1.ts", b"old");
     let (mut reader, _) = follow(&origin, "/a/1.ts", "1.1");
-    assert_eq!(bytes_of(&mut reader, 3), b"old");
+    assert_eq!(reader.chunks_of(3), b"old");
     origin.put("/a/1.ts", b"new");
     assert!(reader.next_chunk().is_err());
     assert_eq!(origin.get("/a/1.ts").body, b"new");
@@ -154,7 +144,7 @@ fn a_growing_upload_supersedes_a_growing_upload() {
     let origin = Origin::start(FLAGS);
     let first = begin(&origin, "/a/1.ts", b"old");
     let (mut reader, _) = follow(&origin, "/a/1.ts", "1.1");
-    assert_eq!(bytes_of(&mut reader, 3), b"old");
+    assert_eq!(reader.chunks_of(3), b"old");
     let mut second = begin(&origin, "/a/1.ts", b"new ");
     assert!(reader.next_chunk().is_err());
     second.chunk(b"one").unwrap();
@@ -170,7 +160,7 @@ fn a_delete_cuts_a_growing_object() {
     let origin = Origin::start(FLAGS);
     let writer = begin(&origin, "/a/1.ts", b"old");
     let (mut reader, _) = follow(&origin, "/a/1.ts", "1.1");
-    assert_eq!(bytes_of(&mut reader, 3), b"old");
+    assert_eq!(reader.chunks_of(3), b"old");
     assert_eq!(origin.request("DELETE", "/a/1.ts", &[], b"").status, 200);
     assert!(reader.next_chunk().is_err());
     assert_eq!(origin.get("/a/1.ts").status, 404);
@@ -218,7 +208,7 @@ fn an_empty_probe_counts_as_absent() {
         }
         assert!(Instant::now() < deadline, "the probe hides the upload");
     };
-    assert_eq!(bytes_of(&mut reader, 5), b"first");
+    assert_eq!(reader.chunks_of(5), b"first");
     writer.chunk(b"").unwrap();
     assert_eq!(writer.answer(false).unwrap().status, 200);
     assert_eq!(reader.next_chunk().unwrap(), None);

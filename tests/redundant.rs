@@ -71,15 +71,6 @@ fn follow(origin: &Origin, target: &str) -> Client {
 }
 
 #[track_caller]
-fn take(reader: &mut Client, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        bytes.extend_from_slice(&reader.next_chunk().unwrap().expect("more is to come"));
-    }
-    bytes
-}
-
-#[track_caller]
 fn rest(reader: &mut Client) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(chunk) = reader.next_chunk().unwrap() {
@@ -220,7 +211,7 @@ fn readers_go_on_with_an_upload_that_is_still_arriving() {
             let body = pattern(folder, 700_000);
             let main = begin(origin, &target("a"), &body[..400_000]);
             let mut reader = follow(origin, &target("x"));
-            assert!(take(&mut reader, 400_000) == body[..400_000]);
+            assert!(reader.chunks_of(400_000) == body[..400_000]);
             let mut spare = begin(origin, &target("b"), &body[..500_000]);
             wait_for("bytes aside", || {
                 (origin.metric("headwater_pipeline_aside_bytes", "") >= 500_000.0).then_some(())
@@ -228,9 +219,9 @@ fn readers_go_on_with_an_upload_that_is_still_arriving() {
             // What is aside has been received before the next thing happens.
             assert!(reader.is_silent(Duration::from_millis(50)));
             drop(main);
-            assert!(take(&mut reader, 100_000) == body[400_000..500_000]);
+            assert!(reader.chunks_of(100_000) == body[400_000..500_000]);
             let mut late = follow(origin, &target("x"));
-            assert!(take(&mut late, 500_000) == body[..500_000]);
+            assert!(late.chunks_of(500_000) == body[..500_000]);
             spare.chunk(&body[500_000..]).unwrap();
             let stored = end(spare);
             assert_eq!(stored.status, 200);
@@ -255,7 +246,7 @@ fn readers_go_on_with_an_upload_that_is_complete_or_behind() {
             let body = pattern(folder, 700_000);
             let main = begin(origin, &target("a"), &body[..400_000]);
             let mut reader = follow(origin, &target("x"));
-            assert!(take(&mut reader, 400_000) == body[..400_000]);
+            assert!(reader.chunks_of(400_000) == body[..400_000]);
             let mut spare = begin(origin, &target("b"), &body[..1000]);
             if is_early {
                 spare.chunk(&body[1000..]).unwrap();
@@ -287,7 +278,7 @@ fn no_reader_gets_bytes_of_two_encoders_that_differ() {
             let (ours, theirs) = (pattern(folder, 300_000), pattern(folder + 9, 300_000));
             let main = begin(origin, &target("a"), &ours[..200_000]);
             let mut reader = follow(origin, &target("x"));
-            assert!(take(&mut reader, 200_000) == ours[..200_000]);
+            assert!(reader.chunks_of(200_000) == ours[..200_000]);
             let mut spare = begin(origin, &target("b"), &theirs[..250_000]);
             assert!(reader.is_silent(Duration::from_millis(50)));
             drop(main);
@@ -313,7 +304,7 @@ fn what_is_aside_goes_when_the_first_is_complete_or_both_break_off() {
     assert_eq!(end(spare).header("ETag"), Some(tag.as_str()));
     let main = begin(origin, "/slow/2.m4s?pipeline=a", &body[..200_000]);
     let mut reader = follow(origin, "/slow/2.m4s");
-    assert_eq!(take(&mut reader, 200_000).len(), 200_000);
+    assert_eq!(reader.chunks_of(200_000).len(), 200_000);
     let spare = begin(origin, "/slow/2.m4s?pipeline=b", &body[..100]);
     drop(main);
     assert!(reader.is_silent(Duration::from_millis(100)));
@@ -334,7 +325,7 @@ fn an_encoder_that_hangs_is_broken_off() {
     let answer = origin.put("/first/1.m4s?pipeline=b", &body);
     assert_eq!(answer.status, 200);
     // It had a length, so it was not kept for readers of the first one.
-    assert!(take(&mut reader, 100) == body[..100]);
+    assert!(reader.chunks_of(100) == body[..100]);
     assert!(origin.get("/first/1.m4s").body == body);
     guarded.stop();
 }

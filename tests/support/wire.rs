@@ -110,6 +110,16 @@ impl Client {
         self.send(&chunk)
     }
 
+    /// Chunks until this many bytes are there.
+    #[track_caller]
+    pub fn chunks_of(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            bytes.extend_from_slice(&self.next_chunk().unwrap().expect("more is to come"));
+        }
+        bytes
+    }
+
     /// Reads one answer; `bodiless` when the request was HEAD.
     pub fn answer(&mut self, bodiless: bool) -> io::Result<Answer> {
         let mut answer = self.head()?;

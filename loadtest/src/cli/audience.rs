@@ -6,8 +6,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::capacity::{Bench, Searched, search};
-use super::finish::finish;
+use super::capacity::{Bench, check, end, search};
 use super::live;
 use super::load::time;
 use super::{Ending, Failure};
@@ -49,14 +48,15 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.live.output.check()?;
     let bench = bench(args)?;
-    let mut crowd = live::prepared(&args.live)?;
     let searched = Plan {
         least: 1.0,
         precision: args.precision,
         repeats: args.repeats,
         retries: args.retries,
-        ..Plan::new(crowd.viewers as f64, args.most as f64)
+        ..Plan::new(args.live.viewers as f64, args.most as f64)
     };
+    check(&searched)?;
+    let mut crowd = live::prepared(&args.live)?;
     thread::catch_stop();
     let target = args.live.target();
     let report = search(searched, &bench, |load, again| {
@@ -66,9 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         crowd.seed = crowd.seed.wrapping_add(1);
         report
     })?;
-    let found = report.capacity.as_ref().is_some_and(|capacity| capacity.largest.is_some());
-    let ending = finish(report, &args.live.output)?;
-    Ok(if ending == Ending::Good && !found { Ending::Failed } else { ending })
+    end(report, &args.live.output)
 }
 
 /// A crowd has whole viewers.
@@ -84,7 +82,6 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
     for gate in &gates {
         threshold::parse(gate).map_err(Failure::Usage)?;
     }
-    Searched { precision: args.precision, repeats: args.repeats, retries: args.retries }.check()?;
     if args.live.viewers > args.most || args.most > VIEWERS_MAX {
         return wrong(format!(
             "--viewers {} --most {}: the first crowd is at most the largest, and that at most \

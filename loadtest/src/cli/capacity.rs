@@ -97,27 +97,18 @@ pub(super) struct Bench {
     pub(super) lateness_allowed: Option<Duration>,
 }
 
-/// How a search goes about it, as flags say.
-pub(super) struct Searched {
-    pub(super) precision: f64,
-    pub(super) repeats: u32,
-    pub(super) retries: u32,
-}
-
-impl Searched {
-    /// The error says which flag is wrong.
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        let Self { precision, repeats, retries } = *self;
-        if !(0.001..=0.5).contains(&precision) {
-            return Err(Failure::Usage(format!("--precision {precision}: 0.001 to 0.5")));
-        }
-        if !(1..=20).contains(&repeats) || retries > 20 {
-            return Err(Failure::Usage(format!(
-                "--repeats {repeats} --retries {retries}: 1 to 20, and at most 20"
-            )));
-        }
-        Ok(())
+/// Whether flags ask for a search that can be; the error says which is wrong.
+pub(super) fn check(plan: &Plan) -> Result<(), Failure> {
+    let Plan { precision, repeats, retries, .. } = *plan;
+    if !(0.001..=0.5).contains(&precision) {
+        return Err(Failure::Usage(format!("--precision {precision}: 0.001 to 0.5")));
     }
+    if !(1..=20).contains(&repeats) || retries > 20 {
+        return Err(Failure::Usage(format!(
+            "--repeats {repeats} --retries {retries}: 1 to 20, and at most 20"
+        )));
+    }
+    Ok(())
 }
 
 /// Runs it.
@@ -133,6 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         retries: args.retries,
         ..Plan::new(args.start, args.most)
     };
+    check(&plan)?;
     thread::catch_stop();
     let mut first = args.pace.at(&args.load, args.start)?;
     let target = args.load.target(&first);
@@ -147,8 +139,13 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         plan.lateness_allowed = plan.lateness_allowed.or(bench.lateness_allowed);
         measure(&plan, "capacity", &target)
     })?;
+    end(report, &args.output)
+}
+
+/// Writes the report; a search that found no load has failed.
+pub(super) fn end(report: Report, output: &Output) -> anyhow::Result<Ending> {
     let found = report.capacity.as_ref().is_some_and(|capacity| capacity.largest.is_some());
-    let ending = finish(report, &args.output)?;
+    let ending = finish(report, output)?;
     Ok(if ending == Ending::Good && !found { Ending::Failed } else { ending })
 }
 
@@ -162,7 +159,6 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
         shortest = gate.latency_bound().unwrap_or(shortest).min(shortest);
     }
     let tenth = Duration::from_secs_f64((shortest / 10.0 / 1e9).min(LATENESS_S_MAX));
-    Searched { precision: args.precision, repeats: args.repeats, retries: args.retries }.check()?;
     if args.start > args.most {
         return wrong(format!("--start {} is above --most {}", args.start, args.most));
     }
