@@ -35,14 +35,13 @@ fn sighup_exchanges_tokens_and_rules_or_nothing() {
         guarded.write(&with_token("second", SECOND, bad));
         signal(origin.pid(), "HUP");
         wait_for("failed reload", || (reloads("failed") == 1.0).then_some(()));
-        let log = origin.log();
         for words in [
             "headwater.toml:6: path[0].pattern: ",
             "headwater.toml:7: path[0].read: expected one of anyone, token, nobody",
             "path[0].cors_origins[0]: has no scheme",
             "nothing has changed",
         ] {
-            assert!(log.contains(words), "{words} in\n{log}");
+            origin.wait_for_log(words);
         }
         assert_eq!((put(FIRST), put(SECOND)), (200, 401));
         // Good: new tokens, new rules.
@@ -80,7 +79,7 @@ fn the_admin_listener_reloads_and_names_what_waits() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let text = answer.text().into_owned();
     assert!(text.contains("\"waiting_for_restart\":[\"connections_max\",\"timeouts\"]"), "{text}");
-    assert!(origin.log().contains("connections_max, timeouts"), "{}", origin.log());
+    origin.wait_for_log("connections_max, timeouts");
     assert_eq!(origin.get("/a.ts").header("Access-Control-Allow-Origin"), None);
     let put = |secret: &str| origin.request("PUT", "/a.ts", &[&bearer(secret)], b"x").status;
     assert_eq!((put(FIRST), put(SECOND)), (401, 200));

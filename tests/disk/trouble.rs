@@ -96,7 +96,7 @@ fn a_failed_sync_ends_all_writes_and_no_read() {
         .expect("20 MB do not fit 6 MiB");
     assert!(!stored.is_empty());
     assert_eq!(origin.metric("headwater_disk_read_only", ""), 1.0);
-    assert!(origin.log().contains("takes no more writes: syncing a f"), "{}", origin.log());
+    origin.wait_for_log("takes no more writes: syncing a f");
     let syncs = origin.metric("headwater_disk_folder_syncs_total", "");
     for target in [&failed, &stored[0], "/elsewhere/small"] {
         let answer = origin.request("PUT", target, &[], b"small");

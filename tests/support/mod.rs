@@ -91,6 +91,16 @@ impl Origin {
         self.log.lock().unwrap().clone()
     }
 
+    /// The log comes by a pipe: a line may be here only a moment after the answer it belongs to.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "no \"{words}\" in the log:\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
     }
