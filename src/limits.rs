@@ -164,6 +164,8 @@ pub const WATCHES_FOLDER_MAX: usize = 32;
 pub const WATCHES_PRUNE_MS: u64 = 1000;
 /// A watch is sent for this much longer than its first reader waits, so that later ones need none.
 pub const WATCH_SLACK_MS: u64 = 10_000;
+/// Requests in one turn from which on the next is waited for: a core that hears fewer is not busy.
+pub const GATHER_REQUESTS_MIN: usize = 12;
 /// Requests that a turn waits for at once, for at most [`GATHER_US`].
 pub const GATHER_REQUESTS_MAX: usize = 64;
 /// A send of at most this many bytes is expected to complete as it is submitted.
