@@ -15,6 +15,7 @@ mod peers;
 mod rank;
 mod replace;
 mod report;
+mod tail;
 
 use std::error::Error;
 use std::fs;
@@ -59,6 +60,13 @@ struct Arguments {
     /// 50,000 requests per second, and `loadtest closed`, with the first of the sizes.
     #[arg(long)]
     rank: bool,
+    /// Measure the tail of small answers instead: 2 KiB alone and beside 1 MiB, each server in ten
+    /// fresh processes at 70 % of what the best peer can do.
+    #[arg(long)]
+    tail: bool,
+    /// Spin for so many seconds and say what the core's own stalls amount to (used by --tail).
+    #[arg(long, hide = true)]
+    hiccups: Option<u32>,
     /// Renew the figures in docs/PERFORMANCE.md.
     #[arg(long)]
     write: bool,
@@ -102,6 +110,10 @@ fn main() {
 }
 
 fn run(arguments: &Arguments) -> Outcome<()> {
+    if let Some(seconds) = arguments.hiccups {
+        println!("{:.1}", tail::hiccups(seconds));
+        return Ok(());
+    }
     only_loopback()?;
     let quick = |full: u32, short: u32| if arguments.quick { short } else { full };
     let seconds = arguments.seconds.unwrap_or(quick(5, 2)).max(1);
@@ -130,6 +142,17 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         println!("{table}");
         if arguments.write {
             report::renew(Path::new("docs/PERFORMANCE.md"), rank::MARKS, &table)?;
+        }
+        return Ok(());
+    }
+    if arguments.tail {
+        congestion_control("cubic")?;
+        let [small, large] = [body(&bench, 2)?, body(&bench, 1024)?];
+        let rounds = arguments.rounds.unwrap_or(quick(10, 2));
+        let table = tail::run(&bench, &servers, [&small, &large], rounds)?;
+        println!("{table}");
+        if arguments.write {
+            report::renew(Path::new("docs/PERFORMANCE.md"), tail::MARKS, &table)?;
         }
         return Ok(());
     }

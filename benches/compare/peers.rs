@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// Whether it is the origin, in whatever mode.
-    fn is_ours(self) -> bool {
+    pub fn is_ours(self) -> bool {
         matches!(self, Self::Headwater | Self::HeadwaterZc | Self::HeadwaterReplaced)
     }
 
@@ -128,14 +128,7 @@ impl Running {
         };
         running.await_listening(bench)?;
         if server.is_ours() {
-            let put = Command::new("curl")
-                .args(["--silent", "--show-error", "--fail", "--max-time", "10", "--upload-file"])
-                .arg(&body.file)
-                .arg(url(body))
-                .output()?;
-            if !put.status.success() {
-                return Err(format!("PUT: {}", String::from_utf8_lossy(&put.stderr).trim()).into());
-            }
+            store(body)?;
         }
         if server == Server::HeadwaterReplaced {
             running.replacer = Some(Replacer::begin(body)?);
@@ -167,7 +160,7 @@ impl Running {
         }
     }
 
-    /// Headwater's counters of sends; empty for others and where it states none.
+    /// Headwater's counters of sends, by way; empty for others.
     pub fn send_counters(&self) -> BTreeMap<String, f64> {
         if !self.server.is_ours() {
             return BTreeMap::new();
@@ -177,10 +170,9 @@ impl Running {
         let mut counters = BTreeMap::new();
         for line in printed.unwrap_or_default().lines() {
             let Some((sample, value)) = line.rsplit_once(' ') else { continue };
-            let name = sample.split('{').next().unwrap_or_default();
-            let sends = name.contains("_zc_") || name.contains("_send") || name.contains("copied");
-            if let (true, Ok(value)) = (sends && name.ends_with("_total"), value.parse::<f64>()) {
-                *counters.entry(name.to_owned()).or_insert(0.0) += value;
+            let sends = sample.starts_with("headwater_sends_");
+            if let (true, Ok(value)) = (sends, value.parse::<f64>()) {
+                *counters.entry(sample.to_owned()).or_insert(0.0) += value;
             }
         }
         counters
@@ -210,6 +202,13 @@ impl Drop for Running {
         end_tree(&mut self.child);
         self.backend.take().into_iter().for_each(end);
     }
+}
+
+/// Uploads a body to the origin.
+pub fn store(body: &Body) -> Outcome<()> {
+    let curl = ["--silent", "--show-error", "--fail", "--max-time", "10", "--upload-file"];
+    output(Command::new("curl").args(curl).arg(&body.file).arg(url(body)))?;
+    Ok(())
 }
 
 /// Where a body is found.

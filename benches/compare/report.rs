@@ -284,20 +284,28 @@ impl Report {
         lines
     }
 
-    /// The share of headwater's zero-copy sends that the kernel copied all the same.
+    /// The ways in which headwater's answers left, and the share that the kernel copied.
     fn copied(&self) -> String {
-        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
-        for (name, value) in self.samples.iter().flat_map(|sample| &sample.send_counters) {
-            *sums.entry(name).or_default() += value;
+        let sum = |name: &str| {
+            let counters = self.samples.iter().flat_map(|sample| &sample.send_counters);
+            counters.filter(|(counter, _)| counter.starts_with(name)).map(|(_, n)| n).sum::<f64>()
+        };
+        let of = |way: &str| sum(&format!("headwater_sends_total{{way=\"{way}\"}}"));
+        let (copy, splice, zc) = (of("copy"), of("splice"), of("zc"));
+        let zc_copied = sum("headwater_sends_zc_copied_total");
+        let all = copy + splice + zc;
+        if all == 0.0 {
+            return "Sends: headwater states no counters.".to_owned();
         }
-        let loopback = "loopback always copies, so SEND_ZC can never show its gain here";
-        if sums.is_empty() {
-            return format!(
-                "Sends that the kernel copied: headwater states no counters; {loopback}."
-            );
-        }
-        let sums: Vec<String> = sums.iter().map(|(name, sum)| format!("{name} {sum:.0}")).collect();
-        format!("Sends during the runs: {}; {loopback}.", sums.join(", "))
+        format!(
+            "Of headwater's {all:.0} sends the kernel copied {:.1} % ({:.1} % asked for no more, \
+             {:.1} % are SEND_ZC that it copied all the same, as loopback always does: SEND_ZC can \
+             never show its gain here); {:.1} % left by reference.",
+            100.0 * (copy + zc_copied) / all,
+            100.0 * copy / all,
+            100.0 * zc_copied / all,
+            100.0 * splice / all,
+        )
     }
 }
 
@@ -310,7 +318,8 @@ fn verdict(server: Server, kib: u32, name: &str, ratio: f64, goal: Option<f64>) 
     format!("{kib} KiB: {server} / {name} = {ratio:.2}; {verdict}")
 }
 
-fn median(sorted: &[f64]) -> f64 {
+/// The middle of sorted values.
+pub fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     match sorted.len() {
         0 => f64::NAN,
