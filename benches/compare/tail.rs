@@ -1,8 +1,8 @@
 //! The tail of small answers, by the project's own generator: open loop, at 70 % of what the best
 //! peer can do, each figure from fresh server processes, and beside it what the machine alone adds.
 //!
-//! Two mixes: small answers alone, and nine small ones for one large. The rate is sought for each by
-//! `loadtest closed`. Before each run a bare loop spins on the server's core: the wait that an
+//! Two mixes: small answers alone, and nine small ones for one large. The rate is sought for each
+//! by `loadtest closed`. Before each run a bare loop spins on the server's core: the wait that an
 //! instant picked at random would have met there is the tail of a server that needs no time at all.
 //!
 //! **Invariants**: every server gets the same schedule at the same rate; runs that the generator
