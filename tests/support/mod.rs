@@ -223,7 +223,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// An address on which nobody listens, below the range from which the kernel picks ports.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes run side by side: each starts at a place of its own.
     let start = (std::process::id() % 1000) as u16 * 20;

@@ -239,6 +239,20 @@ impl Client {
         Ok(self.unread.drain(..len).collect())
     }
 
+    /// What is there, or else what arrives next: at least one byte, at most as many as fit.
+    pub fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.unread.len().min(into.len());
+        if count == 0 {
+            return match self.stream.read(into)? {
+                0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an early end")),
+                count => Ok(count),
+            };
+        }
+        into[..count].copy_from_slice(&self.unread[..count]);
+        self.unread.drain(..count);
+        Ok(count)
+    }
+
     fn more(&mut self) -> io::Result<()> {
         let mut bytes = [0; 65_536];
         match self.stream.read(&mut bytes)? {
