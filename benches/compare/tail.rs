@@ -217,7 +217,7 @@ impl Run {
 
 fn table(mix: Mix, rate: f64, servers: &[Server], runs: &[Run]) -> String {
     let mut text = format!(
-        "|{}, {rate}/s|p50 us|p99 us|p99.9 us|interval of p99.9|hiccups alone, p99.9 us|Valid runs|\n\
+        "|{}, {rate}/s|p50 us|p99 us|p99.9 us|interval of p99.9|hiccups alone us|Valid runs|\n\
          |---|---|---|---|---|---|---|\n",
         mix.name()
     );
