@@ -259,7 +259,7 @@ fn table(mix: Mix, rate: f64, servers: &[Server], runs: &[Run]) -> String {
     text + "\n"
 }
 
-/// Where the median of these lies, with a confidence of 95 % or a little more (by order statistics).
+/// Where the median of these lies, with a confidence of at least 95 % (by order statistics).
 fn interval(sorted: &[f64]) -> (f64, f64) {
     // As many from each end as a fair coin leaves out in 2.5 of 100 cases.
     let (mut left_out, mut chance) = (0_usize, 0.5_f64.powf(sorted.len() as f64));
