@@ -241,10 +241,6 @@ crate::meters! {
     "Syncs of folders; each makes all names durable that wait for it.", per 1.0 {
         disk_folder_syncs: Counter,
     }
-    "headwater_disk_read_only",
-    "1 when a write was lost and the disk tier takes no more until a restart.", per 1.0 {
-        disk_read_only: Gauge,
-    }
     "headwater_leases_held", "Leases that the shard holds on other shards' objects.", per 1.0 {
         leases_held: Gauge,
     }

@@ -88,7 +88,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     let (log, sinks) = access_log(config, &meters)?;
     let state = State::new();
     let seen = (&state, log.as_ref(), webhooks);
-    let control = control(config, &meters, seen, settings.rules.clone())?;
+    let control = control(config, &meters, seen, &settings)?;
     let (boxes, remote) = mailboxes(shards)
         .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
@@ -140,14 +140,17 @@ fn control(
     config: &Config,
     meters: &[Arc<ShardMeters>],
     (state, log, webhooks): (&Arc<State>, Option<&AccessLog>, Webhooks),
-    rules: Arc<Swap<Rules>>,
+    settings: &Settings,
 ) -> Result<Control, Refusal> {
     let access = log.map(AccessLog::meters);
     let reopen = log.map(AccessLog::reopener);
+    let rules = settings.rules.clone();
     let apply = Box::new(move |config: &Config| rules.replace(rules_of(config)));
     let reloader = Arc::new(Reloader::new(config.clone(), apply));
     let hooks = webhooks.meters();
-    let parts = Parts { meters: meters.to_vec(), state: state.clone(), access, reloader, hooks };
+    let folders = [&settings.data, &settings.library].into_iter().flatten().cloned().collect();
+    let meters = meters.to_vec();
+    let parts = Parts { meters, state: state.clone(), access, reloader, folders, hooks };
     control::spawn(config, parts, webhooks, move || reopen.iter().for_each(|reopen| reopen()))
         .map_err(|error| error.to_string())
 }

@@ -24,9 +24,10 @@ use tokio::sync::oneshot;
 
 use crate::config::is_loopback;
 use crate::limits;
+use crate::sys::folder::DataFolder;
 
 use super::listener::Listener;
-use super::process::{Birth, FILL_PAUSE, Fill};
+use super::process::{Birth, Disk, FILL_PAUSE, Fill};
 use super::{Cause, Parts, Phase, Process, metrics};
 
 /// How this binary was built.
@@ -56,6 +57,7 @@ pub(super) async fn serve(
         }
     };
     let sampler = sample(Arc::clone(&admin));
+    let looks = look_at_folders(admin.parts.folders.clone());
     let (close, closing) = oneshot::channel::<()>();
     let server = axum::serve(listener, router(admin)).with_graceful_shutdown(async {
         let _ = closing.await;
@@ -64,6 +66,7 @@ pub(super) async fn serve(
     tokio::select! {
         result = &mut server => tracing::error!(?result, "the admin listener ended"),
         () = sampler => {}
+        () = looks => {}
         _ = stopped => {}
     }
     let _ = close.send(());
@@ -105,10 +108,12 @@ async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
     // Reads and uploads to memory go on, so that this is no reason to send nobody here.
-    match admin.parts.meters.iter().any(|shard| shard.disk_read_only.value() > 0) {
-        true => json_answer(status, &json!({"status": word, "disk": "read-only"})),
-        false => json_answer(status, &json!({"status": word})),
-    }
+    let disk = match Disk::of(&admin.parts.folders) {
+        Disk { is_read_only: true, .. } => "read-only",
+        Disk { is_away: true, .. } => "away",
+        Disk { .. } => return json_answer(status, &json!({"status": word})),
+    };
+    json_answer(status, &json!({"status": word, "disk": disk}))
 }
 
 async fn render(Shared(admin): Shared<Arc<Admin>>) -> Response {
@@ -220,6 +225,7 @@ impl Admin {
             access_lines: access.map_or(0, |access| access.lines.value()),
             access_lost: access.map_or(0, |access| access.lost.value()),
             reloads: self.parts.reloader.counts(),
+            disk: Disk::of(&self.parts.folders),
             ..self.birth.look(self.parts.state.phase())
         }
     }
@@ -239,6 +245,19 @@ async fn sample(admin: Arc<Admin>) {
         let used_bytes = admin.used_bytes();
         let mut fill = admin.fill.lock().unwrap_or_else(PoisonError::into_inner);
         fill.sample(started.elapsed(), used_bytes);
+    }
+}
+
+/// Sees whether folders of the disk tier are at their paths; never ends. A file system that hangs
+/// holds up one thread, and the next look.
+async fn look_at_folders(folders: Vec<Arc<DataFolder>>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(limits::DISK_LOOK_MS));
+    loop {
+        ticks.tick().await;
+        for folder in &folders {
+            let folder = Arc::clone(folder);
+            let _ = tokio::task::spawn_blocking(move || folder.look()).await;
+        }
     }
 }
 

@@ -95,6 +95,11 @@ impl Text {
         self.head(name, Kind::Counter, "Reloads of the configuration, by outcome.");
         self.line(name, "outcome=\"done\"", process.reloads.0 as f64);
         self.line(name, "outcome=\"failed\"", process.reloads.1 as f64);
+        let help = "1 when a write was lost and the disk tier takes no more until a restart.";
+        let is_read_only = f64::from(process.disk.is_read_only);
+        self.gauge("headwater_disk_read_only", help, "", is_read_only);
+        let help = "1 while a folder of the disk tier is not at its path.";
+        self.gauge("headwater_disk_away", help, "", f64::from(process.disk.is_away));
         let help = "Unix time of the process's start.";
         self.gauge("process_start_time_seconds", help, "", process.started_s);
         if let Some(cpu_s) = process.cpu_s {

@@ -20,6 +20,7 @@ use crate::access::AccessMeters;
 use crate::config::Config;
 use crate::limits;
 use crate::meters::ShardMeters;
+use crate::sys::folder::DataFolder;
 
 mod admin;
 mod listener;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub access: Option<Arc<AccessMeters>>,
     /// Reads the configuration again.
     pub reloader: Arc<Reloader>,
+    /// The folders of the disk tier.
+    pub folders: Vec<Arc<DataFolder>>,
     /// What each webhook counts.
     pub hooks: Vec<Arc<HookMeters>>,
 }

@@ -4,9 +4,11 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Phase;
+use crate::sys::folder::DataFolder;
 
 /// One look at the process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +37,27 @@ pub struct Process {
     pub access_lost: u64,
     /// Reloads of the configuration that were done, and that failed.
     pub reloads: (u64, u64),
+    /// The state of the disk tier.
+    pub disk: Disk,
+}
+
+/// What the disk tier can do, whichever shard found it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// A write was lost, and no more are taken until a restart.
+    pub is_read_only: bool,
+    /// A folder is not at its path, and nothing is written until it is back.
+    pub is_away: bool,
+}
+
+impl Disk {
+    /// The state of these folders.
+    pub(super) fn of(folders: &[Arc<DataFolder>]) -> Self {
+        Self {
+            is_read_only: folders.iter().any(|folder| folder.is_broken()),
+            is_away: folders.iter().any(|folder| folder.is_away()),
+        }
+    }
 }
 
 /// When the process began, by both clocks.
@@ -65,6 +88,7 @@ impl Birth {
             access_lines: 0,
             access_lost: 0,
             reloads: (0, 0),
+            disk: Disk::default(),
         }
     }
 }

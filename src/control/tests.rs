@@ -10,6 +10,7 @@ struct Rig {
     control: Option<Control>,
     state: Arc<State>,
     meters: Vec<Arc<ShardMeters>>,
+    folder: Arc<DataFolder>,
 }
 
 impl Rig {
@@ -19,9 +20,11 @@ impl Rig {
         change(&mut config);
         let state = State::new();
         let meters = vec![Arc::new(ShardMeters::new()), Arc::new(ShardMeters::new())];
-        let parts = parts(&config, &meters, &state);
+        let folder = Arc::new(DataFolder::simulated([0, 1]));
+        let folders = vec![Arc::clone(&folder)];
+        let parts = Parts { folders, ..parts(&config, &meters, &state) };
         let control = spawn(&config, parts, Webhooks::default(), || {}).unwrap();
-        Self { control: Some(control), state, meters }
+        Self { control: Some(control), state, meters, folder }
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String) {
@@ -49,6 +52,7 @@ fn parts(config: &Config, meters: &[Arc<ShardMeters>], state: &Arc<State>) -> Pa
         state: Arc::clone(state),
         access: None,
         reloader,
+        folders: Vec::new(),
         hooks: Vec::new(),
     }
 }
@@ -66,12 +70,6 @@ fn readiness_follows_the_life_of_the_process() {
     rig.state.ready();
     let (status, answer) = rig.ask("GET", "/readyz", "");
     assert_eq!((status, body(&answer)), (200, "{\"status\":\"ready\"}\n"));
-    rig.meters[1].disk_read_only.set(1);
-    let (status, answer) = rig.ask("GET", "/readyz", "");
-    assert_eq!(status, 200);
-    let value: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
-    assert_eq!(value["disk"], "read-only");
-    rig.meters[1].disk_read_only.set(0);
     let (status, answer) = rig.ask("POST", "/drain", "");
     assert_eq!(status, 202);
     assert!(body(&answer).contains("\"already\":false"));
@@ -80,6 +78,19 @@ fn readiness_follows_the_life_of_the_process() {
     assert!(rig.ask("POST", "/drain", "").1.contains("\"already\":true"));
     assert_eq!(rig.ask("GET", "/healthz", "").0, 200);
     assert_eq!(rig.state.wait(), Wish::Drain(Cause::Request));
+}
+
+#[test]
+fn a_failed_disk_is_seen_and_takes_no_readiness() {
+    let rig = Rig::new(|_| {});
+    rig.state.ready();
+    assert!(body(&rig.ask("GET", "/metrics", "").1).contains("\nheadwater_disk_read_only 0\n"));
+    rig.folder.give_up();
+    let (status, answer) = rig.ask("GET", "/readyz", "");
+    assert_eq!(status, 200);
+    let value: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(value["disk"], "read-only");
+    assert!(body(&rig.ask("GET", "/metrics", "").1).contains("\nheadwater_disk_read_only 1\n"));
 }
 
 #[test]

@@ -100,6 +100,14 @@ impl From<Refusal> for Denied {
                 Status::ServiceUnavailable,
                 "the disk tier has failed and takes no writes; the log names the error",
             ),
+            Refusal::DiskFault => Self {
+                lines: RETRY,
+                ..Self::new(
+                    Status::ServiceUnavailable,
+                    "the disk refuses writes, or its folder is away; the log names the cause, and \
+                     another try works once that is gone",
+                )
+            },
             Refusal::DiskFull => {
                 Self::new(Status::InsufficientStorage, "no space is left on the disk")
             }

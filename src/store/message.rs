@@ -246,6 +246,8 @@ pub enum Refusal {
     TooLarge,
     /// The disk tier has failed and takes no more writes: 503.
     ReadOnly,
+    /// The disk refused a call, or its folder is away, and nothing is lost: 503.
+    DiskFault,
     /// No space is left on disk: 507.
     DiskFull,
     /// The object on disk cannot be read, or is not what was written: 500.

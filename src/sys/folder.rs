@@ -2,13 +2,14 @@
 //!
 //! Invariants: one process uses a data folder at a time; what an earlier process left half written
 //! in the temporary folder is gone before anything is served; a tier that has failed stays failed
-//! until the process ends.
+//! until the process ends; nothing is written while another folder, or none, lies at its path.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{self, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,12 +22,15 @@ const OWN: &str = ".headwater";
 /// A folder whose files are objects.
 #[derive(Debug)]
 pub struct DataFolder {
+    /// Where an operator sees it, from the root on; empty in a simulation.
+    path: PathBuf,
     root: RawFd,
     /// None where nothing is written.
     own: Option<RawFd>,
     /// Keeps both open, and the second one locked; empty in a simulation.
-    _files: Vec<File>,
+    files: Vec<File>,
     is_broken: AtomicBool,
+    is_away: AtomicBool,
     /// Removals of folders by anybody, those under way (lower half) and those done, by a hash of
     /// the folder.
     removals: [AtomicU64; limits::FOLDER_REMOVALS],
@@ -52,7 +56,7 @@ impl DataFolder {
         }
         probe_attributes(&own.join("probe"))?;
         root.sync_all()?;
-        Ok(Self::of(root.as_raw_fd(), Some(own_folder.as_raw_fd()), vec![root, own_folder]))
+        Self::at(path, Some(own_folder.as_raw_fd()), vec![root, own_folder])
     }
 
     /// Opens a tree that is only read.
@@ -64,18 +68,31 @@ impl DataFolder {
         if !root.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self::of(root.as_raw_fd(), None, vec![root]))
+        Self::at(path, None, vec![root])
     }
 
     /// The folder of a simulated disk.
     #[cfg(test)]
     pub fn simulated([root, own]: [RawFd; 2]) -> Self {
-        Self::of(root, Some(own), Vec::new())
+        Self::of(root, Some(own))
     }
 
-    fn of(root: RawFd, own: Option<RawFd>, files: Vec<File>) -> Self {
-        let removals = [const { AtomicU64::new(0) }; limits::FOLDER_REMOVALS];
-        Self { root, own, _files: files, is_broken: AtomicBool::new(false), removals }
+    fn at(path: &Path, own: Option<RawFd>, files: Vec<File>) -> io::Result<Self> {
+        let path = path::absolute(path)?;
+        let root = files[0].as_raw_fd();
+        Ok(Self { path, files, ..Self::of(root, own) })
+    }
+
+    fn of(root: RawFd, own: Option<RawFd>) -> Self {
+        Self {
+            path: PathBuf::new(),
+            root,
+            own,
+            files: Vec::new(),
+            is_broken: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
+            removals: [const { AtomicU64::new(0) }; limits::FOLDER_REMOVALS],
+        }
     }
 
     /// The folder that keys are relative to.
@@ -119,6 +136,38 @@ impl DataFolder {
     /// Whether writes are refused until the process ends.
     pub fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the folder still lies at its path: it may have been moved, unmounted or
+    /// removed, or something else mounted over it. Logs when that changes. Blocks as long as the
+    /// file system does.
+    pub fn look(&self) {
+        let Some(held) = self.files.first() else { return };
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = fs::metadata(&self.path).map(identity);
+        let is_ours = match (held.metadata().map(identity), &there) {
+            (Ok(held), Ok(there)) => held == *there,
+            _ => false,
+        };
+        if self.is_away.swap(!is_ours, Ordering::Relaxed) != is_ours {
+            return;
+        }
+        let path = self.path.display();
+        match there {
+            _ if is_ours => tracing::info!("the folder {path} is back"),
+            Ok(_) => tracing::warn!(
+                "another folder lies at {path}: nothing is written until the first one is back, or \
+                 the origin is started again"
+            ),
+            Err(error) => tracing::warn!(
+                "the folder {path} is away: {error}; nothing is written until it is back"
+            ),
+        }
+    }
+
+    /// Whether the folder was not at its path when somebody last looked.
+    pub fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
     }
 }
 
@@ -194,6 +243,26 @@ mod tests {
         folder.begin_removal(b"a/b");
         folder.end_removal(b"a/b", true);
         assert_eq!(folder.removals(b"a/b"), Some(1));
+    }
+
+    #[test]
+    fn a_folder_is_away_until_the_same_one_is_back() {
+        let (path, elsewhere) = (scratch("away"), scratch("elsewhere"));
+        let folder = DataFolder::open(&path).unwrap();
+        let is_away = || {
+            folder.look();
+            folder.is_away()
+        };
+        assert!(!is_away());
+        fs::rename(&path, &elsewhere).unwrap();
+        assert!(is_away() && is_away());
+        fs::create_dir(&path).unwrap();
+        assert!(is_away(), "another folder");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&elsewhere, &path).unwrap();
+        assert!(!is_away());
+        fs::remove_dir_all(&path).unwrap();
+        assert!(is_away());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Disks that flip bits, are full, lose what they took, or are in use.
 
-use super::support::{Origin, Scratch, pattern, run};
+use std::time::{Duration, Instant};
+
+use super::support::{Origin, PATIENCE, Scratch, pattern, run};
 use super::{kill, start};
 
 #[test]
@@ -24,9 +26,12 @@ fn a_flipped_bit_is_found_and_concerns_one_object() {
         assert!(answer.text().contains("not what was written"), "{}", answer.text());
     }
     assert!(origin.get("/f/whole").body == body);
-    // What is damaged can be replaced.
-    origin.put("/f/flipped", b"new");
-    assert_eq!(origin.get("/f/flipped").body, b"new");
+    // What was mended, or replaced, is served again.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[body[99_999]], 99_999).unwrap();
+    assert!(origin.get("/f/flipped").body == body);
+    origin.put("/f/short", b"new");
+    assert_eq!(origin.get("/f/short").body, b"new");
     origin.stop();
 }
 
@@ -62,6 +67,129 @@ fn a_full_disk_refuses_uploads_and_recovers() {
     assert_eq!(origin.request("DELETE", &stored[0], &[], b"").status, 200);
     origin.put(&refused, &body);
     assert!(origin.get(&refused).body == body);
+    origin.stop();
+}
+
+/// Has a shell do something where the origin's mounts are.
+fn within(origin: &Origin, script: &str) {
+    let pid = origin.pid().to_string();
+    let (status, said) = run("nsenter", &["-t", &pid, "-m", "sh", "-e", "-c", script]);
+    assert!(status.success(), "{script}: {said}");
+}
+
+/// Any error but those of a full disk ended all writing until a restart.
+#[test]
+fn a_disk_that_refuses_writes_is_written_again_once_it_takes_them() {
+    let scratch = Scratch::new("disk-refuses");
+    let data = scratch.path("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let mount = format!("mount -t tmpfs -o size=4m tmpfs {data}");
+    if !run("unshare", &["-m", "sh", "-c", &mount]).0.success() {
+        println!("skipped: mounts need root");
+        return;
+    }
+    let mount = format!("{mount} && exec \"$0\" \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", mount.as_str()];
+    let origin = Origin::start_under(&wrapper, &["--shards", "4", "--data", &data]);
+    origin.put("/r/kept", b"kept");
+    within(&origin, &format!("mount -o remount,ro {data}"));
+    for target in ["/r/kept", "/r/new"] {
+        let answer = origin.request("PUT", target, &[], b"refused");
+        assert_eq!(answer.status, 503, "{target}: {}", answer.text());
+        assert!(answer.text().contains("the disk refuses writes"), "{}", answer.text());
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+    }
+    assert_eq!(origin.request("DELETE", "/r/kept", &[], b"").status, 503);
+    assert_eq!(origin.get("/r/kept").body, b"kept");
+    assert_eq!(origin.get("/r/new").status, 404);
+    assert_eq!(origin.metric("headwater_disk_read_only", ""), 0.0);
+    within(&origin, &format!("mount -o remount,rw {data}"));
+    origin.put("/r/new", b"taken");
+    assert_eq!(origin.request("DELETE", "/r/kept", &[], b"").status, 200);
+    assert_eq!(origin.get("/r/new").body, b"taken");
+    origin.stop();
+}
+
+/// An image that is cut short under its file system: reads behind the cut fail.
+#[test]
+fn a_read_error_concerns_one_object_and_ends_with_its_cause() {
+    let scratch = Scratch::new("disk-unreadable");
+    let outer = scratch.path("outer");
+    std::fs::create_dir_all(&outer).unwrap();
+    let data = format!("{outer}/data");
+    let mount = format!(
+        "mount -t tmpfs tmpfs {outer} && truncate -s 8M {outer}/image && \
+         mkfs.ext4 -q -O ^has_journal {outer}/image && mkdir {data} && \
+         mount -o loop {outer}/image {data} && rmdir {data}/lost+found"
+    );
+    if !run("unshare", &["-m", "sh", "-c", &mount]).0.success() {
+        println!("skipped: mounts of images need root, a loop device and mkfs.ext4");
+        return;
+    }
+    let mount = format!("{mount} && exec \"$0\" \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", mount.as_str()];
+    let origin = Origin::start_under(&wrapper, &["--shards", "4", "--data", &data]);
+    origin.put("/hot", b"hot");
+    // Laid down by hand, so that memory does not have it, and not in the page cache either.
+    within(
+        &origin,
+        &format!(
+            "yes headwater | head -c 3000000 > {data}/cold; sync {data}/cold; \
+             dd if={data}/cold iflag=nocache count=0 status=none; \
+             cp {outer}/image {outer}/copy; truncate -s 512K {outer}/image"
+        ),
+    );
+    for _ in 0..2 {
+        let answer = origin.get("/cold");
+        assert_eq!(answer.status, 500, "{}", answer.text());
+        assert!(answer.text().contains("cannot be read"), "{}", answer.text());
+    }
+    assert_eq!(origin.get("/hot").body, b"hot");
+    within(&origin, &format!("dd if={outer}/copy of={outer}/image conv=notrunc status=none"));
+    let answer = origin.get("/cold");
+    assert_eq!((answer.status, answer.body.len()), (200, 3_000_000));
+    assert!(answer.body.starts_with(b"headwater\nheadwater\n"));
+    origin.put("/after", b"written");
+    origin.stop();
+}
+
+/// What would be written to a folder that was moved away would be missing after a restart, and
+/// what is not found there is no proof that it does not exist.
+#[test]
+fn a_folder_that_disappears_is_used_again_once_it_is_back() {
+    let scratch = Scratch::new("disk-away");
+    let origin = start(&scratch, &[]);
+    origin.put("/w/hot", b"hot");
+    let (data, elsewhere) = (scratch.path("data"), scratch.path("elsewhere"));
+    std::fs::write(scratch.path("data/w/cold"), b"cold").unwrap();
+    let is_away = |expected: f64| {
+        let deadline = Instant::now() + PATIENCE;
+        while origin.metric("headwater_disk_away", "") != expected {
+            assert!(Instant::now() < deadline, "the folder's state is not seen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    std::fs::rename(&data, &elsewhere).unwrap();
+    is_away(1.0);
+    for (method, target) in [("PUT", "/w/new"), ("DELETE", "/w/hot"), ("GET", "/w/nothing")] {
+        let answer = origin.request(method, target, &[], b"");
+        assert_eq!(answer.status, 503, "{method}: {}", answer.text());
+    }
+    assert_eq!(origin.request("PUT", "/w/new?ttl_seconds=60", &[], b"").status, 200);
+    // What can still be read is.
+    assert_eq!(origin.get("/w/hot").body, b"hot");
+    assert_eq!(origin.get("/w/cold").body, b"cold");
+    // Another folder in its place is not taken for it: an empty mount point would swallow uploads.
+    std::fs::create_dir(&data).unwrap();
+    assert_eq!(origin.request("PUT", "/w/new", &[], b"").status, 503);
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::rename(&elsewhere, &data).unwrap();
+    is_away(0.0);
+    origin.put("/w/new", b"new");
+    kill(origin);
+    let origin = start(&scratch, &[]);
+    assert_eq!(origin.get("/w/new").body, b"new");
+    assert_eq!(origin.get("/w/hot").body, b"hot");
     origin.stop();
 }
 

@@ -50,6 +50,10 @@ impl Shard {
             }
             return loaded.map(|()| Reply::Loaded);
         }
+        // It may be in the folder that is away.
+        if [&disk.data, &disk.library].into_iter().flatten().any(|folder| folder.is_away()) {
+            return Err(Refusal::DiskFault);
+        }
         self.note_absent(disk, key);
         self.accounts.meters.disk_absent.bump();
         Ok(Reply::Absent)

@@ -70,6 +70,9 @@ impl Disk {
 
     /// The folder to write to, and its place for files that are being written.
     fn writable(&self) -> Result<(&DataFolder, i32), Refusal> {
+        if self.data.as_deref().is_some_and(DataFolder::is_away) {
+            return Err(Refusal::DiskFault);
+        }
         let data = self.data.as_deref().filter(|data| !data.is_broken());
         let temporary = data.and_then(|data| Some((data, data.temporary()?)));
         temporary.ok_or(Refusal::ReadOnly)
@@ -105,9 +108,8 @@ impl Shard {
         key: &[u8],
         intent: &Intent,
     ) -> Result<(), Refusal> {
-        let broken = |disk: &Disk| disk.writable().is_err();
-        if self.disk.as_deref().is_some_and(broken) {
-            return Err(Refusal::ReadOnly);
+        if let Some(disk) = self.disk.as_deref() {
+            disk.writable()?;
         }
         let guard = &intent.guard;
         if guard.if_match.is_none()
@@ -270,8 +272,12 @@ impl Shard {
         self.ask(self.id, ask).await
     }
 
-    /// What a failed write comes to; one that may have lost bytes ends all writing.
-    fn refusal(&self, disk: &Disk, what: &str, error: &io::Error) -> Refusal {
+    /// What a call comes to that failed before anything was acknowledged: another try may work,
+    /// since whatever it left is synced before it counts. Only a failed sync ends all writing.
+    fn refusal(disk: &Disk, what: &str, error: &io::Error) -> Refusal {
+        if let Err(refusal) = disk.writable() {
+            return refusal;
+        }
         match error.raw_os_error() {
             Some(errno::ENOSPC | errno::EDQUOT) => Refusal::DiskFull,
             Some(
@@ -281,17 +287,16 @@ impl Shard {
             // Folders come and go; no byte that was written is lost.
             _ if error.kind() == io::ErrorKind::NotFound => Refusal::Busy,
             _ => {
-                self.give_up(disk, what, error);
-                Refusal::ReadOnly
+                tracing::warn!("the disk refuses {what}: {error}");
+                Refusal::DiskFault
             }
         }
     }
 
-    fn give_up(&self, disk: &Disk, what: &str, error: &io::Error) {
+    fn give_up(disk: &Disk, what: &str, error: &io::Error) {
         if disk.data.as_ref().is_some_and(|data| data.give_up()) {
             tracing::error!("the disk tier takes no more writes: {what}: {error}");
         }
-        self.accounts.meters.disk_read_only.set(1);
     }
 }
 

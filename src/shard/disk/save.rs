@@ -66,7 +66,7 @@ impl Shard {
         let number = disk.number.replace(disk.number.get() + 1);
         let name = format!("{}-{number}", self.id).into_bytes();
         let opened = self.reactor.open(temporary, &name, Open::Create).await;
-        let fd = opened.map_err(|error| self.refusal(disk, "making a file", &error))?;
+        let fd = opened.map_err(|error| Self::refusal(disk, "making a file", &error))?;
         let written = self.fill_file(disk, fd, held, whole, attributes).await;
         self.reactor.close_file(fd);
         let named = match written {
@@ -115,7 +115,7 @@ impl Shard {
         whole: &Whole,
         attributes: Vec<u8>,
     ) -> Result<(), Refusal> {
-        let fault = |what: &'static str| move |error: io::Error| self.refusal(disk, what, &error);
+        let fault = |what: &'static str| move |error: io::Error| Self::refusal(disk, what, &error);
         let mut place = 0;
         for &extent in &whole.extents {
             let mut at = 0;
@@ -145,7 +145,7 @@ impl Shard {
         match self.reactor.sync_file(fd).await {
             Ok(()) => disk.writable().map(drop),
             Err(error) => {
-                self.give_up(disk, what, &error);
+                Self::give_up(disk, what, &error);
                 Err(Refusal::ReadOnly)
             }
         }
@@ -163,7 +163,7 @@ impl Shard {
         loop {
             tried += 1;
             let made = self.make_folder(disk, data, folder).await;
-            let fd = made.map_err(|error| self.refusal(disk, "making a folder", &error))?;
+            let fd = made.map_err(|error| Self::refusal(disk, "making a folder", &error))?;
             let renamed = self.reactor.rename(from, (fd, name)).await;
             let done = match renamed {
                 Ok(()) => self.sync_folder(disk, fd, folder).await.map_err(|_| Refusal::ReadOnly),
@@ -175,7 +175,7 @@ impl Shard {
                     self.reactor.close_file(fd);
                     continue;
                 }
-                Err(error) => Err(self.refusal(disk, "naming a file", &error)),
+                Err(error) => Err(Self::refusal(disk, "naming a file", &error)),
             };
             self.reactor.close_file(fd);
             return done;
@@ -220,7 +220,7 @@ impl Shard {
         };
         let fd = match self.open_folder(data, folder).await {
             Err(error) if is_missing(&error) => return Ok(false),
-            Err(error) => return Err(self.refusal(disk, "opening a folder", &error)),
+            Err(error) => return Err(Self::refusal(disk, "opening a folder", &error)),
             Ok(fd) => fd,
         };
         let done = match self.reactor.unlink(fd, name, false).await {
@@ -229,7 +229,7 @@ impl Shard {
                 Err(_) => Err(Refusal::ReadOnly),
             },
             Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(self.refusal(disk, "removing a file", &error)),
+            Err(error) => Err(Self::refusal(disk, "removing a file", &error)),
         };
         self.reactor.close_file(fd);
         if done == Ok(true) {

@@ -178,10 +178,8 @@ fn after_a_failed_sync_the_disk_is_only_read() {
         let counts = ["read-only", "stored", "read", "absent"].map(|name| outcomes[name]);
         assert_eq!(counts, [3, 3, 4, 2], "{outcomes:?}");
         assert_eq!(world.sim.syncs(), syncs, "a sync was tried again");
-        let says = |world: &World| {
-            world.shards.iter().any(|shard| shard.accounts.meters.disk_read_only.value() == 1)
-        };
-        assert!(says(&world));
+        let folder = world.shards[0].settings.data.as_ref().unwrap();
+        assert!(folder.is_broken() && !folder.is_away());
         world.book.check();
     }
 }

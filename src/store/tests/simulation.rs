@@ -257,9 +257,11 @@ pub fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::Superseded => "superseded",
         Refusal::Busy => "busy",
         Refusal::TooLarge => "too large",
-        Refusal::ReadOnly | Refusal::DiskFull | Refusal::Damaged | Refusal::Unkeepable => {
-            "about the disk"
-        }
+        Refusal::ReadOnly
+        | Refusal::DiskFault
+        | Refusal::DiskFull
+        | Refusal::Damaged
+        | Refusal::Unkeepable => "about the disk",
     }
 }
 
