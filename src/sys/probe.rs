@@ -31,6 +31,13 @@ pub fn kernel() -> Result<(), Refusal> {
             "io_uring's list of operations cannot be read: {error}; kernel 6.1 or newer is needed"
         ))
     })?;
+    missing(|code| probe.is_supported(code)).map_or(Ok(()), |name| {
+        Err(Refusal(format!("this kernel's io_uring has no {name}; kernel 6.1 or newer is needed")))
+    })
+}
+
+/// The first operation that the ring uses and the kernel does not know.
+fn missing(is_supported: impl Fn(u8) -> bool) -> Option<&'static str> {
     let needed = [
         ("ACCEPT", opcode::Accept::CODE),
         ("RECV", opcode::Recv::CODE),
@@ -40,7 +47,11 @@ pub fn kernel() -> Result<(), Refusal> {
         ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
         ("MSG_RING", opcode::MsgRingData::CODE),
         ("POLL_ADD", opcode::PollAdd::CODE),
+        ("TIMEOUT", opcode::Timeout::CODE),
+        ("CLOSE", opcode::Close::CODE),
         ("OPENAT2", opcode::OpenAt2::CODE),
+        ("READ", opcode::Read::CODE),
+        ("WRITE", opcode::Write::CODE),
         ("FSYNC", opcode::Fsync::CODE),
         ("RENAMEAT", opcode::RenameAt::CODE),
         ("UNLINKAT", opcode::UnlinkAt::CODE),
@@ -49,14 +60,7 @@ pub fn kernel() -> Result<(), Refusal> {
         ("FGETXATTR", opcode::FGetXattr::CODE),
         ("STATX", opcode::Statx::CODE),
     ];
-    for (name, code) in needed {
-        if !probe.is_supported(code) {
-            return Err(Refusal(format!(
-                "this kernel's io_uring has no {name}; kernel 6.1 or newer is needed"
-            )));
-        }
-    }
-    Ok(())
+    needed.into_iter().find(|&(_, code)| !is_supported(code)).map(|(name, _)| name)
 }
 
 fn setup_refusal(error: &io::Error) -> Refusal {
@@ -123,4 +127,46 @@ fn has_ipc_lock() -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let set = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     set >> CAP_IPC_LOCK & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_that_the_ring_submits_is_looked_for() {
+        let submitted = include_str!("ring/kernel.rs").split("opcode::").skip(1).map(|rest| {
+            rest.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default()
+        });
+        let looked_for = include_str!("probe.rs");
+        for name in submitted.filter(|name| name.starts_with(char::is_uppercase)) {
+            // The multishot forms are flags of the plain operation.
+            let name = name.trim_end_matches("Multi");
+            assert!(looked_for.contains(&format!("opcode::{name}::CODE")), "{name} is not");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(missing(|_| true), None);
+        assert_eq!(missing(|code| code != opcode::SendZc::CODE), Some("SEND_ZC"));
+        assert_eq!(missing(|code| code != opcode::Statx::CODE), Some("STATX"));
+    }
+
+    #[test]
+    fn each_refusal_says_cause_and_cure() {
+        let told = |errno| setup_refusal(&io::Error::from_raw_os_error(errno)).to_string();
+        for (errno, cause, cure) in [
+            (libc::EPERM, "io_uring_disabled", "set it to 0"),
+            (libc::EPERM, "seccomp", "profile that allows io_uring_setup"),
+            (libc::ENOSYS, "no io_uring", "Linux 6.1 or newer"),
+            (libc::EINVAL, "too old", "Linux 6.1 or newer"),
+            (libc::ENOMEM, "memlock limit", "raise LimitMEMLOCK"),
+            (libc::EMFILE, "no file descriptor", "raise 'ulimit -n'"),
+        ] {
+            let told = told(errno);
+            assert!(told.contains(cause) && told.contains(cure), "{told}");
+        }
+        assert!(told(libc::EIO).contains("cannot be set up"), "{}", told(libc::EIO));
+    }
 }

@@ -250,3 +250,22 @@ fn law_8_a_full_completion_queue_is_flushed_and_counted() {
     assert!(KEYS.len() > LARGE.0);
     finish(world);
 }
+
+/// Twelve answers are asked for at once: no turn hands over more than its share, and who is left
+/// over has it in the next (every turn of every world is checked for it).
+#[test]
+fn a_turn_sends_no_more_than_its_bytes() {
+    for tx in [Tx::Copy, Tx::ZeroCopy] {
+        let rooms = Faults { send_room: 1 << 20, inbox_room: 1 << 20, ..Faults::default() };
+        let mut world = world(rooms, tx);
+        put(&mut world, LARGE);
+        (0..12).for_each(|_| get(&mut world, 0, LARGE.0, Fate::Behaves));
+        let mut full = 0;
+        while world.clients.iter().any(|client| !client.done) && world.advance_together() {
+            full += usize::from(world.shards[0].reactor.budget_left() <= 0);
+        }
+        assert!(full > 0, "no turn was full: the bound was never met");
+        world.clients.clear();
+        finish(world);
+    }
+}

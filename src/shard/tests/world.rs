@@ -171,6 +171,8 @@ impl World {
         let shard = &self.shards[number];
         let buffers = &shard.reactor.buffers;
         assert!(buffers.available() <= buffers.in_use());
+        let beyond = -shard.reactor.budget_left();
+        assert!(beyond <= i64::from(limits::SEND_BYTES_MAX), "{beyond} bytes too many in a turn");
     }
 
     /// Something happens; whether anything did.
@@ -249,6 +251,12 @@ impl World {
                 panic!("not {what}, and {}", if stuck { "nothing happens" } else { "for long" });
             }
         }
+    }
+
+    /// Runs with everybody at once, so that what is asked arrives in one turn; whether anything
+    /// can happen.
+    pub fn advance_together(&mut self) -> bool {
+        self.all() || self.skip()
     }
 
     /// Runs until every client has what it wanted.

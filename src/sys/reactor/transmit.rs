@@ -37,6 +37,12 @@ impl Reactor {
         })
     }
 
+    /// What is left of this turn's bytes; a last piece may have gone beyond them.
+    #[cfg(test)]
+    pub fn budget_left(&self) -> i64 {
+        self.budget.get()
+    }
+
     pub(super) fn spend(&self, bytes: usize) {
         self.budget.set(self.budget.get() - i64::try_from(bytes).unwrap_or(i64::MAX));
     }
