@@ -16,7 +16,6 @@ use super::input::Input;
 use super::rules::CorsChoice;
 use super::topic::Resumed;
 use super::{Rules, Shard};
-use crate::http::framing::Framing;
 use crate::http::request::{self, Head, Method};
 use crate::http::response::{Refusal, Status};
 use crate::limits;
@@ -187,7 +186,7 @@ impl Conn {
         }
         let outcome = match head.method {
             _ if self.dialect.is_momento() => Box::pin(self.exchange_momento(head)).await,
-            Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
+            Method::Get | Method::Head if !head.body.has_body() => self.read(head).await,
             _ => Box::pin(self.exchange_rare(head)).await,
         };
         self.close_account(outcome);
@@ -196,7 +195,7 @@ impl Conn {
 
     pub(super) async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {
         match head.method {
-            Method::Get | Method::Head if head.body == Framing::None => self.read(head).await,
+            Method::Get | Method::Head if !head.body.has_body() => self.read(head).await,
             Method::Get | Method::Head => self.read_with_body(head).await,
             Method::Post if self.is_topic(head) => Box::pin(self.publish_message(head)).await,
             Method::Put | Method::Post => self.upload(head).await,
