@@ -99,6 +99,8 @@ pub const RENDERED_MAX: usize = 128;
 pub const RENDERED_HEAD_BYTES_MAX: usize = 2 * 1024;
 /// Bytes that a shard's pipe holds: the largest piece that is spliced at once.
 pub const PIPE_BYTES: i32 = 512 * 1024;
+/// Least bytes of a pipe that is worth a call for each of its fillings; below, bodies are copied.
+pub const PIPE_BYTES_MIN: i32 = 64 * 1024;
 /// Bodies from this size on are spliced where zero-copy sends are copied, by default.
 pub const SPLICE_BYTES_MIN: u64 = 32 * 1024;
 /// Least size from which on bodies may leave by reference or by zero-copy: below, the head is more.
@@ -106,8 +108,14 @@ pub const SEND_THRESHOLD_BYTES_MIN: u64 = 4096;
 /// Bytes that count as one against a turn's bound when they are spliced rather than copied.
 pub const SPLICE_DISCOUNT: usize = 3;
 /// Bytes that readers of one shard may have been handed by reference without having come back for
-/// more: memory of theirs that cannot be used again yet. Beyond it, bodies are copied.
+/// more: memory of the host that cannot be used again yet. Beyond it, bodies are copied.
 pub const SPLICED_UNREAD_MAX: u64 = 256 * 1024 * 1024;
+/// The same where a shard's share of `memory_bytes` is smaller than it: readers never hold more
+/// beside the arena than there is in it.
+pub const SPLICED_UNREAD_MAX_LEAST: u64 = 16 * 1024 * 1024;
+/// Bytes that one socket can refer to at a time: what `tcp_wmem` and `tcp_rmem` allow by default,
+/// and some more.
+pub const SPLICED_SOCKET_MAX: u64 = 16 * 1024 * 1024;
 /// Retired memory that is renewed at once when room is needed, in bytes.
 pub const RENEW_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes that a shard starts to send in one turn: about a millisecond of copying. Few for simulated

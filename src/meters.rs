@@ -138,6 +138,10 @@ crate::meters! {
     "Zero-copy sends of which the kernel reported that it copied after all.", per 1.0 {
         zc_copied: Counter,
     }
+    "headwater_slow_readers_cut_total",
+    "Connections cut because their peer took less than the minimum rate.", per 1.0 {
+        slow_readers_cut: Counter,
+    }
     "headwater_routes_demoted_total",
     "Connections that went from zero-copy to copying sends.", per 1.0 {
         zc_demotions: Counter,

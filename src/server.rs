@@ -19,7 +19,7 @@ use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wi
 use crate::exit::Exit;
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
+use crate::shard::{Accounts, Ending, Envelope, Leftover, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
 use crate::sys::clock::Clock;
@@ -71,7 +71,8 @@ struct Origin {
     state: Arc<State>,
     control: Control,
     log: Option<AccessLog>,
-    endings: Receiver<io::Result<Ending>>,
+    endings: Receiver<io::Result<(Ending, Leftover)>>,
+    arena: Arc<Arena>,
 }
 
 fn start(config: &Config) -> Result<Origin, Refusal> {
@@ -98,7 +99,8 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     }
     let (started, starts) = channel();
     let (ended, endings) = channel();
-    let common = Common { arena, settings, hash_seed: random(), nonce: random(), started };
+    let common =
+        Common { arena: arena.clone(), settings, hash_seed: random(), nonce: random(), started };
     let cores = cpu::allowed();
     let accounts = meters.into_iter().zip(sinks).map(|(meters, sink)| Accounts::new(meters, sink));
     let parts = boxes.into_iter().zip(listeners).zip(accounts).enumerate();
@@ -121,7 +123,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
         admin = %control.address(),
         "serving"
     );
-    Ok(Origin { remote, state, control, log, endings })
+    Ok(Origin { remote, state, control, log, endings, arena })
 }
 
 fn access_log(
@@ -294,7 +296,11 @@ fn tx(config: &Config) -> Result<Tx, Refusal> {
     }
 }
 
-fn spawn(seed: Seed, common: Common, ended: Sender<io::Result<Ending>>) -> Result<(), Refusal> {
+fn spawn(
+    seed: Seed,
+    common: Common,
+    ended: Sender<io::Result<(Ending, Leftover)>>,
+) -> Result<(), Refusal> {
     let name = format!("shard-{}", seed.mailbox.id());
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         let Seed { mailbox, listeners, core, counts, running } = seed;
@@ -312,17 +318,18 @@ fn run_shard(
     core: usize,
     accounts: Accounts,
     common: Common,
-) -> io::Result<Ending> {
+) -> io::Result<(Ending, Leftover)> {
     cpu::pin(core);
     let started = common.started.clone();
     match make_shard(mailbox, listeners, accounts, common) {
         Ok(shard) => {
             let _ = started.send(Ok(()));
-            shard.run()
+            let ending = shard.run()?;
+            Ok((ending, shard.leftover()))
         }
         Err(error) => {
             let _ = started.send(Err(error));
-            Ok(Ending::Drained)
+            Ok((Ending::Drained, Leftover::default()))
         }
     }
 }
@@ -338,7 +345,17 @@ fn make_shard(
         reactor.prepare_zero_copy()?;
     }
     if matches!(common.settings.tx, Tx::Auto | Tx::Splice) {
-        reactor.prepare_sharing()?;
+        let share = common.arena.bytes() / mailbox.shards() as u64;
+        let (least, most) = (limits::SPLICED_UNREAD_MAX_LEAST, limits::SPLICED_UNREAD_MAX);
+        let unread_max = share.clamp(least, most);
+        if let Err(error) = reactor.prepare_sharing(unread_max) {
+            let shard = mailbox.id();
+            tracing::warn!(
+                shard,
+                "no pipe ({error}): bodies do not leave by reference but by copy; raise 'ulimit \
+                 -n' or fs.pipe-user-pages-soft"
+            );
+        }
     }
     let slots: Rc<dyn SlotSource> = Rc::new(common.arena.clone());
     let now_ms = Clock::monotonic_us() / 1000;
@@ -373,12 +390,13 @@ impl Origin {
     fn verdict(&self) -> Exit {
         let mut exit = Exit::Clean;
         let mut count = 0;
+        let mut left = Leftover::default();
         for ending in self.endings.try_iter() {
             count += 1;
             match ending {
-                Ok(Ending::Drained) => {}
-                Ok(Ending::CutOff) if exit == Exit::Clean => exit = Exit::CutOff,
-                Ok(Ending::CutOff) => {}
+                Ok((Ending::Drained, of_shard)) => left += of_shard,
+                Ok((Ending::CutOff, _)) if exit == Exit::Clean => exit = Exit::CutOff,
+                Ok((Ending::CutOff, _)) => {}
                 Err(error) => {
                     tracing::error!("a shard's ring failed: {error}");
                     exit = Exit::Failed;
@@ -386,7 +404,35 @@ impl Origin {
             }
         }
         // A thread that panicked said nothing.
-        if count == self.remote.shards() { exit } else { Exit::Failed }
+        if count != self.remote.shards() {
+            return Exit::Failed;
+        }
+        if exit == Exit::Clean {
+            self.say_what_is_left(&left);
+        }
+        exit
+    }
+}
+
+impl Origin {
+    /// Says what the shards have not let go of, after a drain that cut nobody off.
+    fn say_what_is_left(&self, left: &Leftover) {
+        let drawn = u64::from(self.arena.slots()) - self.arena.slots_free() as u64;
+        let slots_lost = drawn.saturating_sub(left.slots_held);
+        tracing::info!(
+            connections = left.connections,
+            notifications_due = left.notifications_due,
+            receive_buffers = left.receive_buffers,
+            pipe_bytes = left.pipe_bytes,
+            unread_bytes = left.unread_bytes,
+            pinned_bytes = left.pinned_bytes,
+            uploads = left.uploads,
+            slots_lost,
+            "left behind"
+        );
+        if left.has_leaked() || slots_lost > 0 {
+            tracing::error!("something leaked: see what was left behind");
+        }
     }
 }
 

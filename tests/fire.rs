@@ -54,9 +54,13 @@ fn goal_bytes() -> u64 {
     number("HEADWATER_FIRE_MIB", 16) << 20
 }
 
+fn is_long() -> bool {
+    goal_bytes() >= 512 << 20
+}
+
 /// How often each fate has to befall an object.
 fn fates_min() -> u64 {
-    if goal_bytes() >= 512 << 20 { 1_000 } else { 25 }
+    if is_long() { 1_000 } else { 25 }
 }
 
 /// Ways of sending that a test goes through by itself.
@@ -79,7 +83,9 @@ impl Field {
         let folder = Scratch::new(&format!("fire-{name}-{way}"));
         let path = folder.path("headwater.toml");
         std::fs::write(&path, CONFIG).unwrap();
-        let mut flags = vec!["--config", &path, "--shards", "2", "--memory", "64MiB"];
+        // What slow readers pin leaves room, and `evicted` alone would need more.
+        let memory = if is_long() { "192MiB" } else { "64MiB" };
+        let mut flags = vec!["--config", &path, "--shards", "2", "--memory", memory];
         let forced = std::env::var("HEADWATER_TX").ok();
         if forced.is_none() {
             flags.extend(["--tx", way]);
@@ -104,7 +110,7 @@ impl Field {
     fn burn(&self, leaves: bool) {
         let (families, tally, written) = (families(), Tally::default(), Written::default());
         let goal = goal_bytes();
-        let readers = if goal >= 512 << 20 { 160 } else { 48 };
+        let readers = if is_long() { 160 } else { 48 };
         let begun = Instant::now();
         thread::scope(|scope| {
             let (seed, families, tally) = (self.seed, &families[..], &tally);
@@ -115,7 +121,7 @@ impl Field {
             for number in 0..readers {
                 let address = self.addresses[number % self.addresses.len()];
                 let random = Random::new(seed ^ (number as u64 + 1) << 32);
-                let window_min = self.window_min();
+                let window_min = self.window_min(address);
                 let reader = Reader { address, seed, random, window_min, leaves, families, tally };
                 scope.spawn(|| reader.run());
             }
@@ -138,8 +144,9 @@ impl Field {
 
     /// Loopback drops what is sent by zero-copy and does not fit a small receive buffer, and sends
     /// it again much later.
-    fn window_min(&self) -> usize {
-        if self.way == "zc" { 64 * 1024 } else { 4 * 1024 }
+    fn window_min(&self, address: SocketAddr) -> usize {
+        let tries = self.way == "zc" || (self.way == "auto" && !address.ip().is_loopback());
+        if tries { 64 * 1024 } else { 4 * 1024 }
     }
 
     /// How many objects were replaced, have expired and were evicted.

@@ -124,6 +124,13 @@ impl Conn {
         }
     }
 
+    /// Counts a connection that is cut, where it is because its peer is too slow.
+    pub(super) fn note_cut(&self, slow: bool) {
+        if slow {
+            self.shard.accounts.meters.slow_readers_cut.bump();
+        }
+    }
+
     /// What a connection that goes on without its task keeps for its end: only what is logged.
     pub(super) fn keep_account(&mut self) -> Option<Box<Account>> {
         self.account.line.as_ref()?;

@@ -282,7 +282,9 @@ impl Conn {
             result = reactor.sent(self.socket, send).await;
             if result.is_err() {
                 let now = acknowledged(self).unwrap_or(seen);
-                if now - seen < window_min || self.shard.is_past_drain() {
+                let slow = now - seen < window_min;
+                if slow || self.shard.is_past_drain() {
+                    self.note_cut(slow);
                     return self.give_up(send).await;
                 }
                 seen = now;

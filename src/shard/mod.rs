@@ -44,6 +44,7 @@ mod growing;
 mod horizon;
 mod immutable;
 mod input;
+mod leftover;
 mod live;
 mod lowlatency;
 mod momento;
@@ -63,6 +64,7 @@ mod watch;
 mod web;
 
 pub use account::Accounts;
+pub use leftover::Leftover;
 pub use rules::Rules;
 
 /// How large bodies leave.

@@ -29,6 +29,9 @@ impl Conn {
             let Some(cursor) = &mut rest.body else { return Ok(()) };
             let Some(run) = cursor.run(limits::PIPE_BYTES as u64) else { return Ok(()) };
             let more = u64::from(run.2) < cursor.left();
+            if !self.shard.reactor.may_share(run.2.into()) {
+                return Ok(());
+            }
             // Without memory for references the rest goes by copy; on a dead connection, nowhere.
             let Ok(shared) = self.shard.reactor.share(self.socket, run, more) else {
                 return Ok(());
@@ -56,6 +59,7 @@ impl Conn {
                 now.saturating_sub(before) < self.shard.settings.window_bytes_min()
             });
             if slow || self.shard.is_past_drain() {
+                self.note_cut(slow);
                 return Err(Gone);
             }
             before = Some(now);

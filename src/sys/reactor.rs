@@ -136,8 +136,9 @@ pub struct Reactor {
     /// Renewals in the arena when registrations were last looked at.
     withdrawn: Cell<u32>,
     pipe: OnceCell<Pipe>,
-    /// Bytes shared with peers that have not come back since.
+    /// Bytes shared with peers that have not come back since, and the bound of them.
     unread: Cell<u64>,
+    unread_max: Cell<u64>,
     scan: Cell<Scan>,
     evict_from: Cell<usize>,
     /// Small sends of this turn.
@@ -181,6 +182,7 @@ impl Reactor {
             withdrawn: Cell::default(),
             pipe: OnceCell::new(),
             unread: Cell::default(),
+            unread_max: Cell::default(),
             scan: Cell::default(),
             evict_from: Cell::new(0),
             prompt: Cell::new(0),

@@ -29,8 +29,13 @@ impl Pipe {
     /// A pipe, as wide as the host allows.
     ///
     /// # Errors
-    /// EMFILE or ENFILE without descriptors.
+    /// EMFILE or ENFILE without descriptors; ENOBUFS when the host allows so little (the user's
+    /// pipes have too many pages) that copying costs less.
     pub(super) fn new() -> io::Result<Self> {
+        #[cfg(test)]
+        if let Some(error) = sim::refuse_pipe() {
+            return Err(error);
+        }
         let mut ends = [-1; 2];
         // SAFETY: `ends` has room for two descriptors.
         check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
@@ -38,9 +43,14 @@ impl Pipe {
         let exit = unsafe { OwnedFd::from_raw_fd(ends[0]) };
         // SAFETY: as above.
         let entrance = unsafe { OwnedFd::from_raw_fd(ends[1]) };
-        // A refusal (the user's pipes have too many pages) leaves a narrower pipe, which works.
+        // A refusal leaves a narrower pipe, which works.
         // SAFETY: plain call on a descriptor of ours.
         unsafe { libc::fcntl(ends[1], libc::F_SETPIPE_SZ, limits::PIPE_BYTES) };
+        // SAFETY: as above.
+        let bytes = unsafe { libc::fcntl(ends[1], libc::F_GETPIPE_SZ) };
+        if bytes < limits::PIPE_BYTES_MIN {
+            return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+        }
         let void = std::fs::OpenOptions::new().write(true).open("/dev/null")?.into();
         Ok(Self { exit, entrance, void })
     }
@@ -68,6 +78,14 @@ impl Pipe {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             other => other,
         }
+    }
+
+    /// Bytes in the pipe: none between two calls of [`Pipe::splice`].
+    pub(super) fn held(&self) -> io::Result<usize> {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the call writes one int.
+        check(unsafe { libc::ioctl(self.exit.as_raw_fd(), libc::FIONREAD, &mut bytes) })?;
+        Ok(usize::try_from(bytes).unwrap_or(0))
     }
 
     fn pull(&self, to: RawFd, len: usize, flags: libc::c_uint) -> io::Result<usize> {
@@ -162,5 +180,6 @@ mod tests {
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert_eq!(read, vec![7; 100_000], "nothing of the failed splice is left in the pipe");
+        assert_eq!(pipe.held().unwrap(), 0);
     }
 }

@@ -154,12 +154,13 @@ fn stuck_readers_delay_no_writer_and_are_cut_off() {
 }
 
 /// A thousand readers stop for ever in the middle of bodies that are replaced meanwhile: what they
-/// pin stays within the memory, all are cut by the rate rule, and nothing is left of them.
+/// pin is bounded, each is cut by the rate rule, and nothing is left of them: no memory, no byte in
+/// a pipe, no slot, no notification that has not come.
 #[test]
 fn a_thousand_readers_that_stop_for_ever_leave_nothing_behind() {
     let memory_mib: u32 = 128;
     let config = "[timeouts]\nsend_rate_window_ms = 3000";
-    let stage = Stage::with("stopped", config, memory_mib.into(), &[]);
+    let mut stage = Stage::with("stopped", config, memory_mib.into(), &[]);
     stage.origin.put("/stopped/o", &pattern(1, 6 << 20));
     let readers: Vec<Client> = (0..scaled(1_000))
         .map(|_| {
@@ -168,15 +169,60 @@ fn a_thousand_readers_that_stop_for_ever_leave_nothing_behind() {
             reader
         })
         .collect();
+    let bytes = |name| stage.origin.metric(name, "");
     for version in 2..10 {
         stage.origin.put("/stopped/o", &pattern(version, 6 << 20));
         assert!(stage.pinned() <= f64::from(memory_mib * 1024 * 1024));
+        let unread = bytes("headwater_spliced_unread_bytes");
+        assert!(unread <= UNREAD_MAX, "{unread} bytes are shared with readers that stopped");
     }
     let open = || stage.origin.metric("headwater_connections_open", "");
     wait_for("connections", || open() <= 8.0, || format!("{} are open", open()));
+    let cut = bytes("headwater_slow_readers_cut_total");
+    assert_eq!(cut, readers.len() as f64, "readers were cut by the rate rule");
+    stage.check();
+    let log = stage.end_with_log();
+    let left = log.lines().find(|line| line.contains("left behind")).expect("it is said at exit");
+    for name in LEFT {
+        assert!(left.contains(&format!("\"{name}\":0")), "{name}: {left}");
+    }
     drop(readers);
+}
+
+/// A reader that stops and asks on was taken for one that had come back: what it had been handed by
+/// reference counted no more, although it was still there.
+#[test]
+fn a_reader_that_asks_on_without_reading_still_counts() {
+    let stage = Stage::with("asks-on", "[timeouts]\nsend_rate_window_ms = 3000", 64, &[]);
+    stage.origin.put("/asks/o", &pattern(1, 6 << 20));
+    let unread = || stage.origin.metric("headwater_spliced_unread_bytes", "");
+    let mut reader = narrow(stage.origin.http);
+    reader.send(b"GET /asks/o HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    if !matches!(std::env::var("HEADWATER_TX").as_deref(), Ok("zc" | "copy")) {
+        wait_for("unread bytes", || unread() > 0.0, || "none".to_owned());
+    }
+    let before = unread();
+    reader.send(b"GET /asks/o HTTP/1.1\r\nHost: ").unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(unread() >= before, "{} of {before} bytes are left", unread());
+    drop(reader);
     stage.end();
 }
+
+/// What two shards share at most with readers that have not come back: as much as the arena has.
+const UNREAD_MAX: f64 = 128.0 * 1_048_576.0;
+
+/// What is counted at exit.
+const LEFT: [&str; 8] = [
+    "connections",
+    "notifications_due",
+    "receive_buffers",
+    "pipe_bytes",
+    "unread_bytes",
+    "pinned_bytes",
+    "uploads",
+    "slots_lost",
+];
 
 /// A reader that is slow, but not too slow, gets every byte.
 #[test]

@@ -80,6 +80,12 @@ impl Stage {
         self.origin.stop();
     }
 
+    /// The same; what the origin logged.
+    pub fn end_with_log(mut self) -> String {
+        self.check();
+        self.origin.stop_with_log()
+    }
+
     /// Ends the probe and asserts that the origin is as it was.
     pub fn check(&mut self) {
         self.end_watch();

@@ -90,7 +90,10 @@ impl Writer<'_> {
             let kind = format!("Content-Type: video/version-{version}");
             let (status, goes_on) = match self.random.below(3) {
                 0 => put_in_chunks(&mut client, &path, &kind, &body)?,
-                _ => (client.request("PUT", &path, &[TOKEN, &kind], &body)?.status, true),
+                _ => {
+                    let answer = client.request("PUT", &path, &[TOKEN, &kind], &body)?;
+                    (answer.status, answer.header("Connection") != Some("close"))
+                }
             };
             match status {
                 200 if family.name == "replaced" => count(&self.written.replaced, 1),

@@ -169,13 +169,20 @@ impl Origin {
 
     /// Ends the origin and asserts that it was well all the time.
     #[track_caller]
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_with_log();
+    }
+
+    /// The same; what it logged.
+    #[track_caller]
+    pub fn stop_with_log(mut self) -> String {
         self.terminate();
         let status = self.wait();
         let log = self.log();
         assert_eq!(status.code(), Some(0), "the origin ended with {status}:\n{log}");
         let bad = log.lines().find(|line| is_error_line(line));
         assert_eq!(bad, None, "an error line in the log:\n{log}");
+        log
     }
 }
 

@@ -10,5 +10,6 @@ mod power;
 mod request;
 mod response;
 mod seeds;
+mod sharing;
 mod stories;
 mod world;

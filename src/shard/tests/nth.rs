@@ -4,7 +4,7 @@
 use super::client::{Client, Pace};
 use super::request::{Request, What};
 use super::world::{Plan, World};
-use crate::shard::Ending;
+use crate::shard::{Ending, Tx};
 use crate::sys::sim::Faults;
 
 fn put(world: &mut World, key: usize, length: u64, chunked: bool) -> Request {
@@ -14,9 +14,11 @@ fn put(world: &mut World, key: usize, length: u64, chunked: bool) -> Request {
 }
 
 /// A packager and two players on two shards: every kind of operation there is.
-fn scenario(nth: u64) -> Option<String> {
+fn scenario(nth: u64, tx: Tx) -> Option<String> {
     let mut plan = Plan::new(3, 2);
+    plan.settings.tx = tx;
     plan.settings.zero_copy_bytes_min = 4096;
+    plan.settings.splice_bytes_min = 4096;
     plan.faults = Faults {
         fail_nth: Some(nth),
         send_room: 6_000,
@@ -58,17 +60,32 @@ fn scenario(nth: u64) -> Option<String> {
     failed
 }
 
-#[test]
-fn whichever_completion_fails_nothing_is_lost_or_left() {
+/// What failed, one after the other.
+fn failures(tx: Tx) -> Vec<String> {
     let mut failures = Vec::new();
     for nth in 1.. {
         println!("completion {nth} fails");
-        let Some(failed) = scenario(nth) else { break };
+        let Some(failed) = scenario(nth, tx) else { break };
         failures.push(failed);
     }
     println!("{} completions failed", failures.len());
     assert!(failures.len() > 40, "the scenario is worth failing: {}", failures.len());
+    failures
+}
+
+#[test]
+fn whichever_completion_fails_nothing_is_lost_or_left() {
+    let failures = failures(Tx::Auto);
     for what in ["accept", "receive", "send"] {
+        assert!(failures.iter().any(|failed| failed == what), "no {what} ever failed");
+    }
+}
+
+/// The same where bodies leave by reference, so that tasks wait for room by polls.
+#[test]
+fn whichever_completion_fails_while_pages_are_shared_nothing_is_lost_or_left() {
+    let failures = failures(Tx::Splice);
+    for what in ["accept", "receive", "send", "poll"] {
         assert!(failures.iter().any(|failed| failed == what), "no {what} ever failed");
     }
 }

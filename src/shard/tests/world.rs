@@ -111,7 +111,8 @@ impl World {
                 reactor.prepare_zero_copy().unwrap();
             }
             if matches!(plan.settings.tx, Tx::Auto | Tx::Splice) {
-                reactor.prepare_sharing().unwrap();
+                let unread_max = limits::SPLICED_UNREAD_MAX;
+                assert_eq!(reactor.prepare_sharing(unread_max).is_err(), plan.faults.pipes_refused);
             }
             let slots = Rc::new(PoisonedSlots(arena.clone()));
             let now_ms = Clock::monotonic_us() / 1000;
@@ -322,6 +323,7 @@ impl World {
             let reactor = &shard.reactor;
             assert_eq!(reactor.tasks.live(), 0, "tasks are left");
             assert_eq!(reactor.sends_live(), 0, "sends are left");
+            assert!(!shard.leftover().has_leaked(), "{:?}", shard.leftover());
             let buffers = &reactor.buffers;
             assert_eq!(buffers.available(), buffers.in_use(), "receive buffers are left");
             let growing = shard.growing_waiters.borrow().len();

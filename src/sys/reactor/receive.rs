@@ -87,7 +87,10 @@ impl Reactor {
                 let first = socket.inbox.is_empty();
                 self.heard.set(self.heard.get() + usize::from(first));
                 socket.bytes_received += len as u64;
-                self.forget_unread(socket);
+                // What comes in the middle of an answer says nothing of what was read of it.
+                if socket.reading {
+                    self.forget_unread(socket);
+                }
                 socket.inbox.push_back(received);
             }
             Some(received) => self.buffers.give_back(received),

@@ -18,19 +18,28 @@ use crate::sys::socket::{Reception, Socket, SocketId};
 use crate::sys::splice;
 
 impl Reactor {
-    /// Prepares sharing: opens the shard's pipe.
+    /// Prepares sharing: opens the shard's pipe, bounds what peers may be handed without coming
+    /// back. Without a pipe nothing may be shared.
     ///
     /// # Errors
-    /// EMFILE or ENFILE without descriptors.
-    pub fn prepare_sharing(&self) -> io::Result<()> {
+    /// EMFILE or ENFILE without descriptors, ENOBUFS when the host allows too narrow a pipe only.
+    pub fn prepare_sharing(&self, unread_max: u64) -> io::Result<()> {
+        self.bound_unread(unread_max);
         let pipe = splice::Pipe::new()?;
         assert!(self.pipe.set(pipe).is_ok(), "a shard prepares once");
         Ok(())
     }
 
-    /// Whether pages may be shared with one more connection for an answer of `bytes`.
+    /// Bounds what peers may be handed by reference without coming back, in bytes.
+    pub fn bound_unread(&self, unread_max: u64) {
+        self.unread_max.set(unread_max);
+    }
+
+    /// Whether pages of `bytes` may be shared now. To be asked for each piece: many connections
+    /// begin before any of them is full.
     pub fn may_share(&self, bytes: u64) -> bool {
-        self.unread.get() + bytes <= limits::SPLICED_UNREAD_MAX && self.pipe.get().is_some()
+        let held = bytes.min(limits::SPLICED_SOCKET_MAX);
+        self.unread.get() + held <= self.unread_max.get() && self.pipe.get().is_some()
     }
 
     /// Sends the buffer's own bytes from `at` on as far as the socket has room; a body follows.
@@ -60,14 +69,24 @@ impl Reactor {
         count(&self.counts.shares, 1);
         count(&self.counts.bytes_shared, shared as u64);
         self.spend(shared / limits::SPLICE_DISCOUNT);
-        self.with(id, |socket| socket.unread += shared as u64);
-        count(&self.unread, shared as u64);
+        self.with(id, |socket| {
+            let before = socket.unread;
+            // What a socket refers to beyond that, its peer has taken.
+            socket.unread = (before + shared as u64).min(limits::SPLICED_SOCKET_MAX);
+            count(&self.unread, socket.unread - before);
+        });
         Ok(shared)
     }
 
     /// Bytes shared with peers that have not come back since.
     pub fn unread_bytes(&self) -> u64 {
         self.unread.get()
+    }
+
+    /// Bytes in the shard's pipe, which is empty between two turns.
+    pub fn pipe_bytes(&self) -> u64 {
+        // A pipe that cannot be asked is as bad as one that is not empty.
+        self.pipe.get().map_or(0, |pipe| pipe.held().map_or(u64::MAX, |bytes| bytes as u64))
     }
 
     /// The peer has come back, or is gone: it no longer counts as holding what was shared.

@@ -43,6 +43,10 @@ pub struct Faults {
     pub error_once_in: u64,
     /// A slot cannot be registered.
     pub register_fails_once_in: u64,
+    /// No pipe can be opened.
+    pub pipes_refused: bool,
+    /// There is no memory for references to pages.
+    pub references_refused_once_in: u64,
     /// A reception that is armed while no data is there ends at once when there is no buffer.
     pub starve_at_once: bool,
     /// Zero-copy sends of these connections are reported as copied.
@@ -88,6 +92,8 @@ impl Default for Faults {
             cancel_misses_once_in: 0,
             error_once_in: 0,
             register_fails_once_in: 0,
+            pipes_refused: false,
+            references_refused_once_in: 0,
             starve_at_once: false,
             copied_once_in: 0,
             completions_max: limits::RING_COMPLETIONS,
@@ -139,6 +145,7 @@ impl Faults {
             cancel_loses_once_in: knobs[4],
             cancel_misses_once_in: knobs[5],
             register_fails_once_in: [0, 0, 2][random.index(3)],
+            references_refused_once_in: [0, 0, 4][random.index(3)],
             starve_at_once: random.once_in(2),
             copied_once_in: random.below(3),
             completions_max: few(random, 4, limits::RING_COMPLETIONS),

@@ -152,9 +152,19 @@ pub(super) fn send_some(fd: RawFd, bytes: &[u8]) -> Option<io::Result<usize>> {
     })
 }
 
+/// pipe2(2), when the process is out of descriptors or the user out of pages for pipes.
+pub(super) fn refuse_pipe() -> Option<io::Error> {
+    let refused = with(|state| state.faults.pipes_refused)?;
+    refused.then(|| io::Error::from_raw_os_error(libc::EMFILE))
+}
+
 /// vmsplice(2) and splice(2) of what there is room for.
 pub(super) fn splice(fd: RawFd, run: libc::iovec) -> Option<io::Result<usize>> {
     on(fd, |state| {
+        let once_in = state.faults.references_refused_once_in;
+        if faults::happens(&mut state.random, once_in) {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
         let count = state.room_now(fd, run.iov_len)?;
         let run = memory::Run { start: run.iov_base.cast(), len: count };
         state.socket_mut(fd).queue(Segment::Shared(run));

@@ -399,8 +399,9 @@ impl State {
 
     fn room(&mut self, ring: usize, id: u64, socket: usize) {
         let events = self.sockets[socket].events();
+        let fails = self.fails("poll");
         let operation = self.operation(ring, id).expect("the caller found it");
-        if operation.cancelled {
+        if operation.cancelled || fails {
             return self.finish(ring, id, -libc::ECANCELED, 0);
         }
         match &mut operation.kind {
