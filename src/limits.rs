@@ -395,8 +395,14 @@ pub const DISK_ABSENT_MS: u64 = 1000;
 pub const DISK_LOOK_MS: u64 = 1000;
 /// Folders of which one shard remembers that they are on disk.
 pub const DISK_FOLDERS_MAX: usize = 4096;
-/// Bytes of a file in one read or write.
+/// Bytes of a file in one write.
 pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
+/// Bytes of a file in one read.
+pub const DISK_READ_BYTES: u32 = 1024 * 1024;
+/// Files of so many bytes are read past the page cache where the file system can do that.
+pub const DISK_DIRECT_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes in a block of such reads; disks that want more of them are read through the page cache.
+pub const DISK_BLOCK_BYTES: u32 = 512;
 /// Bytes that are hashed at once.
 pub const DISK_SUM_BYTES: usize = 128 * 1024;
 /// Times that whoever finds no memory asks again while other shards evict.

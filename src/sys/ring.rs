@@ -329,6 +329,16 @@ impl Ring {
         pass!(self, ring => ring.push(operation, user_data));
     }
 
+    /// Has reads of an open file pass the page cache by, or not; `false` where that is not so
+    /// afterwards. Does not block. Reads then have to be of whole blocks.
+    pub fn read_directly(&self, fd: RawFd, wanted: bool) -> bool {
+        match self {
+            Self::Kernel(_) => kernel::read_directly(fd, wanted),
+            #[cfg(test)]
+            Self::Double(_) => false,
+        }
+    }
+
     /// Lets the next `enter` wait for several completions at once, for a moment at most.
     #[inline]
     pub fn gather(&mut self, count: usize) {

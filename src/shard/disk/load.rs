@@ -136,7 +136,7 @@ impl Shard {
             Reply::Refused(refusal) => return Err(refusal),
             _ => return Err(Refusal::Busy),
         };
-        let sum = match self.read_body(found.fd, &extents).await {
+        let sum = match self.read_body(found, &extents).await {
             Ok(sum) => sum,
             Err(error) => {
                 tracing::warn!("a file cannot be read: {error}");
@@ -153,29 +153,37 @@ impl Shard {
         self.publish_loaded(key, upload, found).await
     }
 
-    /// Fills the extents; the sum of what was read.
-    async fn read_body(&self, fd: RawFd, extents: &[Extent]) -> io::Result<u128> {
+    /// Fills the extents; the sum of what was read, where it will be looked at.
+    async fn read_body(&self, found: &Found, extents: &[Extent]) -> io::Result<u128> {
         let mut sum = Xxh3Default::new();
-        let mut scratch = vec![0; limits::DISK_SUM_BYTES];
-        let mut place = 0;
+        let mut scratch = vec![0; if found.is_summed { limits::DISK_SUM_BYTES } else { 0 }];
+        let mut file = Reading::begin(self, found);
         for &extent in extents {
             let mut at = 0;
             while at < extent.len {
-                let piece = (extent, at, (extent.len - at).min(limits::DISK_PIECE_BYTES));
-                let count = self.reactor.read_file(fd, place, piece).await?;
-                if count == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                for from in (at..at + count).step_by(scratch.len()) {
-                    let part = scratch.len().min((at + count - from) as usize);
-                    self.reactor.arena().read(extent, from, &mut scratch[..part]);
-                    sum.update(&scratch[..part]);
+                let count = file.read(self, extent, at).await?;
+                if found.is_summed {
+                    self.add_to_sum(&mut sum, &mut scratch, (extent, at, count)).await;
                 }
                 at += count;
-                place += u64::from(count);
             }
         }
         Ok(sum.digest128())
+    }
+
+    /// Sums up a part of an extent, a turn for each scratch-full.
+    async fn add_to_sum(
+        &self,
+        sum: &mut Xxh3Default,
+        scratch: &mut [u8],
+        (extent, at, count): (Extent, u32, u32),
+    ) {
+        for from in (at..at + count).step_by(scratch.len()) {
+            let part = scratch.len().min((at + count - from) as usize);
+            self.reactor.arena().read(extent, from, &mut scratch[..part]);
+            sum.update(&scratch[..part]);
+            self.give_way().await;
+        }
     }
 
     async fn publish_loaded(
@@ -227,6 +235,48 @@ impl Shard {
             Reply::Refused(Refusal::Precondition) => Ok(()),
             Reply::Refused(refusal) => Err(refusal),
             _ => Err(Refusal::Busy),
+        }
+    }
+}
+
+/// A file that is read from its beginning to its end.
+///
+/// Larger ones are read past the page cache, straight into the arena, as far as they have whole
+/// blocks: memory is the cache, and copying into it costs more than anything else of a cold read.
+struct Reading {
+    fd: RawFd,
+    place: u64,
+    is_direct: bool,
+}
+
+impl Reading {
+    fn begin(shard: &Shard, found: &Found) -> Self {
+        let fd = found.fd;
+        let is_large = found.attributes.length >= limits::DISK_DIRECT_BYTES_MIN;
+        Self { fd, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
+    }
+
+    /// Reads on into an extent, from `at` of it; the bytes that it got, at least one.
+    async fn read(&mut self, shard: &Shard, extent: Extent, at: u32) -> io::Result<u32> {
+        loop {
+            let wanted = (extent.len - at).min(limits::DISK_READ_BYTES);
+            let blocks = wanted - wanted % limits::DISK_BLOCK_BYTES;
+            if self.is_direct && blocks == 0 {
+                self.is_direct = shard.reactor.read_directly(self.fd, false);
+            }
+            let len = if self.is_direct { blocks } else { wanted };
+            match shard.reactor.read_file(self.fd, self.place, (extent, at, len)).await {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.place += u64::from(count);
+                    return Ok(count);
+                }
+                // The file system, or the disk, wants larger blocks.
+                Err(error) if self.is_direct && error.kind() == io::ErrorKind::InvalidInput => {
+                    self.is_direct = shard.reactor.read_directly(self.fd, false);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 }

@@ -136,6 +136,12 @@ impl Reactor {
         self.file(operation, None, None).await.map(|(count, _)| count.unsigned_abs())
     }
 
+    /// Has reads of an open file pass the page cache by, or not; `false` where that is not so
+    /// afterwards. They then have to be of whole blocks at whole blocks, else they fail (EINVAL).
+    pub fn read_directly(&self, fd: RawFd, wanted: bool) -> bool {
+        self.ring.borrow().read_directly(fd, wanted)
+    }
+
     /// Writes a part of an extent, which `keep` keeps, into a file; returns how much of it.
     ///
     /// # Errors

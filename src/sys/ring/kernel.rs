@@ -259,6 +259,19 @@ fn usage_is_reported() -> bool {
     answered && ring.completion().next().is_some_and(|cqe| cqe.result() == -libc::EBADF)
 }
 
+/// Sets O_DIRECT on a descriptor or takes it off; whether it is set afterwards.
+pub(super) fn read_directly(fd: RawFd, wanted: bool) -> bool {
+    // SAFETY: the call has no pointers; a descriptor that is not open is an error.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags < 0 {
+        return false;
+    }
+    let flags = if wanted { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
+    // SAFETY: as above.
+    let set = unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    wanted && set == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
