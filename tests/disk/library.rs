@@ -1,6 +1,7 @@
 //! A tree of files that is served as it lies.
 
 use super::support::{Origin, Scratch, pattern};
+use super::{kill, start};
 
 #[test]
 fn files_are_served_with_type_tag_and_ranges() {
@@ -37,4 +38,26 @@ fn a_library_that_is_missing_ends_the_start() {
     let (status, said) = super::support::run(env!("CARGO_BIN_EXE_headwater"), &words);
     assert_eq!(status.code(), Some(1));
     assert!(said.contains("/nonexistent/tree cannot be used"), "{said}");
+}
+
+/// Larger files are read past the page cache in whole blocks, and their odd ends through it.
+#[test]
+fn cold_files_of_every_size_come_with_their_bytes() {
+    let scratch = Scratch::new("disk-sizes");
+    let library = scratch.path("library");
+    std::fs::create_dir_all(&library).unwrap();
+    let sizes =
+        [65_535, 65_536, 65_537, 66_047, 1 << 20, (1 << 20) + 1, (1 << 20) + 511, 5_000_001];
+    let origin = start(&scratch, &["--library", &library]);
+    for size in sizes {
+        std::fs::write(format!("{library}/plain-{size}.mp4"), pattern(1, size)).unwrap();
+        origin.put(&format!("/kept-{size}.mp4"), &pattern(2, size));
+    }
+    kill(origin);
+    let origin = start(&scratch, &["--library", &library]);
+    for size in sizes {
+        assert!(origin.get(&format!("/plain-{size}.mp4")).body == pattern(1, size), "{size}");
+        assert!(origin.get(&format!("/kept-{size}.mp4")).body == pattern(2, size), "{size}");
+    }
+    origin.stop();
 }
