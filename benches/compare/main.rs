@@ -10,6 +10,7 @@
 //! **Invariants**: never runs outside a namespace without other interfaces; a server that answers
 //! other bytes than it should is not measured; a server that cannot start is named and skipped.
 
+mod growth;
 mod measure;
 mod peers;
 mod rank;
@@ -64,6 +65,9 @@ struct Arguments {
     /// fresh processes at 70 % of what the best peer can do.
     #[arg(long)]
     tail: bool,
+    /// Measure instead how CPU per request grows with shards, indexed objects and connections.
+    #[arg(long)]
+    growth: bool,
     /// Spin for so many seconds and say what the core's own stalls amount to (used by --tail).
     #[arg(long, hide = true)]
     hiccups: Option<u32>,
@@ -142,6 +146,15 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         println!("{table}");
         if arguments.write {
             report::renew(Path::new("docs/PERFORMANCE.md"), rank::MARKS, &table)?;
+        }
+        return Ok(());
+    }
+    if arguments.growth {
+        congestion_control("cubic")?;
+        let table = growth::run(&bench, &body(&bench, 1)?, rounds)?;
+        println!("{table}");
+        if arguments.write {
+            report::renew(Path::new("docs/PERFORMANCE.md"), growth::MARKS, &table)?;
         }
         return Ok(());
     }
