@@ -1,8 +1,8 @@
 //! How CPU per request grows with what should not matter: shards, indexed objects, connections.
 //!
-//! The same thousand objects of 1 KiB are asked for at the same rate by `loadtest rate`, once as few
-//! and once as many; the ratio is the median over the rounds. What the kernel adds for more
-//! connections the bare responder shows, which has neither index nor shards: there its growth is 1.
+//! The same thousand objects of 1 KiB are asked for at the same rate by `loadtest rate`, once as
+//! few and once as many; the ratio is the median over the rounds. What the kernel adds for more
+//! connections the bare responder shows; it has neither index nor shards: there its growth is 1.
 //!
 //! **Invariants**: few and many run at the same rate, in turn, in fresh processes; every object is
 //! uploaded and acknowledged before the load begins.
