@@ -89,12 +89,29 @@ fn a_playlist_goes_compressed_to_who_takes_it() {
                 let tag = format!("If-None-Match: {}", short.header("ETag").unwrap());
                 let known = origin.request("GET", &target, &[GZIP, &tag], b"");
                 assert_eq!((known.status, known.header("ETag")), (304, short.header("ETag")));
+                let lists = known_by_a_list(&origin, &target, short.header("ETag").unwrap());
+                assert_eq!(lists, [304, 304, 304, 304, 200, 200], "{target}");
                 let part = origin.request("GET", &target, &[GZIP, "Range: bytes=0-6"], b"");
                 assert_eq!((part.status, plain(&part).as_str()), (206, "#EXTM3U"));
             }
         }
         origin.stop();
     }
+}
+
+/// Caches ask with every tag that they hold; only a lone, strong one was recognised.
+fn known_by_a_list(origin: &Origin, target: &str, tag: &str) -> [u16; 6] {
+    let stored = tag.replace("-gzip", "");
+    let lists: [&[&str]; 6] = [
+        &[&format!("If-None-Match: \"a\", {tag} , \"b\"")],
+        &[&format!("If-None-Match: \"a\",W/{tag}")],
+        &["If-None-Match: *"],
+        &["If-None-Match: \"a\"", &format!("If-None-Match: {tag}")],
+        // The tag of the plain form is not that of the one that would be sent.
+        &[&format!("If-None-Match: {stored}, \"b\"")],
+        &["If-None-Match: \"a\", \"b\""],
+    ];
+    lists.map(|lines| origin.request("GET", target, &[&[GZIP], lines].concat(), b"").status)
 }
 
 /// Only answers with a whole playlist said that it has two forms, so that a cache which took a 304

@@ -208,7 +208,7 @@ fn what_is_not_valid_is_refused_with_a_message() {
 fn keys_are_sent_as_they_are_or_in_the_query() {
     let config = format!(
         "[[token]]\nname = 'encoder'\ntoken = '{KEY}'\nread = ['cache/**']\n\
-         publish = ['objectstore/s/**', 'cache/c/**']\n[read]\nwho = 'token'\n"
+         publish = ['objectstore/s/**', 'cache/c/**', 'plain/**']\n[read]\nwho = 'token'\n"
     );
     let guarded = start("keys", "4", &config);
     let origin = &guarded.origin;
@@ -230,6 +230,10 @@ fn keys_are_sent_as_they_are_or_in_the_query() {
     expect_error(&put("/objectstore/t/a", &[&raw]), 403, "");
     expect_error(&put("/cache/d?key=a&ttl_seconds=5", &[&raw]), 403, "");
     expect_error(&origin.get("/cache/c?key=a"), 401, "");
+    // What lies beside the dialect's paths takes a key in the origin's own forms only.
+    assert_eq!(put("/plain/a", &[&raw]).status, 401);
+    assert_eq!(put("/plain/a", &[&bearer]).status, 200);
+    assert_eq!(origin.request("GET", "/plain/a", &[&raw], b"").status, 401);
     // A key in the query is judged, not the path that stands before it.
     expect_error(&put("/cache/d?key=c/a&ttl_seconds=5", &[&raw]), 403, "");
     let log = guarded.stop();

@@ -141,6 +141,8 @@ fn delta_updates_are_made_here() {
         let tag = format!("If-None-Match: {}", delta.header("ETag").unwrap());
         let target = "/l/v.m3u8?_HLS_skip=YES";
         assert_eq!(origin.request("GET", target, &[&tag], b"").status, 304);
+        let list = format!("{tag}, {}", whole.header("ETag").unwrap());
+        assert_eq!(origin.request("GET", target, &[&list], b"").status, 304);
         let closing = origin.request("GET", target, &["Connection: close"], b"");
         assert_eq!(body(&closing), body(&delta));
         assert_eq!(closing.header("Cache-Control"), Some("max-age=1"));

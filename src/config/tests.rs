@@ -328,6 +328,10 @@ fn settings_of_paths_that_would_mislead_are_mistakes() {
         ("cors_max_age_s = 5", "path[0]", "set cors_origins too"),
         ("part_target_ms = 500", "path[0].part_target_ms", "without ll = true in any rule"),
         ("part_target_ms = 500\nll = false", "path[0].part_target_ms", "where ll = false"),
+        ("pipelines = [\"a\"]", "path[0].pipelines", "without redundant = \"priority\" in any"),
+        ("pipelines = [\"a\"]\nredundant = \"last\"", "path[0].pipelines", "\"priority\" in any"),
+        ("failover_ms = 900", "path[0].failover_ms", "without redundant = \"first\""),
+        ("failover_ms = 900\nredundant = \"off\"", "path[0].failover_ms", "has no effect"),
         ("", "path[0]", "has no effect; set one of ttl_seconds"),
     ] {
         let found = mistakes(&format!("{path}{line}\n"));
@@ -339,6 +343,9 @@ fn settings_of_paths_that_would_mislead_are_mistakes() {
         assert!(found.iter().all(|found| found.starts_with("h.toml:")), "{found:?}");
     }
     let apart = format!("{path}part_target_ms = 500\n[[path]]\npattern = \"**\"\nll = true\n");
+    assert!(from_text(&apart).is_ok());
+    let order = "pipelines = [\"a\"]\nfailover_ms = 900\n";
+    let apart = format!("{path}{order}[[path]]\npattern = \"**\"\nredundant = \"priority\"\n");
     assert!(from_text(&apart).is_ok());
     assert!(from_text(&format!("{path}read_deny = []\n")).is_ok());
 }

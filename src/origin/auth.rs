@@ -20,6 +20,8 @@ use crate::http::request::{Head, Method};
 use crate::http::response::Status;
 use crate::limits;
 
+use super::dialect::Dialect;
+use super::momento;
 use super::query;
 use super::sigv4::{self, Signature};
 
@@ -223,8 +225,11 @@ fn by_authorization<'k>(access: &'k Access, asked: &Asked<'_>, value: &[u8]) -> 
     if let Some(secret) = token::bearer(value) {
         return of_token(access.tokens.find(secret, None), asked);
     }
-    // Momento's clients send their key as it is.
-    if access.momento.is_some() && !value.contains(&b' ') {
+    // Momento's clients send their key as it is, where their API has it so.
+    if access.momento.is_some()
+        && !value.contains(&b' ')
+        && momento::dialect(asked.head.path.of(asked.bytes)) != Dialect::Native
+    {
         return of_token(access.tokens.find(value, None), asked);
     }
     let mut room = [0; BASIC_BYTES_MAX];

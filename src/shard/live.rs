@@ -16,6 +16,7 @@ use super::read::{HEAD_FITS, Obtained, Rare};
 use super::rendered::{Answer, append_body};
 use super::watch::Waited;
 use super::{PREAMBLE_BYTES, Shard};
+use crate::http::condition;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method};
 use crate::http::response::{Status, Writer};
@@ -256,7 +257,12 @@ impl Conn {
     fn ready_told_if_new(&mut self, head: &Head, told: &Told<'_>) -> Ready {
         if head.has(Known::IfNoneMatch) {
             let bytes = self.input.unread(&self.shard.reactor.buffers);
-            if head.header(bytes, Known::IfNoneMatch) == Some(told.etag().as_slice()) {
+            //= RFC 9110 section 13.1.2: any tag of the list, by weak comparison
+            let etag = told.etag();
+            let is_known = head
+                .all(bytes, Known::IfNoneMatch)
+                .any(|list| condition::matches_weak(list, etag.as_slice()));
+            if is_known {
                 let bare = Bare {
                     status: Status::NotModified,
                     message: "",

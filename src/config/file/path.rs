@@ -11,10 +11,13 @@ use crate::limits;
 
 /// `[[path]]`.
 pub(super) fn apply(config: &mut Config, root: &mut Section<'_>) {
-    let mut with_target = Vec::new();
+    let [mut with_target, mut with_pipelines, mut with_failover] = [const { Vec::new() }; 3];
     for mut section in root.sections("path") {
         let rule = rule(&mut section);
-        with_target.extend(section.has("part_target_ms").then(|| section.full("part_target_ms")));
+        let full = |key| section.has(key).then(|| section.full(key));
+        with_target.extend(full("part_target_ms"));
+        with_pipelines.extend(full("pipelines"));
+        with_failover.extend(full("failover_ms"));
         if let Some(rule) = rule
             && let Err(reason) = config.paths.push(rule)
         {
@@ -22,9 +25,23 @@ pub(super) fn apply(config: &mut Config, root: &mut Section<'_>) {
         }
         section.finish();
     }
-    if !config.paths.iter().any(|rule| rule.ll == Some(true)) {
-        for key in with_target {
-            root.wrong(&key, "has no effect without ll = true in any rule".to_owned());
+    let any = |says: fn(&PathRule) -> bool| config.paths.iter().any(says);
+    let needs = [
+        (with_target, any(|rule| rule.ll == Some(true)), "ll = true"),
+        (
+            with_pipelines,
+            any(|rule| rule.redundant == Some(Redundant::Priority)),
+            "redundant = \"priority\"",
+        ),
+        (
+            with_failover,
+            any(|rule| rule.redundant.is_some_and(|said| said != Redundant::Off)),
+            "redundant = \"first\", \"last\" or \"priority\"",
+        ),
+    ];
+    for (keys, has_it, what) in needs {
+        for key in keys.iter().filter(|_| !has_it) {
+            root.wrong(key, format!("has no effect without {what} in any rule"));
         }
     }
 }

@@ -57,7 +57,7 @@ impl Attributes {
         let mut numbers = numbers.split(' ');
         let lines: Box<[u8]> = match (numbers.next()?, lines.next()) {
             ("1", None) => [].into(),
-            ("2", Some(lines)) if lines.ends_with(b"\r\n") => lines.into(),
+            ("2", Some(lines)) if are_lines(lines) => lines.into(),
             _ => return None,
         };
         let length = numbers.next()?.parse().ok()?;
@@ -75,6 +75,20 @@ impl Attributes {
         let cache_control = cache_control.into();
         Some(Self { length, modified_s, expires_ms, sum, etag, content_type, cache_control, lines })
     }
+}
+
+/// Whether these are header lines, each with its CRLF, and none of them empty: an empty one would
+/// end the head of every answer with it.
+fn are_lines(mut rest: &[u8]) -> bool {
+    let any = !rest.is_empty();
+    while let Some(end) = rest.iter().position(|&byte| matches!(byte, b'\r' | b'\n')) {
+        let is_line = end > 0 && rest[end..].starts_with(b"\r\n") && rest[..end].contains(&b':');
+        if !is_line {
+            return false;
+        }
+        rest = &rest[end + 2..];
+    }
+    any && rest.is_empty()
 }
 
 #[cfg(test)]
@@ -108,6 +122,25 @@ mod tests {
         let value = attributes.encode().unwrap();
         assert_eq!(Attributes::decode(&value), Some(attributes));
         assert_eq!(Attributes::decode(&value[..value.len() - 1]), None);
+    }
+
+    /// An attribute whose lines were an empty one was taken, and ended the head of its answers.
+    #[test]
+    fn lines_that_are_none_are_refused() {
+        let value = some().encode().unwrap();
+        for lines in [
+            "",
+            "\r\n",
+            "a: b",
+            "a: b\n",
+            "a: b\r\n\r\n",
+            "\r\na: b\r\n",
+            "a: b\nc: d\r\n",
+            "ab\r\n",
+        ] {
+            let value = [b"2", &value[1..], b"\n", lines.as_bytes()].concat();
+            assert_eq!(Attributes::decode(&value), None, "{lines:?}");
+        }
     }
 
     #[test]
