@@ -387,3 +387,40 @@ fn invented_names_keep_nobody_from_waiting() {
     assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
     origin.stop();
 }
+
+#[test]
+fn answers_say_what_is_known_of_an_object_where_the_path_wants_it() {
+    let rules = "[[path]]\npattern = 'told/**'\ncmsd = true\nsegment_ms = 2000\ngzip = true\n";
+    for shards in ["1", "4"] {
+        let (_scratch, origin) = small(&format!("cmsd-{shards}"), shards, rules);
+        let playlist = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n{}",
+            "#EXTINF:2,\nsegment-00001.m4s\n".repeat(20)
+        );
+        origin.put("/told/v.m3u8", playlist.as_bytes());
+        origin.put("/told/1.m4s", b"media");
+        origin.put("/plain/1.m4s", b"media");
+        assert_eq!(put_chunked(&origin, "/told/a-2.m4a", [b"x", b"y"]).status, 200);
+        let said = |target: &str, lines: &[&str], status: u16| {
+            let answer = origin.request("GET", target, lines, b"");
+            assert_eq!(answer.status, status, "{target}");
+            answer.header("CMSD-Static").unwrap_or_default().to_owned()
+        };
+        let live = "ot=m,sf=h,st=l,n=\"headwater\"";
+        // The third answer to a target is one that was made for many.
+        for _ in 0..3 {
+            assert_eq!(said("/told/v.m3u8", &[], 200), live);
+            assert_eq!(said("/told/v.m3u8", &["Accept-Encoding: gzip"], 200), live);
+            assert_eq!(said("/told/v.m3u8", &["If-None-Match: *"], 304), live);
+            let segment = "d=2000,n=\"headwater\"";
+            assert_eq!(said("/told/1.m4s", &[], 200), segment);
+            assert_eq!(said("/told/1.m4s", &["Range: bytes=1-2"], 206), segment);
+            assert_eq!(said("/told/a-2.m4a", &[], 200), "d=2000,ot=a,n=\"headwater\"");
+            assert_eq!(said("/plain/1.m4s", &[], 200), "");
+        }
+        // Another version says what it is.
+        origin.put("/told/v.m3u8", [&playlist, "#EXT-X-ENDLIST\n"].concat().as_bytes());
+        assert_eq!(said("/told/v.m3u8", &[], 200), "ot=m,sf=h,st=v,n=\"headwater\"");
+        origin.stop();
+    }
+}

@@ -45,6 +45,8 @@ pub struct PathRule {
     pub on_full: Option<OnFull>,
     /// Whether playlists are offered as gzip.
     pub gzip: Option<bool>,
+    /// Whether answers say what is known of an object (CTA-5006).
+    pub cmsd: Option<bool>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u32>,
     /// The constant duration of segments, in milliseconds.
@@ -253,6 +255,11 @@ impl PathRules {
         self.first(key, |rule| rule.gzip).unwrap_or(false)
     }
 
+    /// Whether answers say what is known of the key's object (CTA-5006).
+    pub fn is_cmsd(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.cmsd).unwrap_or(false)
+    }
+
     /// Whether any rule offers playlists as gzip.
     pub fn any_gzips(&self) -> bool {
         self.0.iter().any(|rule| rule.gzip == Some(true))
@@ -296,6 +303,7 @@ impl PathRule {
             streaming: None,
             on_full: None,
             gzip: None,
+            cmsd: None,
             hold_ms: None,
             segment_ms: None,
             ll: None,

@@ -70,7 +70,7 @@ fn class_of_type(content_type: &[u8]) -> Class {
 }
 
 /// The media type without its parameters.
-fn essence(content_type: &[u8]) -> &[u8] {
+pub fn essence(content_type: &[u8]) -> &[u8] {
     content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii()
 }
 

@@ -9,6 +9,7 @@
 
 pub mod auth;
 pub mod aws_chunked;
+pub mod cmsd;
 pub mod dialect;
 pub mod errors;
 pub mod gzip;

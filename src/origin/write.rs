@@ -13,7 +13,7 @@ use crate::media::{self, CacheAge};
 use crate::store::message::Guard;
 use crate::store::pipeline::{Differing, Pipeline};
 
-use super::{gzip, query};
+use super::{cmsd, gzip, query};
 
 /// What an upload's head asks for.
 #[derive(Debug)]
@@ -53,6 +53,19 @@ pub struct Said<'a> {
     pub cache_control: Option<&'a [u8]>,
     /// Further header lines, each with its CRLF.
     pub lines: &'a [u8],
+}
+
+impl Intent {
+    /// Adds what a manifest's body says of it, where the rules ask for that.
+    pub fn tell(&mut self, paths: &PathRules, key: &[u8], body: Option<&[u8]>) {
+        if self.class != Class::Manifest {
+            return;
+        }
+        let told = cmsd::line(paths, key, self.class, &self.content_type, body);
+        if !told.is_empty() {
+            self.lines = [&*self.lines, &told].concat().into();
+        }
+    }
 }
 
 impl<'a> Said<'a> {
@@ -104,6 +117,11 @@ pub fn intent(
     let sent_age = said.cache_control.filter(|value| !value.is_empty());
     let varies = gzip::is_offered(paths, key, class) && !gzip::is_coded(said.lines);
     let vary: &[u8] = if varies { gzip::VARY } else { b"" };
+    // What a manifest is, its body says.
+    let told = match class {
+        Class::Manifest => Vec::new(),
+        _ => cmsd::line(paths, key, class, content_type, None),
+    };
     Ok(Intent {
         class,
         ttl_ms: ttl_ms(head.query.of(bytes), paths.ttl_ms(key))?,
@@ -112,7 +130,7 @@ pub fn intent(
         // Manifests are always atomic; the store sees to replacements.
         stream: declared.is_none() && class == Class::Segment && paths.is_streaming(key),
         bytes_max,
-        lines: [vary, said.lines].concat().into(),
+        lines: [vary, said.lines, &told].concat().into(),
         ephemeral: false,
         durable: false,
         gives_way: paths.gives_way(key),

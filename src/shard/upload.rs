@@ -131,7 +131,7 @@ impl Conn {
             Err(denied) => return self.deny(head, denied).await,
         };
         let shard = self.shard.clone();
-        let Accepted { key, owner, intent, part_target_us, made, payload } = accepted;
+        let Accepted { key, owner, mut intent, part_target_us, made, payload } = accepted;
         let is_parted = part_target_us.is_some();
         let durable = made.is_none() && shard.is_durable(&key, &intent);
         if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
@@ -171,6 +171,7 @@ impl Conn {
                 return self.deny_body(head, fault).await;
             }
         };
+        intent.tell(&self.rules.paths, &key, writer.manifest());
         let mut publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
         publication.heir_head = heir.map(|of| shard.heir_head(&of, writer.written()));

@@ -10,8 +10,8 @@ use super::names;
 use crate::media::hls::{Media, Position};
 use crate::media::lowlatency::Report;
 use crate::media::{self, types};
-use crate::origin::gzip;
 use crate::origin::heads::ObjectHead;
+use crate::origin::{cmsd, gzip};
 use crate::shard::Shard;
 use crate::shard::body::Writer;
 use crate::store::message::{Ask, Guard, Message, Publication, Reply};
@@ -129,8 +129,11 @@ impl Shard {
             plain.cache_control.clone()
         };
         let modified_s = self.reactor.clock.wall_s();
-        let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
-        let lines: &[u8] = if varies { gzip::VARY } else { b"" };
+        let rules = self.rules();
+        let varies = gzip::is_offered(&rules.paths, key, class);
+        let vary: &[u8] = if varies { gzip::VARY } else { b"" };
+        let told = cmsd::line(&rules.paths, key, class, &plain.content_type, Some(text));
+        let lines = [vary, &told].concat();
         let head = ObjectHead {
             etag: &etag,
             content_type: &plain.content_type,
@@ -138,7 +141,7 @@ impl Shard {
             modified_s,
             length: declared,
             cors: b"",
-            lines,
+            lines: &lines,
         };
         let publication = Publication {
             length: text.len() as u64,
