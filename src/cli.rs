@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_size};
+use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_remote, parse_size};
 use crate::exit::Exit;
 use crate::inspect::{self, Task};
 use crate::{logging, server};
@@ -120,6 +120,9 @@ struct Serve {
     /// Serve this tree of files as it lies, read only
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
+    /// Object store behind memory and disk: s3://BUCKET/PREFIX, gs://, az:// or file:///DIR
+    #[arg(long, value_name = "URL", value_parser = parse_remote)]
+    remote: Option<Box<str>>,
     /// File with the bearer tokens that may write, one a line
     #[arg(long, value_name = "FILE")]
     publish_token_file: Option<PathBuf>,
@@ -151,6 +154,7 @@ fn serve(flags: Serve) -> Exit {
         congestion: flags.congestion,
         data: flags.data,
         library: flags.library,
+        remote: flags.remote,
         publish_token_file: flags.publish_token_file,
     };
     let config = match Config::load(flags.config.as_deref(), &overrides, &Host::read()) {

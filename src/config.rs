@@ -87,6 +87,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// A tree of files that is served as it lies.
     pub library: Option<PathBuf>,
+    /// The object store behind memory and disk, as a URL.
+    pub remote: Option<Box<str>>,
     /// Whether reads answer any web page (CORS).
     pub cors: bool,
     /// Whether what players say of themselves (CMCD) is read.
@@ -139,6 +141,26 @@ pub fn parse_congestion(text: &str) -> Result<Box<str>, String> {
         false => {
             Err("expected a congestion control of the kernel, such as cubic or bbr".to_owned())
         }
+    }
+}
+
+/// The URL of an object store: `s3://bucket/prefix`, `gs://`, `az://`, or `file:///folder`.
+///
+/// # Errors
+/// A sentence on what a URL looks like.
+pub fn parse_remote(text: &str) -> Result<Box<str>, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let is_visible = rest.bytes().all(|byte| byte.is_ascii_graphic());
+    let bucket = rest.split('/').next().unwrap_or_default();
+    match scheme {
+        "file" if rest.starts_with('/') => Ok(text.into()),
+        "file" => Err("expected an absolute folder, such as file:///srv/objects".to_owned()),
+        // What stands before an @ would be a credential; those come from the environment alone.
+        "s3" | "gs" | "az" if is_visible && !bucket.is_empty() && !bucket.contains('@') => {
+            Ok(text.trim_end_matches('/').into())
+        }
+        "s3" | "gs" | "az" => Err(format!("expected {scheme}://BUCKET/PREFIX")),
+        _ => Err("expected a URL with s3://, gs://, az:// or file:///".to_owned()),
     }
 }
 
@@ -250,6 +272,8 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// Replaces the tree that is served as it lies.
     pub library: Option<PathBuf>,
+    /// Replaces the object store.
+    pub remote: Option<Box<str>>,
     /// Adds the tokens of this file to the file's tokens.
     pub publish_token_file: Option<PathBuf>,
 }
@@ -278,6 +302,7 @@ impl Config {
             timeouts: Timeouts::DEFAULT,
             data: None,
             library: None,
+            remote: None,
             cors: true,
             cmcd: false,
             access_log: None,
@@ -346,6 +371,9 @@ impl Config {
         }
         if overrides.library.is_some() {
             self.library.clone_from(&overrides.library);
+        }
+        if overrides.remote.is_some() {
+            self.remote.clone_from(&overrides.remote);
         }
         if let Some(path) = &overrides.publish_token_file
             && let Err(reason) = self.add_publish_tokens(path)

@@ -245,6 +245,22 @@ crate::meters! {
     "Syncs of folders; each makes all names durable that wait for it.", per 1.0 {
         disk_folder_syncs: Counter,
     }
+    "headwater_remote_orders_total", "What was asked of the remote store, by what came of it.",
+    per 1.0 {
+        remote_saved: Counter ["outcome=\"saved\""],
+        remote_erased: Counter ["outcome=\"erased\""],
+        remote_loads: Counter ["outcome=\"loaded\""],
+        remote_absent: Counter ["outcome=\"absent\""],
+        remote_failed: Counter ["outcome=\"failed\""],
+    }
+    "headwater_remote_bytes_total",
+    "Bytes of bodies read from the remote store and sent to it.", per 1.0 {
+        remote_read_bytes: Counter ["way=\"read\""],
+        remote_sent_bytes: Counter ["way=\"sent\""],
+    }
+    "headwater_remote_pending", "Keys that wait to be sent to the remote store.", per 1.0 {
+        remote_pending: Gauge,
+    }
     "headwater_leases_held", "Leases that the shard holds on other shards' objects.", per 1.0 {
         leases_held: Gauge,
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
 use crate::config::{Config, Lag, TopicRule, Tx as TxWish};
+use crate::control::remote::RemoteStore;
 use crate::control::webhook::{Queues, Webhooks};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
 use crate::exit::Exit;
@@ -29,6 +30,7 @@ use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::{cpu, net, probe};
+use crate::tier::remote::{Link, Ring};
 use crate::topic::Policy;
 use crate::topic::owner::Hook;
 
@@ -67,7 +69,7 @@ struct Common {
 
 /// A running origin.
 struct Origin {
-    remote: Remote<Envelope>,
+    remote: Arc<Remote<Envelope>>,
     state: Arc<State>,
     control: Control,
     log: Option<AccessLog>,
@@ -80,7 +82,11 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let nofile = probe::raise_nofile();
     let (webhooks, hooks) = control::webhook::queues(&config.topics);
-    let settings = settings(config, nofile, topic_hook(hooks))?;
+    let (boxes, remote) = mailboxes(config.shards)
+        .map_err(|error| format!("no event descriptors for {} shards: {error}", config.shards))?;
+    let remote = Arc::new(remote);
+    let (store, link) = remote_store(config, &remote)?.unzip();
+    let settings = Settings { remote: link, ..settings(config, nofile, topic_hook(hooks))? };
     let arena = Arena::new(config.memory_bytes).map_err(|error| {
         format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes)
     })?;
@@ -88,10 +94,8 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     let meters: Vec<_> = (0..shards).map(|_| Arc::new(ShardMeters::new())).collect();
     let (log, sinks) = access_log(config, &meters)?;
     let state = State::new();
-    let seen = (&state, log.as_ref(), webhooks);
+    let seen = (&state, log.as_ref(), webhooks, store);
     let control = control(config, &meters, seen, &settings)?;
-    let (boxes, remote) = mailboxes(shards)
-        .map_err(|error| format!("no event descriptors for {shards} shards: {error}"))?;
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for &address in &config.listen {
         let bound = bind(address, shards, config.congestion.as_deref())?;
@@ -141,7 +145,7 @@ fn access_log(
 fn control(
     config: &Config,
     meters: &[Arc<ShardMeters>],
-    (state, log, webhooks): (&Arc<State>, Option<&AccessLog>, Webhooks),
+    (state, log, webhooks, store): (&Arc<State>, Option<&AccessLog>, Webhooks, Option<RemoteStore>),
     settings: &Settings,
 ) -> Result<Control, Refusal> {
     let access = log.map(AccessLog::meters);
@@ -153,8 +157,10 @@ fn control(
     let folders = [&settings.data, &settings.library].into_iter().flatten().cloned().collect();
     let meters = meters.to_vec();
     let parts = Parts { meters, state: state.clone(), access, reloader, folders, hooks };
-    control::spawn(config, parts, webhooks, move || reopen.iter().for_each(|reopen| reopen()))
-        .map_err(|error| error.to_string())
+    control::spawn(config, parts, webhooks, store, move || {
+        reopen.iter().for_each(|reopen| reopen())
+    })
+    .map_err(|error| error.to_string())
 }
 
 fn bind(
@@ -235,7 +241,20 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         topic_hook,
         data: folder(config.data.as_deref(), DataFolder::open)?,
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
+        remote: None,
     })
+}
+
+/// The remote store that is configured: the control thread's end, and the shards'.
+fn remote_store(
+    config: &Config,
+    remote: &Arc<Remote<Envelope>>,
+) -> Result<Option<(RemoteStore, Link)>, Refusal> {
+    let Some(url) = &config.remote else { return Ok(None) };
+    let (store, orders) = control::remote::open(url)?;
+    let remote = Arc::clone(remote);
+    let ring: Ring = Arc::new(move |shard, task| remote.send(shard, Envelope::Woken(task)));
+    Ok(Some((store, Link { orders, ring })))
 }
 
 fn topic_policy(rule: &TopicRule) -> Policy {

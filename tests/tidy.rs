@@ -24,10 +24,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "access", "config", "control", "exit", "limits", "logging", "meters", "origin",
-            "shard", "store", "sys", "topic",
+            "shard", "store", "sys", "tier", "topic",
         ],
     ),
-    ("control", &["access", "config", "limits", "logging", "meters", "sys"]),
+    ("control", &["access", "config", "limits", "logging", "meters", "sys", "tier"]),
     (
         "shard",
         &[

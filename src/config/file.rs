@@ -115,6 +115,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     let beside = |value: &DeValue<'_>| text(value).map(|path| Some(PathBuf::from(path)));
     root.set("data", &mut config.data, beside);
     root.set("library", &mut config.library, beside);
+    root.set("remote", &mut config.remote, |value| super::parse_remote(text(value)?).map(Some));
     for path in [&mut config.data, &mut config.library].into_iter().flatten() {
         *path = root.document.beside(path);
     }

@@ -78,6 +78,8 @@ pub enum Durability {
     Memory,
     /// On disk.
     Disk,
+    /// In the remote store.
+    Remote,
 }
 
 /// What becomes of objects when an upload finds no memory.

@@ -165,6 +165,7 @@ fn durability(durability: Durability) -> String {
     match durability {
         Durability::Memory => "memory",
         Durability::Disk => "disk",
+        Durability::Remote => "remote",
     }
     .to_owned()
 }

@@ -79,6 +79,7 @@ impl Config {
             object_bytes_max,
             data,
             library,
+            remote,
             timeouts,
             access_log,
             log

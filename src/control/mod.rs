@@ -27,11 +27,13 @@ mod listener;
 pub mod metrics;
 mod process;
 mod reload;
+pub mod remote;
 mod state;
 pub mod webhook;
 
 pub use process::Process;
 pub use reload::{Apply, Reloader};
+use remote::RemoteStore;
 pub use state::{Cause, Phase, Running, State, Stopped, Wish};
 pub use webhook::HookMeters;
 use webhook::Webhooks;
@@ -86,6 +88,7 @@ pub fn spawn(
     config: &Config,
     parts: Parts,
     webhooks: Webhooks,
+    remote: Option<RemoteStore>,
     hangup: impl Fn() + Send + 'static,
 ) -> io::Result<Control> {
     let listener = bind(config.admin)?;
@@ -101,6 +104,7 @@ pub fn spawn(
     let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
             let sending = webhooks.start();
+            remote.map(|remote| tokio::spawn(remote.serve()));
             tokio::select! {
                 () = signals.watch(&parts, hangup) => {}
                 () = admin::serve(listener, address, parts.clone(), memory_bytes, stopped) => {}

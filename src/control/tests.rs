@@ -23,7 +23,7 @@ impl Rig {
         let folder = Arc::new(DataFolder::simulated([0, 1]));
         let folders = vec![Arc::clone(&folder)];
         let parts = Parts { folders, ..parts(&config, &meters, &state) };
-        let control = spawn(&config, parts, Webhooks::default(), || {}).unwrap();
+        let control = spawn(&config, parts, Webhooks::default(), None, || {}).unwrap();
         Self { control: Some(control), state, meters, folder }
     }
 
@@ -228,6 +228,6 @@ fn an_address_in_use_is_named_with_its_cure() {
     let mut config = Config::defaults(&Host::SMALL);
     config.admin = taken.local_addr().unwrap();
     let parts = parts(&config, &[], &State::new());
-    let error = spawn(&config, parts, Webhooks::default(), || {}).unwrap_err().to_string();
+    let error = spawn(&config, parts, Webhooks::default(), None, || {}).unwrap_err().to_string();
     assert!(error.contains(&config.admin.to_string()) && error.contains("--admin"), "{error}");
 }

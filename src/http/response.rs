@@ -62,6 +62,7 @@ statuses! {
     InternalServerError = 500 "Internal Server Error",
     NotImplemented = 501 "Not Implemented",
     ServiceUnavailable = 503 "Service Unavailable",
+    GatewayTimeout = 504 "Gateway Timeout",
     VersionNotSupported = 505 "HTTP Version Not Supported",
     InsufficientStorage = 507 "Insufficient Storage",
 }

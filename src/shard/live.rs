@@ -104,6 +104,7 @@ impl Conn {
             Obtained::NoKey => Judged::Special,
             Obtained::Busy => Judged::Ready(self.ready_busy(head)),
             Obtained::Damaged => Judged::Ready(self.ready_damaged(head)),
+            Obtained::Unreachable(refusal) => Judged::Ready(self.ready_unreachable(head, refusal)),
             _ if last == Some(Waited::Busy) => Judged::Ready(self.ready_busy(head)),
             Obtained::Absent => match self.absent_bound_ms(head) {
                 _ if last == Some(Waited::Crowded) => Judged::Ready(self.ready_absent(head)),

@@ -29,6 +29,7 @@ use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::task::TaskId;
+use crate::tier::remote::Link;
 use crate::topic::message::Message as TopicMessage;
 use crate::topic::owner::{Hook as TopicHook, PolicyOf};
 
@@ -53,6 +54,7 @@ mod payload;
 mod peer;
 mod pipeline;
 mod read;
+mod remote;
 mod rendered;
 mod rules;
 mod share;
@@ -113,6 +115,8 @@ pub struct Settings {
     pub data: Option<Arc<DataFolder>>,
     /// A tree of files that is served as it lies.
     pub library: Option<Arc<DataFolder>>,
+    /// The way to the remote store.
+    pub remote: Option<Link>,
     /// What the rules say of a topic.
     pub topic_policy: PolicyOf,
     /// Takes what webhooks are told of topics; must not block.
@@ -142,6 +146,8 @@ pub enum Envelope {
         /// What it says.
         message: TopicMessage,
     },
+    /// Something that a task waits for has happened elsewhere.
+    Woken(TaskId),
     /// A connection that another shard accepted.
     Connection(OwnedFd),
     /// Finish what is in flight and end.
@@ -179,6 +185,7 @@ pub struct Shard {
     /// Manifests that were found stale.
     stale: RefCell<HashSet<Box<[u8]>>>,
     disk: Option<Box<disk::Disk>>,
+    remote: Option<Box<remote::RemoteTier>>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -228,6 +235,7 @@ impl Shard {
         let (policy_of, hook) = (settings.topic_policy.clone(), settings.topic_hook.clone());
         let topics = topic::Topics::new(policy_of, hook, mailbox.shards());
         let disk = disk::Disk::of(&settings);
+        let remote = remote::RemoteTier::of(&settings);
         let (generation, rules) = settings.rules.current();
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -248,6 +256,7 @@ impl Shard {
             topics: RefCell::new(topics),
             stale: RefCell::default(),
             disk,
+            remote,
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),
@@ -282,6 +291,7 @@ impl Shard {
         self.accept_new();
         let now_ms = self.reactor.clock.now_ms();
         self.store.borrow_mut().sweep_expired(now_ms, limits::SWEEP_PER_TURN);
+        self.turn_remote(now_ms);
         self.carry();
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
         self.turn_topics();
@@ -295,6 +305,7 @@ impl Shard {
         match envelope {
             Envelope::Store { from, message } => self.on_message(from, message),
             Envelope::Topic { from, message } => self.on_topic(from, message),
+            Envelope::Woken(task) => self.reactor.tasks.wake(task),
             Envelope::Connection(fd) => self.spawn(fd.into_raw_fd()),
             Envelope::Drain => self.begin_drain(),
         }
@@ -315,7 +326,8 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let now_ms = self.reactor.clock.now_ms();
-        let deadline_ms = self.store.borrow().next_deadline();
+        let of_store = self.store.borrow().next_deadline();
+        let deadline_ms = of_store.into_iter().chain(self.remote_deadline()).min();
         let store = deadline_ms
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
         let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));

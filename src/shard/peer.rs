@@ -151,6 +151,7 @@ impl Shard {
                 self.on_refresh(from, ticket, &key, part_target_us);
             }
             Message::Tier { ticket, key, job } => self.on_tier(from, ticket, key, job),
+            Message::Remote { ticket, key, job } => self.on_remote(from, ticket, key, job),
             Message::Reclaim => {
                 let now_ms = self.reactor.clock.now_ms();
                 self.store.borrow_mut().reclaim(now_ms);

@@ -19,7 +19,7 @@ use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
 use crate::origin::read::{self, Plan};
 use crate::store::Held;
-use crate::store::message::Reply;
+use crate::store::message::{Refusal, Reply};
 use crate::store::object::Record;
 use crate::sys::extent::ShardId;
 
@@ -44,6 +44,8 @@ pub(super) enum Obtained {
     Busy,
     /// It is on disk and cannot be read.
     Damaged,
+    /// Only the remote store may have it, and does not answer.
+    Unreachable(Refusal),
     /// The path names no object.
     NoKey,
 }
@@ -73,7 +75,7 @@ impl Conn {
                     Err(rare) => Judged::Rare(rare),
                 },
                 Found::Here(held) => self.judge(head, Obtained::Held(held), &hold),
-                Found::Absent if self.shard.disk.is_none() => {
+                Found::Absent if self.shard.disk.is_none() && self.shard.remote.is_none() => {
                     self.judge(head, Obtained::Absent, &hold)
                 }
                 Found::NoKey => self.judge(head, Obtained::NoKey, &hold),
@@ -129,7 +131,7 @@ impl Conn {
         }
     }
 
-    /// Fetches what the owner has in memory, or else on disk.
+    /// Fetches what the owner has in memory, or else on disk, or else the remote store.
     async fn fetch(&mut self, head: &Head) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
@@ -137,9 +139,16 @@ impl Conn {
         let key: Box<[u8]> =
             key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default().into();
         match shard.obtain(key.clone()).await {
-            Obtained::Absent if shard.disk.is_some() => shard.obtain_cold(key).await,
-            obtained => obtained,
+            Obtained::Absent => {}
+            obtained => return obtained,
         }
+        if shard.disk.is_some() {
+            match shard.obtain_cold(key.clone()).await {
+                Obtained::Absent => {}
+                obtained => return obtained,
+            }
+        }
+        shard.obtain_remote(key).await
     }
 
     /// The answer when there is no room to find out.
@@ -161,6 +170,21 @@ impl Conn {
             lines: b"",
             body_allowed: head.method != Method::Head,
         };
+        self.ready_bare(head, &bare, Then::Next)
+    }
+
+    /// The answer to a read of what only the remote store may have.
+    #[cold]
+    pub(super) fn ready_unreachable(&mut self, head: &Head, refusal: Refusal) -> Ready {
+        let (status, message) = match super::remote::words(refusal) {
+            (Status::GatewayTimeout, _) => {
+                (Status::GatewayTimeout, "the remote store did not answer in time; try again")
+            }
+            (status, message) if refusal == Refusal::RemoteDenied => (status, message),
+            (status, _) => (status, "the remote store does not answer; try again in a second"),
+        };
+        let body_allowed = head.method != Method::Head;
+        let bare = Bare { status, message, lines: RETRY, body_allowed };
         self.ready_bare(head, &bare, Then::Next)
     }
 

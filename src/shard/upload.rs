@@ -25,7 +25,7 @@ use crate::origin::key;
 use crate::origin::momento;
 use crate::origin::write::{self, Intent, Said};
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Job, Publication, Refusal, Reply, Streaming};
+use crate::store::message::{Ask, Guard, Job, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
 use crate::sys::extent::ShardId;
 
@@ -119,6 +119,13 @@ impl From<Refusal> for Denied {
                 Status::BadRequest,
                 "Content-Type and Cache-Control are too long to be kept on disk",
             ),
+            Refusal::RemoteDown
+            | Refusal::RemoteSlow
+            | Refusal::RemoteDenied
+            | Refusal::RemoteBehind => {
+                let (status, message) = super::remote::words(refusal);
+                Self { lines: RETRY, ..Self::new(status, message) }
+            }
         }
     }
 }
@@ -134,7 +141,10 @@ impl Conn {
         let Accepted { key, owner, mut intent, part_target_us, made, payload } = accepted;
         let is_parted = part_target_us.is_some();
         let durable = made.is_none() && shard.is_durable(&key, &intent);
-        if durable && let Err(refusal) = Box::pin(shard.prepare(owner, &key, &intent)).await {
+        let sends = shard.remote.is_some() && made.is_none() && !intent.ephemeral;
+        if (durable || shard.remote.is_some())
+            && let Err(refusal) = Box::pin(shard.prepare_tiers(owner, &key, &intent, durable)).await
+        {
             return self.deny(head, refusal.into()).await;
         }
         let streaming = intent.stream.then(|| shard.streaming(&key, &intent, is_parted));
@@ -145,11 +155,9 @@ impl Conn {
             guard: intent.guard.clone(),
             stream: record.clone().map(|record| Streaming { record }),
         };
-        let heir;
-        let (upload, extents, growing) = match shard.ask_for_room(owner, begin).await {
-            Reply::Begun { upload, extents, growing, heir_of } => {
-                heir = heir_of;
-                (upload, extents, growing)
+        let (upload, extents, growing, heir) = match shard.ask_for_room(owner, begin).await {
+            Reply::Begun { upload, extents, growing, heir_of: heir } => {
+                (upload, extents, growing, heir)
             }
             Reply::Refused(refusal) => return self.deny(head, refusal.into()).await,
             _ => return Err(Gone),
@@ -185,9 +193,9 @@ impl Conn {
                 if let (Some(made), Some(part_target_us)) = (made, part_target_us) {
                     Box::pin(shard.refresh(made, part_target_us)).await;
                 }
-                if durable
-                    && let Reply::Refused(refusal) =
-                        Box::pin(shard.tier(owner, key, Job::Save { etag: etag.clone() })).await
+                if (durable || sends)
+                    && let Err(refusal) =
+                        Box::pin(shard.keep(owner, key, &etag, &intent, durable, sends)).await
                 {
                     return self.answer_denied(head, &refusal.into(), Then::Next).await;
                 }
@@ -198,10 +206,10 @@ impl Conn {
             }
             Reply::Kept { etag, same } => {
                 shard.accounts.meters.uploads_completed.bump();
-                // What stands may be on its way to the disk still.
-                if durable
-                    && let Reply::Refused(refusal) =
-                        Box::pin(shard.tier(owner, key, Job::Save { etag: etag.clone() })).await
+                // What stands may be on its way to the slower tiers still.
+                if (durable || sends)
+                    && let Err(refusal) =
+                        Box::pin(shard.keep(owner, key, &etag, &intent, durable, sends)).await
                 {
                     return self.answer_denied(head, &refusal.into(), Then::Next).await;
                 }
@@ -255,13 +263,7 @@ impl Conn {
         let part_target_us = self.rules.paths.part_target_us(&key);
         let made = part_target_us.filter(|_| is_playlist(&key, b"")).map(|us| (key.clone(), us));
         let key = if made.is_some() { plain_key(&key) } else { key };
-        let owner = shard.store.borrow().owner_of(&key);
-        let reply = match shard.disk {
-            Some(_) if shard.reads_disk(&key) => {
-                Box::pin(shard.tier(owner, key, Job::Erase { guard })).await
-            }
-            _ => shard.ask(owner, Ask::Delete { key, guard }).await,
-        };
+        let reply = Box::pin(shard.delete_everywhere(key, guard)).await;
         if let Some((made, part_target_us)) = made {
             Box::pin(shard.refresh(made, part_target_us)).await;
         }
@@ -406,6 +408,23 @@ pub(super) fn bare<'a>(status: Status, message: &'a str, lines: &'a [u8]) -> Bar
 }
 
 impl Shard {
+    /// Takes a key away from memory, disk and the remote store.
+    async fn delete_everywhere(&self, key: Box<[u8]>, guard: Guard) -> Reply {
+        let owner = self.store.borrow().owner_of(&key);
+        if let Err(refusal) = self.prepare_remote(owner, &key, &guard).await {
+            return Reply::Refused(refusal);
+        }
+        let there = self.remote.as_ref().map(|_| key.clone());
+        let here = match self.disk {
+            Some(_) if self.reads_disk(&key) => self.tier(owner, key, Job::Erase { guard }).await,
+            _ => self.ask(owner, Ask::Delete { key, guard }).await,
+        };
+        match there {
+            Some(key) => self.erase_remote(owner, key, here).await,
+            None => here,
+        }
+    }
+
     /// The record of an object that is readable while it arrives. Its tag is fixed now.
     fn streaming(&self, key: &[u8], intent: &Intent, is_parted: bool) -> Streaming {
         let number = self.growing_next.get();

@@ -227,6 +227,19 @@ pub enum Job {
     },
 }
 
+/// What is to be done with a key's place in the remote store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteJob {
+    /// Note that it is to be sent there; answered at once.
+    Queue,
+    /// Send what memory or disk have; answered when the store has it.
+    Save,
+    /// Bring it into memory.
+    Load,
+    /// Take it away.
+    Erase,
+}
+
 /// Why an ask was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -254,6 +267,14 @@ pub enum Refusal {
     Damaged,
     /// Type and Cache-Control are too long to be kept on disk: 400.
     Unkeepable,
+    /// The remote store does not answer, or answers with errors: 503.
+    RemoteDown,
+    /// The remote store does not answer in time: 504.
+    RemoteSlow,
+    /// The remote store does not let this origin in: 503.
+    RemoteDenied,
+    /// So much waits for the remote store that nothing more is taken: 503.
+    RemoteBehind,
 }
 
 /// One line of a listing.
@@ -342,6 +363,15 @@ pub enum Message {
         key: Box<[u8]>,
         /// What.
         job: Job,
+    },
+    /// To the owner of a key: something with its place in the remote store. Answered likewise.
+    Remote {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// The key.
+        key: Box<[u8]>,
+        /// What.
+        job: RemoteJob,
     },
     /// To all shards: one finds no memory; what the disk has too is to give way.
     Reclaim,

@@ -175,6 +175,7 @@ impl Store {
             | Message::Changed { .. }
             | Message::Refresh { .. }
             | Message::Tier { .. }
+            | Message::Remote { .. }
             | Message::Reclaim
             | Message::Arriving { .. }
             | Message::Numbered { .. }

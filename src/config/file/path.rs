@@ -148,8 +148,8 @@ fn header_value(value: &DeValue<'_>) -> Result<Box<[u8]>, String> {
 }
 
 const ON_FULL: [(&str, OnFull); 2] = [("refuse", OnFull::Refuse), ("evict", OnFull::Evict)];
-const DURABILITIES: [(&str, Durability); 2] =
-    [("memory", Durability::Memory), ("disk", Durability::Disk)];
+const DURABILITIES: [(&str, Durability); 3] =
+    [("memory", Durability::Memory), ("disk", Durability::Disk), ("remote", Durability::Remote)];
 const REDUNDANT: [(&str, Redundant); 4] = [
     ("off", Redundant::Off),
     ("first", Redundant::First),

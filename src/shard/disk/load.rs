@@ -121,20 +121,8 @@ impl Shard {
 
     async fn load_file(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
         let length = found.attributes.length;
-        let otherwise = self.settings.object_bytes_max;
-        if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
-            return Err(Refusal::TooLarge);
-        }
-        let begin = || {
-            let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
-            Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
-        };
-        let (upload, extents) = match self.ask_for_room(self.id, begin).await {
-            Reply::Begun { upload, extents, .. } => (upload, extents),
-            // An upload was faster: what it left is there now.
-            Reply::Refused(Refusal::Precondition) => return Ok(()),
-            Reply::Refused(refusal) => return Err(refusal),
-            _ => return Err(Refusal::Busy),
+        let Some((upload, extents)) = self.begin_loaded(key, length).await? else {
+            return Ok(());
         };
         let sum = match self.read_body(found, &extents).await {
             Ok(sum) => sum,
@@ -150,7 +138,7 @@ impl Shard {
             return Err(Refusal::Damaged);
         }
         self.accounts.meters.disk_read_bytes.add(length);
-        self.publish_loaded(key, upload, found).await
+        self.publish_loaded(key, upload, &found.attributes).await
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
@@ -186,19 +174,42 @@ impl Shard {
         }
     }
 
-    async fn publish_loaded(
+    /// Room for a version that comes from a slower tier; none where an upload was faster.
+    pub(in crate::shard) async fn begin_loaded(
+        &self,
+        key: &[u8],
+        length: u64,
+    ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
+        let otherwise = self.settings.object_bytes_max;
+        if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
+            return Err(Refusal::TooLarge);
+        }
+        let begin = || {
+            let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
+            Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
+        };
+        match self.ask_for_room(self.id, begin).await {
+            Reply::Begun { upload, extents, .. } => Ok(Some((upload, extents))),
+            Reply::Refused(Refusal::Precondition) => Ok(None),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::Busy),
+        }
+    }
+
+    /// Makes what a slower tier had the version in memory, which may give way to others.
+    pub(in crate::shard) async fn publish_loaded(
         &self,
         key: &[u8],
         upload: UploadId,
-        found: &Found,
+        attributes: &Attributes,
     ) -> Result<(), Refusal> {
-        let Attributes { length, modified_s, .. } = found.attributes;
-        let Attributes { etag, content_type, cache_control, .. } = &found.attributes;
+        let Attributes { etag, content_type, cache_control, .. } = attributes;
+        let Attributes { length, modified_s, expires_ms, .. } = *attributes;
         let class = types::class(key, content_type);
         let varies = gzip::is_offered(&self.rules.borrow().paths, key, class);
-        let varies = varies && !gzip::is_coded(&found.attributes.lines);
+        let varies = varies && !gzip::is_coded(&attributes.lines);
         let vary: &[u8] = if varies { gzip::VARY } else { b"" };
-        let lines: Box<[u8]> = [vary, &found.attributes.lines].concat().into();
+        let lines: Box<[u8]> = [vary, &attributes.lines].concat().into();
         let head = ObjectHead {
             etag,
             content_type,
@@ -208,7 +219,7 @@ impl Shard {
             cors: b"",
             lines: &lines,
         };
-        let left_ms = found.attributes.expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
+        let left_ms = expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();
         let publication = Publication {
             length,

@@ -87,7 +87,7 @@ impl Shard {
             return false;
         }
         match self.rules.borrow().paths.durability(key) {
-            Some(durability) => durability == Durability::Disk,
+            Some(durability) => durability != Durability::Memory,
             None => intent.durable || intent.ttl_ms.is_none(),
         }
     }
@@ -234,7 +234,7 @@ impl Shard {
     }
 
     /// The version of an own key that memory has now.
-    fn own(&self, key: &[u8]) -> Option<Rc<Held>> {
+    pub(super) fn own(&self, key: &[u8]) -> Option<Rc<Held>> {
         let store = self.store.borrow();
         store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
@@ -244,7 +244,9 @@ impl Shard {
         let reply = self.ask(owner, ask()).await;
         match reply {
             Reply::Refused(Refusal::Full)
-                if self.disk.is_some() || self.rules.borrow().paths.any_gives_way() =>
+                if self.disk.is_some()
+                    || self.remote.is_some()
+                    || self.rules.borrow().paths.any_gives_way() =>
             {
                 Box::pin(self.wait_for_room(owner, &ask)).await
             }

@@ -80,7 +80,7 @@ impl Shard {
         named
     }
 
-    async fn attributes(&self, held: &Rc<Held>, whole: &Whole) -> Attributes {
+    pub(in crate::shard) async fn attributes(&self, held: &Rc<Held>, whole: &Whole) -> Attributes {
         let record = &held.record;
         let mut sum = Xxh3Default::new();
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
@@ -239,7 +239,7 @@ impl Shard {
     }
 
     /// Lets other tasks run: hashing a large body takes milliseconds.
-    pub(super) async fn give_way(&self) {
+    pub(in crate::shard) async fn give_way(&self) {
         let mut is_back = false;
         std::future::poll_fn(|_| {
             if std::mem::replace(&mut is_back, true) {

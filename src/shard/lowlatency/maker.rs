@@ -103,7 +103,7 @@ impl Work {
         let plain_key = names::plain_key(&self.maker.key);
         let held = match self.shard.obtain(plain_key).await {
             Obtained::Held(held) => held,
-            Obtained::Busy | Obtained::Damaged => return true,
+            Obtained::Busy | Obtained::Damaged | Obtained::Unreachable(_) => return true,
             Obtained::Absent | Obtained::NoKey => {
                 self.withdraw().await;
                 return false;

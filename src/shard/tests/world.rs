@@ -57,6 +57,7 @@ impl Plan {
             topic_hook: None,
             data: None,
             library: None,
+            remote: None,
         };
         Self {
             seed,

@@ -261,7 +261,11 @@ pub fn refusal_name(refusal: Refusal) -> &'static str {
         | Refusal::DiskFault
         | Refusal::DiskFull
         | Refusal::Damaged
-        | Refusal::Unkeepable => "about the disk",
+        | Refusal::Unkeepable
+        | Refusal::RemoteDown
+        | Refusal::RemoteSlow
+        | Refusal::RemoteDenied
+        | Refusal::RemoteBehind => "about a slower tier",
     }
 }
 

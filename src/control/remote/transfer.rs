@@ -1,0 +1,187 @@
+//! Single transfers: put, get, delete, with metadata beside the body.
+//!
+//! Invariants: a body counts as kept only when the store has taken all of it; an upload in parts
+//! that breaks off is given up at the store; each step has a bound in time.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use object_store::{
+    Attribute, AttributeValue, Attributes as Labels, GetOptions, ObjectMeta, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+use super::{Line, Store, Trouble};
+use crate::limits;
+use crate::tier::disk::attributes::Attributes;
+use crate::tier::remote::{Bell, Event, metadata};
+
+type Told<T> = Result<T, Trouble>;
+
+impl Store {
+    /// Keeps an object.
+    pub(super) async fn put(
+        &self,
+        key: &[u8],
+        attributes: &Attributes,
+        mut pieces: Receiver<Vec<u8>>,
+        bell: &Bell,
+    ) -> Told<Event> {
+        let labels = if self.is_folder { Labels::new() } else { labels(attributes) };
+        let put = match attributes.length <= limits::REMOTE_PIECE_BYTES {
+            true => {
+                let body = next(&mut pieces, bell).await.unwrap_or_default();
+                if body.len() as u64 != attributes.length {
+                    return Err(Trouble::Late);
+                }
+                let options = PutOptions { attributes: labels, ..PutOptions::default() };
+                let place = self.place(key);
+                within(self.client.put_opts(&place, body.into(), options)).await?
+            }
+            false => self.put_parts(key, attributes.length, labels, &mut pieces, bell).await?,
+        };
+        if self.is_folder {
+            let tag = put.e_tag.unwrap_or_default();
+            let sidecar = metadata::sidecar(attributes, &tag).unwrap_or_default();
+            within(self.client.put(&self.beside(key), sidecar.into())).await?;
+        }
+        Ok(Event::Done)
+    }
+
+    async fn put_parts(
+        &self,
+        key: &[u8],
+        length: u64,
+        labels: Labels,
+        pieces: &mut Receiver<Vec<u8>>,
+        bell: &Bell,
+    ) -> Told<PutResult> {
+        let options = PutMultipartOptions { attributes: labels, ..PutMultipartOptions::default() };
+        let place = self.place(key);
+        let mut upload = within(self.client.put_multipart_opts(&place, options)).await?;
+        let mut sent = 0;
+        let done = async {
+            while sent < length {
+                let piece = next(pieces, bell).await.ok_or(Trouble::Late)?;
+                sent += piece.len() as u64;
+                within(upload.put_part(PutPayload::from(piece))).await?;
+            }
+            within(upload.complete()).await
+        };
+        match done.await {
+            Ok(put) => Ok(put),
+            Err(trouble) => {
+                // What cannot be given up now is the store's lifecycle rule's to clean up.
+                let _ = within(upload.abort()).await;
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Gives an object, piece by piece.
+    pub(super) async fn give(&self, key: &[u8], line: &Line) -> Told<Event> {
+        let got = within(self.client.get(&self.place(key))).await?;
+        let (attributes, is_summed) =
+            self.described(key, (&got.meta.clone(), &got.attributes.clone())).await?;
+        let found = Event::Found { attributes: Box::new(attributes), is_summed };
+        if !line.tell(found).await {
+            return Ok(Event::Done);
+        }
+        let mut stream = got.into_stream();
+        loop {
+            let step = timeout(Duration::from_millis(limits::REMOTE_ANSWER_MS), stream.next());
+            match step.await.map_err(|_| Trouble::Late)? {
+                None => return Ok(Event::Done),
+                Some(piece) => {
+                    if !line.tell(Event::Piece(piece?.into())).await {
+                        return Ok(Event::Done);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is known of an object; one that others put there is described by what the store says.
+    async fn described(
+        &self,
+        key: &[u8],
+        (meta, labels): (&ObjectMeta, &Labels),
+    ) -> Told<(Attributes, bool)> {
+        let label = |name| labels.get(&name).map_or("", AttributeValue::as_ref);
+        let tag = meta.e_tag.as_deref().unwrap_or_default();
+        let known = if self.is_folder {
+            match within(self.client.get(&self.beside(key))).await {
+                Ok(sidecar) => metadata::of_sidecar(&within(sidecar.bytes()).await?, tag),
+                Err(Trouble::Store(object_store::Error::NotFound { .. })) => None,
+                Err(trouble) => return Err(trouble),
+            }
+        } else {
+            let value = label(Attribute::Metadata(metadata::NAME.into()));
+            let kind = label(Attribute::ContentType);
+            metadata::parse(value, kind, label(Attribute::CacheControl))
+        };
+        if let Some(known) = known.filter(|known| known.length == meta.size) {
+            return Ok((known, true));
+        }
+        let modified_s = u64::try_from(meta.last_modified.timestamp()).unwrap_or(0);
+        let etag = format!("\"r{}\"", tag.trim_matches('"').replace(['"', ' '], ""));
+        let foreign = Attributes {
+            length: meta.size,
+            modified_s,
+            expires_ms: None,
+            sum: 0,
+            etag: etag.into_bytes().into(),
+            content_type: label(Attribute::ContentType).as_bytes().into(),
+            cache_control: label(Attribute::CacheControl).as_bytes().into(),
+            lines: [].into(),
+        };
+        Ok((foreign, false))
+    }
+
+    /// Takes an object away, or only when its time is over.
+    pub(super) async fn erase(&self, key: &[u8], expired_by_ms: Option<u64>) -> Told<Event> {
+        let place = self.place(key);
+        // Stores answer a deletion of nothing like any other.
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let there = within(self.client.get_opts(&place, options)).await?;
+        if let Some(now_ms) = expired_by_ms {
+            let (attributes, _) =
+                self.described(key, (&there.meta.clone(), &there.attributes.clone())).await?;
+            if attributes.expires_ms.is_none_or(|ms| ms > now_ms) {
+                return Ok(Event::Absent);
+            }
+        }
+        within(self.client.delete(&place)).await?;
+        if self.is_folder {
+            // What is left without its body is never read.
+            let _ = within(self.client.delete(&self.beside(key))).await;
+        }
+        Ok(Event::Done)
+    }
+}
+
+fn labels(attributes: &Attributes) -> Labels {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut labels = Labels::new();
+    labels.insert(Attribute::ContentType, text(&attributes.content_type).into());
+    labels.insert(Attribute::CacheControl, text(&attributes.cache_control).into());
+    if let Some(value) = metadata::value(attributes) {
+        labels.insert(Attribute::Metadata(metadata::NAME.into()), value.into());
+    }
+    labels
+}
+
+/// The shard's next piece; there is room for another then.
+async fn next(pieces: &mut Receiver<Vec<u8>>, bell: &Bell) -> Option<Vec<u8>> {
+    let piece = timeout(Duration::from_millis(limits::REMOTE_ANSWER_MS), pieces.recv()).await;
+    bell();
+    piece.ok().flatten()
+}
+
+/// One step against the store, within its time.
+async fn within<T>(step: impl Future<Output = object_store::Result<T>>) -> Told<T> {
+    let within = Duration::from_millis(limits::REMOTE_STEP_MS);
+    Ok(timeout(within, step).await.map_err(|_| Trouble::Late)??)
+}

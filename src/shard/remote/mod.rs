@@ -1,0 +1,314 @@
+//! The remote tier of a shard: sends, loads and erases keys that the shard owns.
+//!
+//! As on disk, a job runs at the key's owner, jobs of one key one after the other. The store itself
+//! is the control thread's: a job orders, and its task sleeps until the answer rings. What need not
+//! be waited for goes into a queue (`queue`), which is worked off after the answer.
+//!
+//! Invariants: whoever asked for a job is answered; a key that waits to be erased is absent; an
+//! upload of durability `remote` is acknowledged only after the store has it.
+
+mod queue;
+mod transfer;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::task::Poll;
+
+use super::peer::Answer;
+use super::read::Obtained;
+use super::{Settings, Shard};
+use crate::config::Durability;
+use crate::http::response::Status;
+use crate::limits;
+use crate::origin::write::Intent;
+use crate::store::message::{Guard, Job, Message, Refusal, RemoteJob, Reply, Ticket};
+use crate::sys::extent::ShardId;
+use crate::sys::task::TaskId;
+use crate::tier::disk::path;
+use crate::tier::remote::Link;
+use queue::{Queue, Wish};
+
+type Key = Box<[u8]>;
+
+/// What a shard knows of the store.
+pub(super) struct RemoteTier {
+    link: Link,
+    /// Keys with a job under way, and the tasks that wait for its end.
+    busy: RefCell<HashMap<Key, Vec<TaskId>>>,
+    jobs: Cell<usize>,
+    /// Keys that the store does not have, and until when that is believed.
+    absent: RefCell<HashMap<Key, u64>>,
+    /// Reads are refused until then, as the last one was.
+    failed: Cell<(u64, Refusal)>,
+    queue: RefCell<Queue>,
+}
+
+impl RemoteTier {
+    /// The shard's part of the tier, where one is configured.
+    pub(super) fn of(settings: &Settings) -> Option<Box<Self>> {
+        settings.remote.clone().map(|link| {
+            Box::new(Self {
+                link,
+                busy: RefCell::default(),
+                jobs: Cell::default(),
+                absent: RefCell::default(),
+                failed: Cell::new((0, Refusal::RemoteDown)),
+                queue: RefCell::default(),
+            })
+        })
+    }
+}
+
+/// Status and sentence of a refusal that the store caused.
+pub(super) fn words(refusal: Refusal) -> (Status, &'static str) {
+    match refusal {
+        Refusal::RemoteSlow => (
+            Status::GatewayTimeout,
+            "the remote store did not answer in time; what was uploaded is sent again",
+        ),
+        Refusal::RemoteDenied => (
+            Status::ServiceUnavailable,
+            "the remote store refuses this origin: its credentials or its bucket are wrong",
+        ),
+        Refusal::RemoteBehind => (
+            Status::ServiceUnavailable,
+            "too much waits for the remote store; try again when it has caught up",
+        ),
+        _ => (
+            Status::ServiceUnavailable,
+            "the remote store does not answer; what was uploaded is sent again",
+        ),
+    }
+}
+
+impl Shard {
+    /// Whether the key may lie in the store.
+    pub(super) fn reads_remote(&self, key: &[u8]) -> bool {
+        self.remote.is_some()
+            && !path::is_reserved(key)
+            && std::str::from_utf8(key).is_ok()
+            && self.rules.borrow().paths.durability(key) != Some(Durability::Memory)
+    }
+
+    /// Before an upload: makes the slower tiers ready for it.
+    pub(super) async fn prepare_tiers(
+        &self,
+        owner: ShardId,
+        key: &[u8],
+        intent: &Intent,
+        durable: bool,
+    ) -> Result<(), Refusal> {
+        if durable {
+            self.prepare(owner, key, intent).await?;
+        }
+        match self.remote.is_some() {
+            true => self.prepare_remote(owner, key, &intent.guard).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Before an upload: fetches what its conditions have to be judged by.
+    pub(super) async fn prepare_remote(
+        &self,
+        owner: ShardId,
+        key: &[u8],
+        guard: &Guard,
+    ) -> Result<(), Refusal> {
+        let is_plain = guard.if_match.is_none() && guard.if_none_match.is_none();
+        if (is_plain && !guard.immutable) || !self.reads_remote(key) {
+            return Ok(());
+        }
+        match self.remote_job(owner, key.into(), RemoteJob::Load).await {
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// After an upload: brings it to the tiers that its acknowledgement waits for.
+    pub(super) async fn keep(
+        &self,
+        owner: ShardId,
+        key: Key,
+        etag: &[u8],
+        intent: &Intent,
+        durable: bool,
+        sends: bool,
+    ) -> Result<(), Refusal> {
+        let save = || Job::Save { etag: etag.into() };
+        if durable && let Reply::Refused(refusal) = self.tier(owner, key.clone(), save()).await {
+            return Err(refusal);
+        }
+        if sends {
+            self.keep_remote(owner, key, intent.ttl_ms).await?;
+        }
+        Ok(())
+    }
+
+    /// After an upload: has it sent, and waits for that where its path says so.
+    async fn keep_remote(
+        &self,
+        owner: ShardId,
+        key: Key,
+        ttl_ms: Option<u64>,
+    ) -> Result<(), Refusal> {
+        if !self.reads_remote(&key) {
+            return Ok(());
+        }
+        let durability = self.rules.borrow().paths.durability(&key);
+        let job = match durability {
+            Some(Durability::Remote) => RemoteJob::Save,
+            None if ttl_ms.is_some() => return Ok(()),
+            _ => RemoteJob::Queue,
+        };
+        match self.remote_job(owner, key, job).await {
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a deletion here: takes the key away in the store too; what the deletion comes to.
+    pub(super) async fn erase_remote(&self, owner: ShardId, key: Key, here: Reply) -> Reply {
+        if !self.reads_remote(&key) || matches!(here, Reply::Refused(_)) {
+            return here;
+        }
+        match self.remote_job(owner, key, RemoteJob::Erase).await {
+            Reply::Absent => here,
+            reply => reply,
+        }
+    }
+
+    /// Brings a key from the store into memory and holds it.
+    pub(super) async fn obtain_remote(&self, key: Key) -> Obtained {
+        if !self.reads_remote(&key) {
+            return Obtained::Absent;
+        }
+        let owner = self.store.borrow().owner_of(&key);
+        for _ in 0..limits::DISK_LOAD_ATTEMPTS {
+            match self.remote_job(owner, key.clone(), RemoteJob::Load).await {
+                Reply::Loaded => {}
+                Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
+                Reply::Refused(
+                    refusal @ (Refusal::RemoteDown | Refusal::RemoteSlow | Refusal::RemoteDenied),
+                ) => return Obtained::Unreachable(refusal),
+                Reply::Refused(_) => return Obtained::Busy,
+                _ => return Obtained::Absent,
+            }
+            match self.obtain(key.clone()).await {
+                // It may have been replaced, deleted or evicted in between.
+                Obtained::Absent => {}
+                obtained => return obtained,
+            }
+        }
+        Obtained::Busy
+    }
+
+    /// Has the key's owner do a job, and waits for its answer.
+    async fn remote_job(&self, owner: ShardId, key: Key, job: RemoteJob) -> Reply {
+        let elsewhere = owner != self.id;
+        if elsewhere && self.tickets.borrow().elsewhere() >= limits::ASKS_MAX {
+            self.accounts.meters.asks_refused.bump();
+            return Reply::Refused(Refusal::Busy);
+        }
+        let task = self.reactor.tasks.current();
+        let ticket = self.tickets.borrow_mut().open(task, elsewhere);
+        self.post(owner, Message::Remote { ticket, key, job });
+        let answer = std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        })
+        .await;
+        match answer {
+            Answer::Reply(reply) => reply,
+            Answer::Held(_) => Reply::Refused(Refusal::Busy),
+        }
+    }
+
+    /// A shard, which may be this one, wants a job done.
+    pub(super) fn on_remote(&self, from: ShardId, ticket: Ticket, key: Key, job: RemoteJob) {
+        let answer = |reply| self.post(from, Message::Reply { ticket, reply });
+        let (Some(tier), Some(shard)) = (&self.remote, self.me.upgrade()) else {
+            return answer(Reply::Absent);
+        };
+        if job == RemoteJob::Queue {
+            let noted = self.note_wish(tier, key, Wish::Save);
+            return answer(noted.map_or_else(Reply::Refused, |()| Reply::Saved));
+        }
+        if tier.jobs.get() >= limits::REMOTE_JOBS_MAX {
+            return answer(Reply::Refused(Refusal::Busy));
+        }
+        if job == RemoteJob::Load && self.is_known_absent_remote(tier, &key) {
+            return answer(Reply::Absent);
+        }
+        tier.jobs.set(tier.jobs.get() + 1);
+        self.reactor.tasks.spawn(async move {
+            let tier = shard.remote.as_deref().expect("looked at above");
+            shard.enter_remote_key(tier, &key).await;
+            let done = match job {
+                RemoteJob::Load => shard.load_remote(tier, &key).await,
+                RemoteJob::Erase => shard.erase_now(tier, &key).await,
+                RemoteJob::Save | RemoteJob::Queue => shard.save_now(tier, &key).await,
+            };
+            shard.leave_remote_key(tier, &key);
+            tier.jobs.set(tier.jobs.get() - 1);
+            let reply = done.unwrap_or_else(Reply::Refused);
+            shard.post(from, Message::Reply { ticket, reply });
+        });
+    }
+
+    /// Sends a key while its upload waits; what fails is sent again later.
+    async fn save_now(&self, tier: &RemoteTier, key: &[u8]) -> Result<Reply, Refusal> {
+        tier.queue.borrow_mut().forget(key);
+        let saved = self.send_version(tier, key).await;
+        if saved.is_err() {
+            self.note_wish(tier, key.into(), Wish::Save)?;
+        }
+        saved.map(|()| Reply::Saved)
+    }
+
+    /// Takes a key away while its deletion waits; what fails is tried again later.
+    async fn erase_now(&self, tier: &RemoteTier, key: &[u8]) -> Result<Reply, Refusal> {
+        tier.queue.borrow_mut().forget(key);
+        let erased = self.erase_version(tier, key, None).await;
+        if erased.is_err() {
+            self.note_wish(tier, key.into(), Wish::Erase)?;
+        }
+        erased.map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent })
+    }
+
+    /// Waits until no other job works on the key.
+    async fn enter_remote_key(&self, tier: &RemoteTier, key: &[u8]) {
+        std::future::poll_fn(|_| {
+            let mut busy = tier.busy.borrow_mut();
+            match busy.get_mut(key) {
+                None => {
+                    busy.insert(key.into(), Vec::new());
+                    Poll::Ready(())
+                }
+                Some(waiting) => {
+                    waiting.push(self.reactor.tasks.current());
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+    }
+
+    fn leave_remote_key(&self, tier: &RemoteTier, key: &[u8]) {
+        let waiting = tier.busy.borrow_mut().remove(key).unwrap_or_default();
+        waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));
+    }
+
+    fn is_known_absent_remote(&self, tier: &RemoteTier, key: &[u8]) -> bool {
+        let now_ms = self.reactor.clock.now_ms();
+        tier.queue.borrow().erases(key)
+            || tier.absent.borrow().get(key).is_some_and(|&until_ms| now_ms < until_ms)
+    }
+
+    fn note_absent_remote(&self, tier: &RemoteTier, key: &[u8]) {
+        let mut absent = tier.absent.borrow_mut();
+        if absent.len() >= limits::REMOTE_ABSENT_MAX {
+            absent.clear();
+        }
+        absent.insert(key.into(), self.reactor.clock.now_ms() + limits::REMOTE_ABSENT_MS);
+    }
+}

@@ -1,0 +1,96 @@
+//! The remote tier's form: what shards ask of an object store, and how metadata travels there.
+//!
+//! A shard puts an [`Order`] into one bounded queue; the control thread carries it out and answers
+//! with [`Event`]s through a bounded channel, ringing the shard's task for each. Bodies travel in
+//! pieces, so that neither side ever holds a whole large object twice.
+//!
+//! Invariants: nothing here waits; whoever drops its end of an order wakes the other.
+
+pub mod metadata;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::disk::attributes::Attributes;
+
+/// Wakes the task that waits for an order's events.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
+/// One thing that the store is to do.
+pub struct Order {
+    /// What.
+    pub work: Work,
+    /// Where the answers go.
+    pub events: Sender<Event>,
+    /// Rung whenever there is an answer, or room for a piece.
+    pub bell: Bell,
+}
+
+/// What the store is to do with a key.
+pub enum Work {
+    /// Keep an object: one `Done`, or `Failed`.
+    Put {
+        /// The key.
+        key: Box<[u8]>,
+        /// Its metadata; the pieces add up to its length.
+        attributes: Box<Attributes>,
+        /// The body in order.
+        pieces: Receiver<Vec<u8>>,
+    },
+    /// Give an object: `Found`, then `Piece`s, then `Done`; or `Absent`; or `Failed`.
+    Get {
+        /// The key.
+        key: Box<[u8]>,
+    },
+    /// Take an object away: `Done` when there was one, `Absent`, or `Failed`.
+    Erase {
+        /// The key.
+        key: Box<[u8]>,
+        /// Only when its time is over by this Unix time, in milliseconds.
+        expired_by_ms: Option<u64>,
+    },
+}
+
+/// What the store answers.
+#[derive(Debug)]
+pub enum Event {
+    /// There is such an object.
+    Found {
+        /// Its metadata.
+        attributes: Box<Attributes>,
+        /// Whether the sum is known.
+        is_summed: bool,
+    },
+    /// The next bytes of its body.
+    Piece(Vec<u8>),
+    /// It is done.
+    Done,
+    /// There is no such object.
+    Absent,
+    /// It could not be done.
+    Failed(Fault),
+}
+
+/// Why the store did not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not answer, or answers with errors.
+    Unreachable,
+    /// It does not answer in time.
+    Slow,
+    /// It does not let this origin in, or has no such bucket.
+    Denied,
+}
+
+/// Wakes a task of a shard, from any thread.
+pub type Ring = Arc<dyn Fn(u16, u32) + Send + Sync>;
+
+/// A shard's end of the queue of orders.
+#[derive(Clone)]
+pub struct Link {
+    /// Takes orders; never waited for.
+    pub orders: Sender<Order>,
+    /// Wakes a task by shard and number.
+    pub ring: Ring,
+}
