@@ -136,7 +136,7 @@ pub const DEADLINE_SCAN_PER_TURN: usize = 1024;
 /// Connections among which the longest idle one is sought when room is needed.
 pub const EVICT_SAMPLE: usize = 256;
 /// After this time one completion ends a wait for several, in microseconds.
-pub const GATHER_US: u32 = 50;
+pub const GATHER_US: u32 = 100;
 /// Folders with live playlists, and series of segments, of which a shard knows how far they are.
 pub const HORIZON_ENTRIES_MAX: usize = 4096;
 /// How often a playlist tells its target duration although it has not changed; what was not told

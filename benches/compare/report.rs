@@ -286,13 +286,15 @@ impl Report {
 
     /// The ways in which headwater's answers left, and the share that the kernel copied.
     fn copied(&self) -> String {
-        let sum = |name: &str| {
+        let sum = |name: &str, label: &str| {
             let counters = self.samples.iter().flat_map(|sample| &sample.send_counters);
-            counters.filter(|(counter, _)| counter.starts_with(name)).map(|(_, n)| n).sum::<f64>()
+            let wanted = counters
+                .filter(|(counter, _)| counter.starts_with(name) && counter.contains(label));
+            wanted.map(|(_, count)| count).sum::<f64>()
         };
-        let of = |way: &str| sum(&format!("headwater_sends_total{{way=\"{way}\"}}"));
+        let of = |way: &str| sum("headwater_sends_total{", &format!("way=\"{way}\""));
         let (copy, splice, zc) = (of("copy"), of("splice"), of("zc"));
-        let zc_copied = sum("headwater_sends_zc_copied_total");
+        let zc_copied = sum("headwater_sends_zc_copied_total", "");
         let all = copy + splice + zc;
         if all == 0.0 {
             return "Sends: headwater states no counters.".to_owned();
@@ -448,6 +450,20 @@ mod tests {
         fs::write(&file, format!("# P\n{END}\n")).unwrap();
         report.renew(&file).unwrap_err();
         fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn the_share_of_copied_sends_is_stated() {
+        let mut report = report(&[("headwater", 0, 4.0)]);
+        let counters = [("way=\"copy\"", 60.0), ("way=\"zc\"", 20.0), ("way=\"splice\"", 20.0)];
+        let named = counters
+            .map(|(way, count)| (format!("headwater_sends_total{{shard=\"0\",{way}}}"), count));
+        report.samples[0].send_counters.extend(named);
+        let copied = "headwater_sends_zc_copied_total{shard=\"0\"}".to_owned();
+        report.samples[0].send_counters.insert(copied, 15.0);
+        let said = report.copied();
+        assert!(said.starts_with("Of headwater's 100 sends the kernel copied 75.0 %"), "{said}");
+        assert!(said.ends_with("20.0 % left by reference."), "{said}");
     }
 
     #[test]
