@@ -161,3 +161,34 @@ fn the_largest_crowd_is_searched_by_what_viewers_experience() {
     let found = &report["capacity"];
     assert!(found["largest"].is_null() && code == 4, "{code} {found}");
 }
+
+/// After a reconnect storm half of the numbers came back twice and the other half never: places
+/// were given anew while the numbers were still read from them. And caches came back as viewers.
+#[test]
+fn after_a_reconnect_storm_everybody_is_who_they_were() {
+    let origin = Origin::start(Script::default());
+    let report = live(&origin, "-n 7 --ramp 1s -d 6s --arrivals reconnect --cmcd query");
+    let joins = origin.joins();
+    assert_eq!(joins.len(), 7, "{joins:?}");
+    assert!(joins.values().all(|times| *times == 2), "{joins:?}");
+    assert_eq!(count(&report, "viewers"), 14.0, "{report}");
+
+    let origin = Origin::start(Script::default());
+    live(&origin, "-n 3 --ramp 1s -d 6s --arrivals reconnect --cmcd query --profile edge");
+    // A cache asks for both levels, before the storm and after it.
+    let joins = origin.joins();
+    assert_eq!(joins.len(), 3, "{joins:?}");
+    assert!(joins.values().all(|times| *times == 4), "{joins:?}");
+}
+
+/// With the end of a match everybody leaves: caches with all their levels.
+#[test]
+fn an_exit_spike_takes_all_levels_of_a_cache_along() {
+    let origin = Origin::start(Script::default());
+    let report = live(&origin, "-n 100 --ramp 1s -d 8s --arrivals exit-spike --profile edge");
+    let present = report["series"].as_array().unwrap();
+    let last = present.last().unwrap()["viewers"].as_u64().unwrap();
+    let most = present.iter().filter_map(|second| second["viewers"].as_u64()).max().unwrap();
+    assert!(most == 200 && last < most, "{last} of {most} are left");
+    assert_eq!(last % 2, 0, "a cache has left without one of its levels");
+}

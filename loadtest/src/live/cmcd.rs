@@ -21,6 +21,8 @@ pub enum Cmcd {
 pub struct Facts<'a> {
     /// The session: ties a viewer to the server's log.
     pub session: u64,
+    /// The stream is DASH; HLS otherwise.
+    pub dash: bool,
     /// Buffer in seconds.
     pub buffer: f64,
     /// Estimated rate in bit/s.
@@ -111,7 +113,8 @@ impl Facts<'_> {
     }
 
     fn session(&self) -> Vec<String> {
-        vec!["sf=h".to_owned(), format!("sid=\"{:016x}\"", self.session), "st=l".to_owned()]
+        let format = if self.dash { "sf=d" } else { "sf=h" };
+        vec![format.to_owned(), format!("sid=\"{:016x}\"", self.session), "st=l".to_owned()]
     }
 }
 
@@ -135,6 +138,7 @@ mod tests {
         };
         let facts = Facts {
             session: 255,
+            dash: false,
             buffer: 8.04,
             rate: 12_345_678.0,
             rates: (3_000_000, 6_000_000),
@@ -153,7 +157,7 @@ mod tests {
              CMCD-Session: sf=h,sid=\"00000000000000ff\",st=l\r\nCMCD-Status: bs\r\n"
         );
         let list = Fetch { kind: Kind::Playlist, ..fetch.clone() };
-        let facts = Facts { fetch: &list, starved: false, ..facts };
-        assert_eq!(facts.query(), "CMCD=ot%3Dm%2Csf%3Dh%2Csid%3D%2200000000000000ff%22%2Cst%3Dl");
+        let facts = Facts { fetch: &list, starved: false, dash: true, ..facts };
+        assert_eq!(facts.query(), "CMCD=ot%3Dm%2Csf%3Dd%2Csid%3D%2200000000000000ff%22%2Cst%3Dl");
     }
 }

@@ -42,6 +42,10 @@ pub struct Seat {
     pub viewer: Option<Box<Viewer>>,
     /// The viewer's number, for its session and its choices.
     pub number: u64,
+    /// Its number in the schedule of arrivals, which stays when it goes on to another stream.
+    arrival: u64,
+    /// How it plays: the crowd's settings, or those of a level of a cache.
+    settings: Settings,
     /// Which manifest.
     pub channel: u32,
     /// Joins another stream afterwards.
@@ -202,16 +206,17 @@ impl<'a> Crowd<'a> {
     /// A viewer comes, or several levels of a cache do.
     fn join(&mut self, number: u64, due: u64) {
         let Some(levels) = self.plan.edge else {
-            return self.sit_down(number, due, self.plan.settings);
+            return self.sit_down((number, number), due, self.plan.settings);
         };
         for level in 0..levels {
             let patient =
                 Settings { level: Some(level), patience: f64::INFINITY, ..self.plan.settings };
-            self.sit_down(number, due, patient);
+            self.sit_down((number, number), due, patient);
         }
     }
 
-    fn sit_down(&mut self, number: u64, due: u64, settings: Settings) {
+    /// The viewer with a number, and with that of its arrival, takes a place.
+    fn sit_down(&mut self, (number, arrival): (u64, u64), due: u64, settings: Settings) {
         let person = self.plan.sessions.person(self.plan.seed, number);
         let now = seconds(due);
         let mut viewer = Box::new(Viewer::new(settings, now, now + person.stay));
@@ -223,6 +228,8 @@ impl<'a> Crowd<'a> {
         let seat = Seat {
             viewer: Some(viewer),
             number,
+            arrival,
+            settings,
             channel: channel.min(u32::try_from(streams - 1).unwrap_or(0)),
             zaps: person.zaps && streams > 1,
             seeks_at: now + person.seeks_at,
@@ -330,40 +337,50 @@ impl<'a> Crowd<'a> {
         self.in_flight -= seat.waiting.len() as u64;
         self.asked -= seat.waiting.len() as u64;
         seat.waiting.clear();
-        let again = (seat.zaps && ending == Some(Ending::Finished)).then_some(seat.number);
+        let (number, arrival, settings) = (seat.number, seat.arrival, seat.settings);
+        let again = seat.zaps && ending == Some(Ending::Finished);
         for connection in std::mem::take(&mut seat.connections) {
             self.close(connection);
         }
         self.watching -= 1;
         self.free_seats.push(index);
-        if let Some(number) = again {
+        if again {
             // Another person's choices, so that the stream and the time differ.
-            self.sit_down(number.wrapping_add(self.plan.viewers.max(1)), now, self.plan.settings);
+            let number = number.wrapping_add(self.plan.viewers.max(1));
+            self.sit_down((number, arrival), now, settings);
         }
     }
 
-    /// The viewer with this number leaves now.
-    fn dismiss(&mut self, number: u64) -> io::Result<()> {
-        let seated = |seat: &Seat| seat.viewer.is_some() && seat.number == number;
-        if let Some(index) = self.seats.iter().position(seated) {
-            self.leave(u32::try_from(index).unwrap_or(u32::MAX), None);
+    /// Whoever arrived with this number leaves now: a viewer, or all levels of a cache.
+    fn dismiss(&mut self, arrival: u64) -> io::Result<()> {
+        for index in self.seated(|seat| seat.arrival == arrival) {
+            self.leave(index, None);
         }
         self.carry_out()
     }
 
-    /// All connections drop, and everybody joins again.
+    /// All connections drop, and everybody joins again, as who they were.
     fn drop_all(&mut self) -> io::Result<()> {
         let now = self.clock.now();
-        let seated = (0..self.seats.len()).filter(|index| self.seats[*index].viewer.is_some());
-        let seated: Vec<usize> = seated.collect();
-        for index in &seated {
-            self.leave(u32::try_from(*index).unwrap_or(u32::MAX), None);
-        }
-        for index in seated {
-            let number = self.seats[index].number;
-            self.sit_down(number, now, self.plan.settings);
+        let seated = self.seated(|_| true);
+        let who = |index: &u32| {
+            let seat = &self.seats[*index as usize];
+            (seat.number, seat.arrival, seat.settings)
+        };
+        // Places are given anew: who sat where is noted before anybody leaves.
+        let everybody: Vec<_> = seated.iter().map(who).collect();
+        seated.into_iter().for_each(|index| self.leave(index, None));
+        for (number, arrival, settings) in everybody {
+            self.sit_down((number, arrival), now, settings);
         }
         self.carry_out()
+    }
+
+    /// Taken places of which `wanted` holds.
+    fn seated(&self, wanted: impl Fn(&Seat) -> bool) -> Vec<u32> {
+        let seats = (0_u32..).zip(&self.seats);
+        let taken = seats.filter(|(_, seat)| seat.viewer.is_some() && wanted(seat));
+        taken.map(|(index, _)| index).collect()
     }
 
     /// Once a second: the interval, the number of viewers, deliveries; the second that is under

@@ -159,7 +159,10 @@ impl Crowd<'_> {
             let starved = stalls > place.stalls;
             place.stalls = stalls;
             let session = place.number;
-            let facts = Facts { session, buffer, rate, rates, started, starved, fetch };
+            // Before the manifest is read its name has to tell.
+            let dash = place.mpd.is_some()
+                || manifest.split('?').next().is_some_and(|name| name.ends_with(".mpd"));
+            let facts = Facts { session, dash, buffer, rate, rates, started, starved, fetch };
             match plan.cmcd {
                 Cmcd::Query => path = uri::with_query(&path, &facts.query()),
                 _ => headers = facts.headers(),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small numbers of a script
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,6 +38,8 @@ struct State {
     served: AtomicU64,
     playlists: AtomicU64,
     missed: Mutex<Vec<String>>,
+    /// How often each session of CMCD has asked for the multivariant playlist.
+    joins: Mutex<BTreeMap<String, u32>>,
     /// Of each connection: when the first playlist was sent, in seconds of the stream, and the
     /// newest segment that was sent before the silence.
     seen: Mutex<Vec<(f64, u64)>>,
@@ -61,6 +64,7 @@ impl Origin {
             served: AtomicU64::new(0),
             playlists: AtomicU64::new(0),
             missed: Mutex::new(Vec::new()),
+            joins: Mutex::default(),
             seen: Mutex::new(Vec::new()),
         });
         let shared = Arc::clone(&state);
@@ -82,6 +86,11 @@ impl Origin {
     /// Requests answered, without the one that `live` makes before a run.
     pub fn served(&self) -> u64 {
         self.state.served.load(Ordering::Relaxed) - 1
+    }
+
+    /// How often each session has joined.
+    pub fn joins(&self) -> BTreeMap<String, u32> {
+        self.state.joins.lock().unwrap().clone()
     }
 
     /// Seconds stalled that arithmetic predicts for all viewers, with one connection each: a viewer
@@ -129,6 +138,9 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
 fn answer(state: &State, path: &str, own: &mut Option<usize>) -> (u16, Vec<u8>) {
     let (plain, query) = path.split_once('?').unwrap_or((path, ""));
     if plain == "/master.m3u8" {
+        if let Some((_, rest)) = query.split_once("sid%3D%22") {
+            *state.joins.lock().unwrap().entry(rest[..16].to_owned()).or_default() += 1;
+        }
         let text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=400000\n0/i.m3u8\n\
             #EXT-X-STREAM-INF:BANDWIDTH=2000000\n1/i.m3u8\n";
         return (200, text.into());
