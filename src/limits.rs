@@ -462,6 +462,8 @@ pub const REMOTE_ABSENT_MS: u64 = 2_000;
 pub const REMOTE_FAILED_MS: u64 = 1_000;
 /// Lifetimes that one shard remembers to end in the store; others end when they are read.
 pub const REMOTE_EXPIRIES_MAX: usize = 65_536;
+/// A lifetime ends in the remote store so much later, in milliseconds: two clocks tell it.
+pub const REMOTE_EXPIRY_SLACK_MS: u64 = 1_000;
 
 // The parts of a few segments are kept, and those of the last one for certain.
 const _: () = assert!(LL_SEGMENT_PARTS_MAX as usize * 2 < LL_PARTS_MAX);

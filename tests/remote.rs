@@ -164,6 +164,8 @@ fn many_readers_cost_one_read_of_the_store() {
     origin.stop();
 }
 
+/// One time in six the file stayed: the order to erase it went out in the millisecond in which it
+/// ended by the shard's clock, found a millisecond left by the store's, and was never repeated.
 #[test]
 fn a_lifetime_ends_in_the_store_too() {
     let scratch = Scratch::new("remote-expiry");

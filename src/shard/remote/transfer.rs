@@ -84,7 +84,10 @@ impl Shard {
                 tier.absent.borrow_mut().remove(key);
                 self.store.borrow_mut().note_backed(held.lease());
                 if held.record.expires_ms != NEVER {
-                    tier.queue.borrow_mut().expire_at(held.record.expires_ms, key);
+                    // The store counts by the wall clock, a few milliseconds off: an order that
+                    // came before it would find time left, and be over.
+                    let at_ms = held.record.expires_ms + limits::REMOTE_EXPIRY_SLACK_MS;
+                    tier.queue.borrow_mut().expire_at(at_ms, key);
                 }
                 Ok(())
             }
