@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::measure::{threads, used};
+use crate::measure::{answered, threads, used};
 use crate::peers::{LISTEN, Running, Server};
 use crate::report::median;
 use crate::{Bench, Body, Outcome, output};
@@ -110,10 +110,7 @@ fn one(bench: &Bench, body: &Body, run: Run) -> Outcome<f64> {
     let used = used(&before, &threads(running.pid()));
     running.alive()?;
     let report: Value = serde_json::from_slice(&fs::read(&file)?)?;
-    let phases = report["phases"].as_array().ok_or("no phases in the report")?;
-    let completed =
-        phases.iter().filter(|phase| phase["name"] != "connect" && phase["name"] != "bare clock");
-    let completed: f64 = completed.filter_map(|phase| phase["completed"].as_f64()).sum();
+    let completed = answered(&report);
     if completed < f64::from(RATE) * f64::from(bench.seconds) * 0.9 {
         return Err(format!("{}: only {completed} requests were answered", run.server).into());
     }

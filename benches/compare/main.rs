@@ -139,33 +139,23 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     };
     let bodies = sizes.iter().map(|&kib| body(&bench, kib)).collect::<Outcome<Vec<_>>>()?;
 
-    if let Some(body) = bodies.first().filter(|_| arguments.rank) {
-        congestion_control("cubic")?;
+    congestion_control("cubic")?;
+    let special = if let Some(body) = bodies.first().filter(|_| arguments.rank) {
         let ranks = rank::run(&bench, &servers, body, rounds);
-        let table = rank::markdown(&ranks, &servers, body);
-        println!("{table}");
-        if arguments.write {
-            report::renew(Path::new("docs/PERFORMANCE.md"), rank::MARKS, &table)?;
-        }
-        return Ok(());
-    }
-    if arguments.growth {
-        congestion_control("cubic")?;
-        let table = growth::run(&bench, &body(&bench, 1)?, rounds)?;
-        println!("{table}");
-        if arguments.write {
-            report::renew(Path::new("docs/PERFORMANCE.md"), growth::MARKS, &table)?;
-        }
-        return Ok(());
-    }
-    if arguments.tail {
-        congestion_control("cubic")?;
+        Some((rank::MARKS, rank::markdown(&ranks, &servers, body)))
+    } else if arguments.growth {
+        Some((growth::MARKS, growth::run(&bench, &body(&bench, 1)?, rounds)?))
+    } else if arguments.tail {
         let [small, large] = [body(&bench, 2)?, body(&bench, 1024)?];
         let rounds = arguments.rounds.unwrap_or(quick(10, 2));
-        let table = tail::run(&bench, &servers, [&small, &large], rounds)?;
+        Some((tail::MARKS, tail::run(&bench, &servers, [&small, &large], rounds)?))
+    } else {
+        None
+    };
+    if let Some((marks, table)) = special {
         println!("{table}");
         if arguments.write {
-            report::renew(Path::new("docs/PERFORMANCE.md"), tail::MARKS, &table)?;
+            report::renew(Path::new("docs/PERFORMANCE.md"), marks, &table)?;
         }
         return Ok(());
     }
@@ -203,11 +193,7 @@ fn rounds_of(
 ) -> Vec<Sample> {
     let mut samples = Vec::new();
     for round in 0..rounds {
-        let mut order = servers.to_vec();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for server in order {
+        for server in there_and_back(servers, round) {
             if report.skipped.contains_key(&server) {
                 continue;
             }
@@ -222,6 +208,15 @@ fn rounds_of(
         }
     }
     samples
+}
+
+/// The order of a round: every second one runs backwards (ABBA).
+pub fn there_and_back(servers: &[Server], round: u32) -> Vec<Server> {
+    let mut order = servers.to_vec();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
 /// One run; again, as often as allowed, while other work takes its share of the cores.

@@ -124,6 +124,13 @@ pub fn run(
     })
 }
 
+/// Answers in a report of the load generator, of all phases in which the server was under load.
+pub fn answered(report: &serde_json::Value) -> f64 {
+    let phases = report["phases"].as_array().into_iter().flatten();
+    let loaded = phases.filter(|phase| phase["name"] != "connect" && phase["name"] != "bare clock");
+    loaded.filter_map(|phase| phase["completed"].as_f64()).sum()
+}
+
 /// The process and all its descendants.
 pub fn tree(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::measure::{threads, used};
+use crate::measure::{answered, threads, used};
 use crate::peers::{Running, Server, url};
-use crate::{Bench, Body, Outcome};
+use crate::{Bench, Body, Outcome, there_and_back};
 
 /// Requests per second that are asked for; zero: as many as it can.
 const RATES: [u32; 3] = [20_000, 50_000, 0];
@@ -36,11 +36,7 @@ pub struct Rank {
 pub fn run(bench: &Bench, servers: &[Server], body: &Body, rounds: u32) -> Vec<Rank> {
     let mut ranks = Vec::new();
     for round in 0..rounds {
-        let mut order = servers.to_vec();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for server in order {
+        for server in there_and_back(servers, round) {
             for rate in RATES {
                 // A run that other work disturbed is made once more; both are counted.
                 for _ in 0..2 {
@@ -83,19 +79,7 @@ fn one(bench: &Bench, server: Server, body: &Body, rate: u32) -> Outcome<Rank> {
 
 impl Rank {
     fn of(server: Server, rate: u32, cpu_s: f64, report: &Value) -> Self {
-        let completed: f64 = report["phases"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|phase| phase["completed"].as_f64())
-            .sum::<f64>()
-            - report["phases"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter(|phase| phase["name"] == "connect" || phase["name"] == "bare clock")
-                .filter_map(|phase| phase["completed"].as_f64())
-                .sum::<f64>();
+        let completed = answered(report);
         let times = &report["summary"]["latency_ns"]["GET"];
         let kind = if rate == 0 { "service" } else { "response" };
         let us = |kind: &str, q: &str| times[kind][q]["value"].as_f64().map(|ns| ns / 1e3);

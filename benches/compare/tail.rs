@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::peers::{LISTEN, Running, Server, store};
 use crate::report::median;
-use crate::{Bench, Body, Outcome, output};
+use crate::{Bench, Body, Outcome, output, there_and_back};
 
 /// Between which the table stands in docs/PERFORMANCE.md.
 pub const MARKS: [&str; 2] =
@@ -55,11 +55,7 @@ pub fn run(bench: &Bench, servers: &[Server], bodies: [&Body; 2], rounds: u32) -
         eprintln!("{}: {rate}/s", mix.name());
         let mut runs = Vec::new();
         for round in 0..rounds {
-            let mut order = able.clone();
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            for server in order {
+            for server in there_and_back(&able, round) {
                 match one(bench, server, bodies, mix, rate) {
                     Ok(run) => {
                         eprintln!("{}", run.line());

@@ -54,11 +54,6 @@ impl Tickets {
         }
     }
 
-    /// Asks to other shards that are not answered yet.
-    pub(super) fn elsewhere(&self) -> usize {
-        self.elsewhere
-    }
-
     fn answer(&mut self, ticket: Ticket, answer: Answer) -> Option<TaskId> {
         let slot = &mut self.slots[ticket as usize];
         let Waiting::Reply { task, elsewhere } = *slot else { return None };
@@ -111,11 +106,35 @@ impl Shard {
             self.store.borrow_mut().ask(self.id, ticket, ask, self.reactor.clock.now_ms());
             self.carry();
         }
-        std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
+        self.answered(ticket).await
+    }
+
+    /// Has an owner, which may be this shard, do what a message with a ticket says, and waits for
+    /// its reply.
+    pub(super) async fn have_done(
+        &self,
+        owner: ShardId,
+        message: impl FnOnce(Ticket) -> Message,
+    ) -> Reply {
+        let elsewhere = owner != self.id;
+        if elsewhere && self.tickets.borrow().elsewhere >= limits::ASKS_MAX {
+            self.accounts.meters.asks_refused.bump();
+            return Reply::Refused(Refusal::Busy);
+        }
+        let ticket = self.tickets.borrow_mut().open(self.reactor.tasks.current(), elsewhere);
+        self.post(owner, message(ticket));
+        match self.answered(ticket).await {
+            Answer::Reply(reply) => reply,
+            Answer::Held(_) => Reply::Refused(Refusal::Busy),
+        }
+    }
+
+    /// Waits for the answer to a ticket.
+    pub(super) fn answered(&self, ticket: Ticket) -> impl Future<Output = Answer> {
+        std::future::poll_fn(move |_| match self.tickets.borrow_mut().take(ticket) {
             Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
         })
-        .await
     }
 
     /// Gives an upload up.

@@ -14,7 +14,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use hashbrown::HashMap;
 
@@ -197,9 +196,7 @@ impl Shard {
         let task = self.reactor.tasks.current();
         let ticket = self.tickets.borrow_mut().open(task, elsewhere);
         self.post(owner, ask(ticket));
-        let taken = || self.tickets.borrow_mut().take(ticket);
-        std::future::poll_fn(|_| if taken().is_some() { Poll::Ready(()) } else { Poll::Pending })
-            .await;
+        self.answered(ticket).await;
     }
 }
 

@@ -14,7 +14,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::task::Poll;
 
-use super::peer::Answer;
 use super::read::Obtained;
 use super::{Settings, Shard};
 use crate::config::Durability;
@@ -204,23 +203,7 @@ impl Shard {
 
     /// Has the key's owner do a job, and waits for its answer.
     async fn remote_job(&self, owner: ShardId, key: Key, job: RemoteJob) -> Reply {
-        let elsewhere = owner != self.id;
-        if elsewhere && self.tickets.borrow().elsewhere() >= limits::ASKS_MAX {
-            self.accounts.meters.asks_refused.bump();
-            return Reply::Refused(Refusal::Busy);
-        }
-        let task = self.reactor.tasks.current();
-        let ticket = self.tickets.borrow_mut().open(task, elsewhere);
-        self.post(owner, Message::Remote { ticket, key, job });
-        let answer = std::future::poll_fn(|_| match self.tickets.borrow_mut().take(ticket) {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
-        })
-        .await;
-        match answer {
-            Answer::Reply(reply) => reply,
-            Answer::Held(_) => Reply::Refused(Refusal::Busy),
-        }
+        self.have_done(owner, |ticket| Message::Remote { ticket, key, job }).await
     }
 
     /// A shard, which may be this one, wants a job done.

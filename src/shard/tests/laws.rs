@@ -31,14 +31,6 @@ fn narrow(faults: Faults) -> Faults {
     Faults { send_room: 20_000, inbox_room: 10_000, ..faults }
 }
 
-fn put(world: &mut World, (key, length): (usize, u64)) {
-    let version = world.book.version(key, length);
-    let (chunked, if_absent, patient, ttl_s) = (false, false, false, 0);
-    let what = What::Put { version, length, chunked, if_absent, patient, ttl_s };
-    world.client(0).plan(Request::new(what, key));
-    world.run_clients();
-}
-
 fn get(world: &mut World, shard: usize, key: usize, fate: Fate) {
     let client = world.client(shard);
     client.fate = fate;
@@ -68,7 +60,7 @@ fn finish(mut world: World) {
 #[test]
 fn law_1_the_slab_owns_what_a_send_needs_until_its_terminal_completion() {
     let mut world = zero_copy(Faults::default());
-    put(&mut world, LARGE);
+    world.store(LARGE);
     world.sim.withhold_notifications(true);
     get(&mut world, 1, LARGE.0, Fate::Resets(15_000));
     world.run_clients();
@@ -89,7 +81,7 @@ fn law_1_the_slab_owns_what_a_send_needs_until_its_terminal_completion() {
 fn law_2_zero_copy_memory_is_free_at_its_notification_and_not_before() {
     for copied_once_in in [0, 1, 2] {
         let mut world = zero_copy(Faults { copied_once_in, ..Faults::default() });
-        put(&mut world, LARGE);
+        world.store(LARGE);
         world.sim.withhold_notifications(true);
         for shard in [0, 1, 0, 1] {
             get(&mut world, shard, LARGE.0, Fate::Behaves);
@@ -113,7 +105,7 @@ fn law_2_zero_copy_memory_is_free_at_its_notification_and_not_before() {
 fn law_3_an_operation_that_was_pushed_counts_as_seen() {
     let faults = Faults { again_once_in: 2, submissions_max: 1, ..Faults::default() };
     let mut world = zero_copy(faults);
-    put(&mut world, LARGE);
+    world.store(LARGE);
     for shard in [0, 1, 0, 1] {
         get(&mut world, shard, LARGE.0, Fate::Behaves);
     }
@@ -129,7 +121,7 @@ fn law_3_an_operation_that_was_pushed_counts_as_seen() {
 fn law_4_a_cancelled_operation_may_have_succeeded_and_taken_a_buffer() {
     let faults = Faults { cancel_loses_once_in: 1, cancel_misses_once_in: 3, ..Faults::default() };
     let mut world = zero_copy(faults);
-    put(&mut world, LARGE);
+    world.store(LARGE);
     let client = world.client(1);
     client.pace = Pace { depth: 40, piece_max: 30, read_max: 500, pause_us: 300 };
     (0..60).for_each(|_| client.plan(Request::new(What::Get, LARGE.0)));
@@ -141,7 +133,7 @@ fn law_4_a_cancelled_operation_may_have_succeeded_and_taken_a_buffer() {
 #[test]
 fn law_5_a_multishot_operation_without_more_is_dead_and_armed_again() {
     let mut world = zero_copy(Faults { multishot_end_once_in: 2, ..Faults::default() });
-    put(&mut world, LARGE);
+    world.store(LARGE);
     (0..20).for_each(|shard| get(&mut world, shard % 2, LARGE.0, Fate::Behaves));
     world.run_clients();
     finish(world);
@@ -155,7 +147,7 @@ fn law_5_a_reception_without_a_buffer_waits_for_one_and_not_in_a_loop() {
     let mut plan = Plan::new(11, 1);
     plan.faults = Faults { recv_buffers: (1, 1), starve_at_once: true, ..Faults::default() };
     let mut world = World::new(&plan);
-    put(&mut world, (0, 300));
+    world.store((0, 300));
     // A head of which every byte comes alone.
     let client = world.client(0);
     client.pace = Pace { piece_max: 1, pause_us: 50_000, ..Pace::FAST };
@@ -185,7 +177,7 @@ fn law_6_a_stalled_reader_is_cut_off_and_its_memory_comes_back() {
             ..Faults::default()
         };
         let mut world = world_of(seed, narrow(faults), Tx::ZeroCopy);
-        put(&mut world, LARGE);
+        world.store(LARGE);
         get(&mut world, 1, LARGE.0, Fate::Stalls(5_000));
         world.run_ms(2_000);
         assert!(world.sim.pinned() > 0, "the reader stalls");
@@ -203,7 +195,7 @@ fn law_6_a_stalled_reader_is_cut_off_and_its_memory_comes_back() {
 #[test]
 fn law_6_bytes_that_nobody_takes_are_given_up() {
     let mut world = zero_copy(Faults::default());
-    put(&mut world, (6, 25_000));
+    world.store((6, 25_000));
     get(&mut world, 1, 6, Fate::Stalls(0));
     world.run_ms(2_000);
     assert!(world.sim.pinned() > 0, "the reader stalls");
@@ -221,8 +213,8 @@ fn law_6_bytes_that_nobody_takes_are_given_up() {
 fn law_7_one_send_at_a_time_and_short_ones_go_on() {
     for tx in [Tx::Copy, Tx::ZeroCopy] {
         let mut world = world(Faults { send_room: 700, ..Faults::default() }, tx);
-        put(&mut world, LARGE);
-        put(&mut world, (2, 900));
+        world.store(LARGE);
+        world.store((2, 900));
         for shard in 0..2 {
             let client = world.client(shard);
             client.pace = Pace { depth: 6, ..Pace::FAST };
@@ -242,7 +234,7 @@ fn law_7_one_send_at_a_time_and_short_ones_go_on() {
 fn law_8_a_full_completion_queue_is_flushed_and_counted() {
     let mut world =
         zero_copy(Faults { completions_max: 1, inline_once_in: 0, ..Faults::default() });
-    put(&mut world, LARGE);
+    world.store(LARGE);
     (0..12).for_each(|shard| get(&mut world, shard % 2, LARGE.0, Fate::Behaves));
     world.run_clients();
     let overflows: u64 = world.shards.iter().map(|shard| shard.reactor.ring_counts().1).sum();
@@ -258,7 +250,7 @@ fn a_turn_sends_no_more_than_its_bytes() {
     for tx in [Tx::Copy, Tx::ZeroCopy] {
         let rooms = Faults { send_room: 1 << 20, inbox_room: 1 << 20, ..Faults::default() };
         let mut world = world(rooms, tx);
-        put(&mut world, LARGE);
+        world.store(LARGE);
         (0..12).for_each(|_| get(&mut world, 0, LARGE.0, Fate::Behaves));
         let mut full = 0;
         while world.clients.iter().any(|client| !client.done) && world.advance_together() {

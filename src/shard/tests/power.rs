@@ -18,12 +18,6 @@ use crate::sys::sim::{Disk, Faults, SyncFate};
 /// Each has some of the keys.
 const WRITERS: usize = 3;
 
-fn put(world: &mut World, key: usize, length: u64, ttl_s: u64) -> Request {
-    let version = world.book.version(key, length);
-    let (chunked, if_absent, patient) = (false, false, false);
-    Request::new(What::Put { version, length, chunked, if_absent, patient, ttl_s }, key)
-}
-
 fn write_some(world: &mut World, random: &mut Random) {
     for writer in 0..WRITERS {
         let mut requests = Vec::new();
@@ -33,7 +27,7 @@ fn write_some(world: &mut World, random: &mut Random) {
             let length = 1 + random.below(most);
             requests.push(match random.once_in(4) {
                 true => Request::new(What::Delete, key),
-                false => put(world, key, length, 0),
+                false => world.put(key, length, 0),
             });
         }
         let shard = random.index(world.shards.len());
@@ -103,7 +97,7 @@ fn folders_that_come_and_go_take_nothing_along() {
                 let mut requests = Vec::new();
                 for step in 0..12 {
                     requests.push(match step % 2 {
-                        0 => put(&mut world, key, 1 + random.below(600), 0),
+                        0 => world.put(key, 1 + random.below(600), 0),
                         _ => Request::new(What::Delete, key),
                     });
                 }
@@ -150,7 +144,7 @@ fn after_a_failed_sync_the_disk_is_only_read() {
         let (mut plan, mut random) = (Plan::new(1, 2), Random::new(1));
         plan.disk = Some(Disk::default());
         let mut world = World::new(&plan);
-        let cold = put(&mut world, 6, 9_000, 0);
+        let cold = world.put(6, 9_000, 0);
         world.client(0).plan(cold);
         world.run_clients();
         let (disk, book) = world.lose_power(&mut random);
@@ -159,14 +153,14 @@ fn after_a_failed_sync_the_disk_is_only_read() {
         let mut world = World::new(&plan);
         world.book = book;
         world.sim.set_syncs(files, folders);
-        let refused = put(&mut world, 7, 5_000, 0);
+        let refused = world.put(7, 5_000, 0);
         world.client(1).plan(refused);
         world.run_clients();
         assert_eq!(world.book.outcomes["read-only"], 1);
         let syncs = world.sim.syncs();
         world.sim.set_syncs(SyncFate::Works, SyncFate::Works);
         for shard in 0..2 {
-            let (again, in_memory) = (put(&mut world, 8, 700, 0), put(&mut world, 5, 700, 60));
+            let (again, in_memory) = (world.put(8, 700, 0), world.put(5, 700, 60));
             let client = world.client(shard);
             client.plan(again);
             client.plan(in_memory);

@@ -20,15 +20,6 @@ fn world(seed: u64, faults: Faults) -> World {
     World::new(&plan)
 }
 
-fn put(world: &mut World) {
-    let (key, length) = LARGE;
-    let version = world.book.version(key, length);
-    let (chunked, if_absent, patient, ttl_s) = (false, false, false, 0);
-    let what = What::Put { version, length, chunked, if_absent, patient, ttl_s };
-    world.client(0).plan(Request::new(what, key));
-    world.run_clients();
-}
-
 fn get(world: &mut World, shard: usize, pace: Pace, fate: Fate) {
     let client = world.client(shard);
     (client.pace, client.fate) = (pace, fate);
@@ -61,7 +52,7 @@ fn finish(mut world: World) {
 #[test]
 fn without_a_pipe_bodies_leave_by_copy() {
     let mut world = world(1, Faults { pipes_refused: true, ..Faults::default() });
-    put(&mut world);
+    world.store(LARGE);
     (0..4).for_each(|shard| get(&mut world, shard % 2, Pace::FAST, Fate::Behaves));
     world.run_clients();
     let (shared, copied) = sent(&world);
@@ -75,7 +66,7 @@ fn without_memory_for_references_the_rest_leaves_by_copy() {
     for seed in 0..8 {
         let faults = Faults { references_refused_once_in: 3, ..Faults::default() };
         let mut world = world(seed, faults);
-        put(&mut world);
+        world.store(LARGE);
         (0..6).for_each(|shard| get(&mut world, shard % 2, Pace::FAST, Fate::Behaves));
         world.run_clients();
         let (shared, copied) = sent(&world);
@@ -96,7 +87,7 @@ fn slow_readers_see_the_version_that_they_asked_for() {
             ..Faults::default()
         };
         let mut world = world(seed, faults);
-        put(&mut world);
+        world.store(LARGE);
         for version in 0..100 {
             if version % 10 == 0 {
                 let pace = Pace { read_max: 3_000, pause_us: 20_000, ..Pace::FAST };
@@ -127,7 +118,7 @@ fn a_stalled_reader_is_cut_off_and_holds_nothing_afterwards() {
             ..Faults::default()
         };
         let mut world = world(seed, faults);
-        put(&mut world);
+        world.store(LARGE);
         get(&mut world, 1, Pace::FAST, Fate::Stalls(5_000));
         world.run_ms(2_000);
         assert!(unread(&world) > 0, "the reader stalls");
@@ -148,7 +139,7 @@ fn a_stalled_reader_is_cut_off_and_holds_nothing_afterwards() {
 fn what_stalled_readers_hold_is_bounded_however_many_begin_at_once() {
     const MOST: u64 = 200_000;
     let mut world = world(1, Faults::default());
-    put(&mut world);
+    world.store(LARGE);
     world.shards.iter().for_each(|shard| shard.reactor.bound_unread(MOST));
     (0..24).for_each(|number| get(&mut world, number % 2, Pace::FAST, Fate::Stalls(0)));
     let mut most = 0;

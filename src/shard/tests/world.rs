@@ -150,6 +150,20 @@ impl World {
         self.clients.last_mut().unwrap()
     }
 
+    /// A whole upload of a new version.
+    pub fn put(&mut self, key: usize, length: u64, ttl_s: u64) -> Request {
+        let version = self.book.version(key, length);
+        let (chunked, if_absent, patient) = (false, false, false);
+        Request::new(What::Put { version, length, chunked, if_absent, patient, ttl_s }, key)
+    }
+
+    /// Uploads a new version, by a client of its own, to the end.
+    pub fn store(&mut self, (key, length): (usize, u64)) {
+        let put = self.put(key, length, 0);
+        self.client(0).plan(put);
+        self.run_clients();
+    }
+
     fn can_run(&self, shard: usize) -> bool {
         let now_us = self.sim.now_us();
         let message = self.shards[shard].mailbox.next_us().is_some_and(|at_us| at_us <= now_us);
