@@ -159,7 +159,8 @@ fn the_largest_crowd_is_searched_by_what_viewers_experience() {
     let flags = "-n 1 --ramp 500ms -d 3s --retries 1 --gate startup.p50<=1ns";
     let (report, code) = capacity(&origin, flags);
     let found = &report["capacity"];
-    assert!(found["largest"].is_null() && code == 4, "{code} {found}");
+    // Where the machine kept the generator waiting, the last run is INVALID besides.
+    assert!(found["largest"].is_null() && matches!(code, 3 | 4), "{code} {found}");
 }
 
 /// After a reconnect storm half of the numbers came back twice and the other half never: places

@@ -1,8 +1,9 @@
 //! `capacity`: the largest load that keeps every gate, and what keeps it from being larger.
 //!
 //! The search itself is `report::search`; here each try becomes a run and each run an outcome. A
-//! run in which less was achieved than offered while the generator was on time counts against the
-//! server; a run with any other reason of invalidity says nothing and is repeated.
+//! run in which less was achieved than offered, failed answers included, while the generator was on
+//! time counts against the server; a run with any other reason of invalidity says nothing and is
+//! repeated.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -401,11 +402,14 @@ mod tests {
         let mut report = run(1.0, 2.0);
         let shortfall = verdict::judge(&verdict::Evidence {
             offered: Some(100),
-            ended: 50,
+            achieved: 50,
+            failed: 50,
             ..verdict::Evidence::default()
         });
         report.verdict = shortfall;
-        assert_eq!(BENCH.outcome(&report).0, Outcome::Failed);
+        let (outcome, reasons) = BENCH.outcome(&report);
+        assert_eq!(outcome, Outcome::Failed);
+        assert!(reasons[0].contains("50.00 % failed"), "{reasons:?}");
         report.verdict.reasons.push("The generator was late: 1 s.".to_owned());
         assert_eq!(BENCH.outcome(&report).0, Outcome::Invalid);
         let few = Bench { gates: vec!["p99.99<=1s".to_owned()], ..BENCH };

@@ -169,7 +169,8 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
         response: open.then_some(&response),
         lateness_floor_ns: allowed.or(bare.filter(|_| busy)).unwrap_or(0),
         offered: open.then_some(outcome.offered),
-        ended: outcome.ended_inside,
+        achieved: outcome.inside.good,
+        failed: outcome.inside.failed,
         cpu_share: share(|usage| usage.used).filter(|_| open),
         // Whoever allows lateness allows what it comes from.
         delay_share: share(|usage| usage.delay).filter(|_| open && allowed.is_none()),
@@ -219,13 +220,11 @@ fn notes(plan: &Plan, outcome: &Outcome, cpu: Option<f64>, bare: Option<u64>) ->
         ));
     }
     let failed: u64 = outcome.totals.iter().flat_map(|totals| totals.errors.values()).sum();
-    if failed > 0 {
-        notes.push(format!(
-            "{} requests failed; each counts as no faster than the timeout, {}.",
-            units::count(failed),
-            units::time(nanos(plan.timeout) as f64)
-        ));
-    }
+    let good = outcome.totals.iter().map(|totals| totals.completed).sum();
+    notes.extend(verdict::failures(good, failed).map(|sentence| {
+        let timeout = units::time(nanos(plan.timeout) as f64);
+        format!("{sentence} Each counts as no faster than the timeout, {timeout}.")
+    }));
     if outcome.connects.failed > 0 {
         notes.push(format!("{} connects failed.", units::count(outcome.connects.failed)));
     }

@@ -163,6 +163,27 @@ impl Side {
     }
 }
 
+/// Requests that ended within the measured phase, whenever they were intended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inside {
+    /// With a good answer.
+    pub good: u64,
+    /// Any other way.
+    pub failed: u64,
+}
+
+impl Inside {
+    fn count(&mut self, good: bool) {
+        *(if good { &mut self.good } else { &mut self.failed }) += 1;
+    }
+
+    /// Adds what another thread counted.
+    pub fn add(&mut self, other: Self) {
+        self.good += other.good;
+        self.failed += other.failed;
+    }
+}
+
 /// One of the slowest requests.
 #[derive(Clone, Debug)]
 pub struct Slow {
@@ -207,7 +228,7 @@ pub struct Recorder {
     /// Requests intended in the measured phase.
     pub offered: u64,
     /// Requests, of whatever phase, that ended within the measured phase.
-    pub ended_inside: u64,
+    pub inside: Inside,
     /// The slowest requests.
     pub slow: BinaryHeap<Reverse<Slow>>,
     interval: Interval,
@@ -240,7 +261,7 @@ impl Recorder {
             warm_up: Side::default(),
             drained: Side::default(),
             offered: 0,
-            ended_inside: 0,
+            inside: Inside::default(),
             slow: BinaryHeap::with_capacity(SAMPLES_KEPT + 1),
             interval: Interval {
                 thread,
@@ -298,7 +319,7 @@ impl Recorder {
         let response = (end.at - job.intended).max(floor);
         let good = end.error.is_none();
         if (self.measure.0..self.measure.1).contains(&end.at) {
-            self.ended_inside += 1;
+            self.inside.count(good);
         } else if job.measured {
             count(&mut self.drained, good, response);
         }

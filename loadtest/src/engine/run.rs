@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::clock::{Clock, bare_loop, nanos};
 use super::collect::{Board, Message, Series};
 use super::plan::{Mode, Plan};
-use super::record::{Recorder, Side, Slow, Totals};
+use super::record::{Inside, Recorder, Side, Slow, Totals};
 use super::worker::{Times, Usage, Worker};
 use crate::environment::Counters;
 use crate::environment::counters::Change;
@@ -41,7 +41,7 @@ pub struct Outcome {
     /// Requests intended in the measured phase.
     pub offered: u64,
     /// Requests that ended within the measured phase.
-    pub ended_inside: u64,
+    pub inside: Inside,
     /// The slowest requests, slowest first.
     pub slow: Vec<Slow>,
     /// By second.
@@ -262,7 +262,7 @@ impl Outcome {
             warm_up: Side::default(),
             drained: Side::default(),
             offered: 0,
-            ended_inside: 0,
+            inside: Inside::default(),
             slow: Vec::new(),
             series: Vec::new(),
             usage: Vec::new(),
@@ -279,7 +279,7 @@ impl Outcome {
         self.warm_up.add(&recorder.warm_up);
         self.drained.add(&recorder.drained);
         self.offered += recorder.offered;
-        self.ended_inside += recorder.ended_inside;
+        self.inside.add(recorder.inside);
         self.slow.extend(recorder.slow.drain().map(|slow| slow.0));
         self.drained_at = self.drained_at.max(usage.drained_at);
         self.usage.push(usage);

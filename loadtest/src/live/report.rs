@@ -119,13 +119,18 @@ fn judge(report: &mut Report, outcome: &Outcome) {
         response: Some(&response),
         lateness_floor_ns: LATENESS_FLOOR_NS,
         offered: Some(outcome.asked),
-        ended: outcome.ended_inside,
+        // The load is the viewers, and one whose answers fail is still one: failures are what they
+        // experience, not load that is missing.
+        achieved: outcome.inside.good + outcome.inside.failed,
+        failed: 0,
         cpu_share: share(|usage| usage.cpu),
         delay_share: share(|usage| usage.delay),
         overflows: 0,
     };
     report.verdict = verdict::judge(&evidence);
     report.verdict.interrupted = outcome.interrupted;
+    let load = &report.load;
+    report.verdict.notes.extend(verdict::failures(load.achieved, load.failed));
     report.verdict.notes.extend(outcome.complaint.clone());
 }
 

@@ -15,7 +15,7 @@ use super::plan::{OPERATIONS, Plan};
 use super::report;
 use crate::engine::clock::{Clock, nanos};
 use crate::engine::collect::{Board, Message, Series};
-use crate::engine::record::{Recorder, Totals};
+use crate::engine::record::{Inside, Recorder, Totals};
 use crate::engine::worker::{Times, Usage};
 use crate::environment::Counters;
 use crate::environment::counters::Change;
@@ -39,7 +39,7 @@ pub struct Outcome {
     /// Requests asked for in the measured phase, without those under way at its end.
     pub asked: u64,
     /// Requests that ended within it.
-    pub ended_inside: u64,
+    pub inside: Inside,
     /// By second.
     pub series: Vec<Second>,
     /// What each thread used.
@@ -198,7 +198,7 @@ struct Gathered {
     present: Vec<Present>,
     complaint: Option<String>,
     asked: u64,
-    ended_inside: u64,
+    inside: Inside,
     connections: usize,
 }
 
@@ -207,7 +207,7 @@ impl Gathered {
         series.add(part.recorder.last_interval(), board);
         self.totals.resize_with(OPERATIONS.len(), Totals::default);
         self.totals.iter_mut().zip(&part.recorder.totals).for_each(|(sum, more)| sum.add(more));
-        self.ended_inside += part.recorder.ended_inside;
+        self.inside.add(part.recorder.inside);
         self.usage.push(part.usage);
         self.experience.add(&part.experience);
         self.asked += part.asked;
@@ -239,7 +239,7 @@ impl Gathered {
             times: common.times,
             totals: self.totals,
             asked: self.asked,
-            ended_inside: self.ended_inside,
+            inside: self.inside,
             series,
             usage: self.usage,
             connections: self.connections,

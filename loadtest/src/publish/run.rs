@@ -151,7 +151,8 @@ fn fill(
         response: Some(&response).filter(|latency| !latency.is_empty()),
         lateness_floor_ns: LATENESS_FLOOR_NS,
         offered: report.load.offered,
-        ended: achieved + failed,
+        achieved,
+        failed,
         cpu_share: (!settings.vod).then(|| busiest as f64 / 1e9 / wall_s.max(1e-9)),
         ..Evidence::default()
     });

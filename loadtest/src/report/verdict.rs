@@ -1,8 +1,10 @@
 //! May a run be believed? The rules, and the sentences that say why not.
 //!
 //! A run is invalid when the generator was late, when less was achieved than offered, when the
-//! generator was short of CPU, or when something on its side overflowed. The rules look at the
-//! generator, never at whether the server was good: that is what thresholds are for.
+//! generator was short of CPU, or when something on its side overflowed. Achieved is what got a
+//! good answer: a server that fails what it is asked has not carried the load, and its latencies
+//! are not those of that load. How good a server is otherwise is never looked at here: that is
+//! what thresholds are for.
 
 use super::latency::Latency;
 use super::model::{Outcome, Report, Verdict};
@@ -63,8 +65,10 @@ pub struct Evidence<'a> {
     pub lateness_floor_ns: u64,
     /// Requests intended in the measured phase.
     pub offered: Option<u64>,
-    /// Requests that ended in the measured phase, well or not.
-    pub ended: u64,
+    /// Requests that ended well in the measured phase.
+    pub achieved: u64,
+    /// Requests that ended otherwise in it: timeouts, errors, statuses from 400.
+    pub failed: u64,
     /// CPU time / wall time of the busiest generator thread; where threads spin until something is
     /// due, time in use.
     pub cpu_share: Option<f64>,
@@ -81,17 +85,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         reasons.extend(late(evidence, lateness, response));
         notes.extend(pause_note(lateness, response));
     }
-    if let Some(offered) = evidence.offered {
-        let share = evidence.ended as f64 / offered.max(1) as f64;
-        if offered > 0 && share < ACHIEVED_SHARE {
-            reasons.push(format!(
-                "{SHORTFALL} {:.2} % of the {} offered requests were achieved; {:.0} % must be.",
-                share * 100.0,
-                units::count(offered),
-                ACHIEVED_SHARE * 100.0
-            ));
-        }
-    }
+    reasons.extend(shortfall(evidence));
     if let Some(share) = evidence.cpu_share.filter(|share| *share > CPU_SHARE) {
         reasons.push(format!(
             "A generator thread used {:.0} % of its CPU, at most {:.0} % may be: use more threads \
@@ -115,6 +109,33 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         ));
     }
     Verdict { notes, ..Verdict::from_reasons(reasons) }
+}
+
+/// The rule of what was achieved. Without a schedule it is held against what was answered at all.
+fn shortfall(evidence: &Evidence<'_>) -> Option<String> {
+    let (base, which) = match evidence.offered {
+        Some(offered) => (offered, "offered"),
+        None => (evidence.achieved + evidence.failed, "answered"),
+    };
+    let share = evidence.achieved as f64 / base.max(1) as f64;
+    (base > 0 && share < ACHIEVED_SHARE).then(|| {
+        let why = match evidence.failed {
+            0 => String::new(),
+            failed => format!(" {:.2} % failed.", failed as f64 / base as f64 * 100.0),
+        };
+        format!(
+            "{SHORTFALL} {:.2} % of the {} {which} requests were achieved; {:.0} % must be.{why}",
+            share * 100.0,
+            units::count(base),
+            ACHIEVED_SHARE * 100.0
+        )
+    })
+}
+
+/// The remark that requests failed, with their share of all that ended; `None` without any.
+pub fn failures(good: u64, failed: u64) -> Option<String> {
+    let share = units::percent(failed as f64 / (good + failed).max(1) as f64);
+    (failed > 0).then(|| format!("{} requests failed, {share} of them all.", units::count(failed)))
 }
 
 /// The lateness rule: at p99.9, or in a short run at the highest quantile that it can speak of.
@@ -174,7 +195,7 @@ mod tests {
             lateness: Some(&lateness),
             response: Some(&response),
             offered: Some(20_000),
-            ended: 20_000,
+            achieved: 20_000,
             cpu_share: Some(0.5),
             delay_share: Some(0.001),
             ..Evidence::default()
@@ -231,7 +252,7 @@ mod tests {
         );
         let rules = Evidence {
             offered: Some(1000),
-            ended: 980,
+            achieved: 980,
             cpu_share: Some(0.9),
             delay_share: Some(0.05),
             overflows: 3,
@@ -242,5 +263,28 @@ mod tests {
         assert_eq!(verdict.reasons.len(), 4);
         assert!(verdict.reasons[0].contains("98.00 % of the 1,000"), "{verdict:?}");
         assert!(judge(&Evidence { offered: Some(0), ..Evidence::default() }).valid);
+    }
+
+    /// A server that answered one request of four with 503 was VALID at a rate that it never gave.
+    #[test]
+    fn failed_answers_are_not_achieved() {
+        let of = |offered, achieved, failed| Evidence {
+            offered,
+            achieved,
+            failed,
+            ..Evidence::default()
+        };
+        let reasons = judge(&of(Some(1000), 750, 250)).reasons;
+        let sentence = "Only 75.00 % of the 1,000 offered requests were achieved; 99 % must be. \
+                        25.00 % failed.";
+        assert_eq!(reasons, [sentence]);
+        assert!(is_shortfall(&reasons[0]));
+        let reasons = judge(&of(None, 60, 40)).reasons;
+        assert!(reasons[0].contains("60.00 % of the 100 answered requests"), "{reasons:?}");
+        assert!(judge(&of(Some(1000), 991, 9)).valid, "gates judge a few");
+        assert!(judge(&of(None, 0, 0)).valid);
+        let note = failures(991, 9);
+        assert_eq!(note.as_deref(), Some("9 requests failed, 0.90 % of them all."));
+        assert_eq!(failures(1, 0), None);
     }
 }
