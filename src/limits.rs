@@ -368,6 +368,12 @@ pub const LL_HOLD_MS: u32 = 4_000;
 pub const STALE_AFTER_MS_MAX: u32 = 86_400_000;
 /// Stale manifests that one shard remembers, to say when they recover.
 pub const STALE_KEYS_MAX: usize = 4096;
+/// For how long a look after the renditions of a multivariant playlist holds, in milliseconds.
+pub const LADDER_LOOK_MS: u64 = 50;
+/// After how long ladders that were not whole are looked after again, in milliseconds.
+pub const LADDER_AGAIN_MS: u64 = 500;
+/// Renditions of a multivariant playlist that are looked after.
+pub const LADDER_LOOKED_MAX: usize = 64;
 /// Low-latency playlists that one shard makes at the same time; each takes some 40 KiB.
 pub const LL_MAKERS_MAX: usize = 512;
 /// Segments that arrive for one rendition before its maker has looked at them.

@@ -302,6 +302,15 @@ crate::meters! {
     "headwater_stale_answers_total", "Answers that a manifest is stale.", per 1.0 {
         stale_answers: Counter,
     }
+    "headwater_incomplete_ladders",
+    "Multivariant playlists whose last answer was that a rendition is missing or stale.",
+    per 1.0 {
+        incomplete_ladders: Gauge,
+    }
+    "headwater_incomplete_answers_total",
+    "Answers that a rendition of a multivariant playlist is missing or stale.", per 1.0 {
+        incomplete_answers: Counter,
+    }
     "headwater_ll_playlists", "Low-latency playlists that are made here.", per 1.0 {
         ll_playlists: Gauge,
     }

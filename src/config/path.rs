@@ -59,6 +59,8 @@ pub struct PathRule {
     pub durability: Option<Durability>,
     /// How long a live manifest is good for that nobody renews.
     pub stale_after: Option<StaleAfter>,
+    /// Whether a multivariant playlist fails when a rendition is missing or stale.
+    pub whole_ladder: Option<bool>,
     /// What becomes of other bytes that a second encoder brings.
     pub redundant: Option<Redundant>,
     /// Names of encoders, in order of priority.
@@ -193,6 +195,11 @@ impl PathRules {
         self.first(key, |rule| rule.stale_after)
     }
 
+    /// Whether this key's multivariant playlist fails when a rendition is missing or stale.
+    pub fn is_whole_ladder(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.whole_ladder).unwrap_or(false)
+    }
+
     /// Whether encoders are told apart, and what becomes of what differs.
     pub fn redundant(&self, key: &[u8]) -> Option<Redundant> {
         self.first(key, |rule| rule.redundant).filter(|&redundant| redundant != Redundant::Off)
@@ -247,9 +254,10 @@ impl PathRules {
         self.0.iter().any(|rule| rule.hold_ms.is_some() || rule.ll == Some(true))
     }
 
-    /// Whether any rule has manifests become stale.
+    /// Whether any rule has manifests become stale, or fail with their renditions.
     pub fn any_stales(&self) -> bool {
-        self.0.iter().any(|rule| rule.stale_after.is_some())
+        let fails = |rule: &PathRule| rule.stale_after.is_some() || rule.whole_ladder == Some(true);
+        self.0.iter().any(fails)
     }
 
     /// Whether the key's playlist is offered as gzip.
@@ -312,6 +320,7 @@ impl PathRule {
             part_target_ms: None,
             durability: None,
             stale_after: None,
+            whole_ladder: None,
             redundant: None,
             pipelines: None,
             failover_ms: None,

@@ -101,6 +101,7 @@ const SETTINGS: &[(&str, Says, Otherwise)] = &[
     ("ll", |rule| flag(rule.ll), |_| "false".to_owned()),
     ("part_target_ms", |rule| number(rule.part_target_ms), |_| limits::PART_TARGET_MS.to_string()),
     ("stale_after_ms", |rule| rule.stale_after.map(stale_after), |_| "none".to_owned()),
+    ("whole_ladder", |rule| flag(rule.whole_ladder), |_| "false".to_owned()),
     ("redundant", |rule| rule.redundant.map(redundant), |_| "off".to_owned()),
     (
         "pipelines",

@@ -217,6 +217,8 @@ impl Shard {
         meters.ll_playlists.set(self.makers() as u64);
         self.refresh_stale();
         meters.stale_manifests.set(self.stale.borrow().len() as u64);
+        self.refresh_ladders();
+        meters.incomplete_ladders.set(self.incomplete_ladders());
         if let Some(sessions) = self.accounts.sessions.borrow_mut().as_mut() {
             meters.cmcd_sessions.set(sessions.count(self.reactor.clock.now_ms()));
         }

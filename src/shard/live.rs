@@ -121,9 +121,9 @@ impl Conn {
         let directives = self.directives(head);
         let shard = self.shard.clone();
         if self.rules.stales
-            && let Some(ready) = self.ready_stale(head, &held)
+            && let Some(failing) = self.ready_failing(head, &held)
         {
-            return Judged::Ready(ready);
+            return failing.map_or_else(Judged::Rare, Judged::Ready);
         }
         let live = if directives.any() { live_of(&shard, &held) } else { None };
         let Some(live) = live else { return self.judge_plain(head, held) };

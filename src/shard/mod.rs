@@ -45,6 +45,7 @@ mod growing;
 mod horizon;
 mod immutable;
 mod input;
+mod ladder;
 mod leftover;
 mod live;
 mod lowlatency;
@@ -184,6 +185,8 @@ pub struct Shard {
     topics: RefCell<topic::Topics>,
     /// Manifests that were found stale.
     stale: RefCell<HashSet<Box<[u8]>>>,
+    /// Multivariant playlists of which a rendition was found missing or stale.
+    incomplete: RefCell<ladder::Incomplete>,
     disk: Option<Box<disk::Disk>>,
     remote: Option<Box<remote::RemoteTier>>,
     nonce: u64,
@@ -255,6 +258,7 @@ impl Shard {
             horizon: RefCell::default(),
             topics: RefCell::new(topics),
             stale: RefCell::default(),
+            incomplete: RefCell::default(),
             disk,
             remote,
             nonce,
@@ -332,7 +336,8 @@ impl Shard {
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
         let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));
         let drain = self.is_draining().then_some(Duration::from_millis(limits::DRAIN_LOOK_MS));
-        [store, self.reactor.wait_max(), meters, drain].into_iter().flatten().min()
+        let others = [meters, drain, self.wait_for_ladders()];
+        [store, self.reactor.wait_max()].into_iter().chain(others).flatten().min()
     }
 
     fn refresh_date(&self) {

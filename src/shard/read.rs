@@ -54,6 +54,8 @@ pub(super) enum Obtained {
 pub(super) enum Rare {
     Parts(Rc<Held>, Box<RangeList>, u64),
     Growing(Rc<Held>),
+    /// Its renditions are to be looked after first.
+    Ladder(Rc<Held>),
 }
 
 impl Conn {
@@ -138,17 +140,7 @@ impl Conn {
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key: Box<[u8]> =
             key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default().into();
-        match shard.obtain(key.clone()).await {
-            Obtained::Absent => {}
-            obtained => return obtained,
-        }
-        if shard.disk.is_some() {
-            match shard.obtain_cold(key.clone()).await {
-                Obtained::Absent => {}
-                obtained => return obtained,
-            }
-        }
-        shard.obtain_remote(key).await
+        shard.obtain_anywhere(key).await
     }
 
     /// The answer when there is no room to find out.
@@ -200,10 +192,22 @@ impl Conn {
         self.ready_bare(head, &bare, Then::Next)
     }
 
-    async fn answer_rare(&mut self, head: &Head, rare: Rare) -> Result<Then, Gone> {
-        match rare {
-            Rare::Parts(held, list, length) => self.answer_parts(head, held, &list, length).await,
-            Rare::Growing(held) => self.answer_growing(head, held).await,
+    async fn answer_rare(&mut self, head: &Head, mut rare: Rare) -> Result<Then, Gone> {
+        loop {
+            rare = match rare {
+                Rare::Parts(held, list, length) => {
+                    return self.answer_parts(head, held, &list, length).await;
+                }
+                Rare::Growing(held) => return self.answer_growing(head, held).await,
+                Rare::Ladder(held) => {
+                    self.shard.clone().look_at_ladder(&held).await;
+                    // What was seen holds for longer than this turn.
+                    match self.ready_object(head, held) {
+                        Ok(ready) => return self.deliver(ready).await,
+                        Err(rare) => rare,
+                    }
+                }
+            };
         }
     }
 
@@ -211,9 +215,9 @@ impl Conn {
     #[inline]
     pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
         if self.rules.stales
-            && let Some(ready) = self.ready_stale(head, &held)
+            && let Some(failing) = self.ready_failing(head, &held)
         {
-            return Ok(ready);
+            return failing;
         }
         if self.rules.gzips
             && let Some(ready) = self.ready_zipped(head, &held)
@@ -401,6 +405,21 @@ impl Conn {
 }
 
 impl Shard {
+    /// A hold on what memory has of a key, or else the disk, or else the remote store.
+    pub(super) async fn obtain_anywhere(&self, key: Box<[u8]>) -> Obtained {
+        match self.obtain(key.clone()).await {
+            Obtained::Absent => {}
+            obtained => return obtained,
+        }
+        if self.disk.is_some() {
+            match self.obtain_cold(key.clone()).await {
+                Obtained::Absent => {}
+                obtained => return obtained,
+            }
+        }
+        self.obtain_remote(key).await
+    }
+
     /// A hold on the current version of a key.
     pub(super) async fn obtain(&self, key: Box<[u8]>) -> Obtained {
         match self.find_key(&key) {

@@ -67,7 +67,7 @@ pub struct Rules {
     pub holds: bool,
     /// Whether any path offers playlists as gzip.
     pub gzips: bool,
-    /// Whether any path has manifests that become stale.
+    /// Whether any path has manifests that become stale, or fail with their renditions.
     pub stales: bool,
     /// Whether requests may be of another dialect than the origin's own.
     pub dialects: bool,

@@ -5,10 +5,13 @@
 //!
 //! Invariants: what is not live never becomes stale; each version is read once for it.
 
+use std::rc::Rc;
+
 use super::Shard;
 use super::answer::Ready;
 use super::conn::{Conn, Then};
 use super::live::live_of;
+use super::read::Rare;
 use super::rendered::append_body;
 use crate::config::StaleAfter;
 use crate::http::request::{Head, Method};
@@ -20,11 +23,23 @@ use crate::origin::errors::{Bare, RETRY};
 use crate::store::Held;
 
 impl Conn {
-    /// The error in place of a manifest that is stale.
+    /// The error in place of a manifest that nobody renews, or that names one, or what that takes.
     #[inline(never)]
+    pub(super) fn ready_failing(
+        &mut self,
+        head: &Head,
+        held: &Rc<Held>,
+    ) -> Option<Result<Ready, Rare>> {
+        match self.ready_stale(head, held) {
+            Some(ready) => Some(Ok(ready)),
+            None => self.ready_incomplete(head, held),
+        }
+    }
+
+    /// The error in place of a manifest that is stale.
     pub(super) fn ready_stale(&mut self, head: &Head, held: &Held) -> Option<Ready> {
         let shard = self.shard.clone();
-        let at_ms = *held.stale_at_ms.get_or_init(|| shard.stale_at_ms(held).unwrap_or(u64::MAX));
+        let at_ms = shard.good_until_ms(held);
         let is_stale = shard.reactor.clock.now_ms() >= at_ms;
         if at_ms != u64::MAX {
             shard.note_stale(&held.record.key, is_stale);
@@ -44,6 +59,11 @@ impl Conn {
 }
 
 impl Shard {
+    /// When a manifest becomes stale; the largest number for what does not.
+    pub(super) fn good_until_ms(&self, held: &Held) -> u64 {
+        *held.stale_at_ms.get_or_init(|| self.stale_at_ms(held).unwrap_or(u64::MAX))
+    }
+
     /// When a manifest becomes stale; `None` for what does not.
     fn stale_at_ms(&self, held: &Held) -> Option<u64> {
         let record = &held.record;
@@ -94,9 +114,7 @@ impl Shard {
             let store = self.store.borrow();
             let held = store.lookup(store.key_hash(key), key, now_ms);
             drop(store);
-            let until_ms = held.map(|held| {
-                *held.stale_at_ms.get_or_init(|| self.stale_at_ms(&held).unwrap_or(u64::MAX))
-            });
+            let until_ms = held.map(|held| self.good_until_ms(&held));
             let is_stale = until_ms.is_some_and(|until_ms| now_ms >= until_ms);
             if !is_stale {
                 self.say_recovered(key);

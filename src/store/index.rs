@@ -79,6 +79,26 @@ pub struct Held {
     pub live: OnceCell<Option<Box<Live>>>,
     /// When it becomes stale, once somebody has asked; the largest number: never.
     pub stale_at_ms: OnceCell<Millis>,
+    /// What it names as a multivariant playlist, once somebody has asked.
+    pub ladder: OnceCell<Option<Box<Ladder>>>,
+}
+
+/// The media playlists of a presentation, and how they were when they were looked after.
+#[derive(Debug)]
+pub struct Ladder {
+    /// Their keys.
+    pub members: Box<[Box<[u8]>]>,
+    /// The last look.
+    pub looked: Cell<Option<Look>>,
+}
+
+/// A look after renditions.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// For how long it holds.
+    pub until_ms: Millis,
+    /// None is missing, none stale.
+    pub is_whole: bool,
 }
 
 /// A playlist that may be waited for: its facts, and answers that many readers share.
@@ -190,7 +210,7 @@ impl Index {
         let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
         let zipped = Rendered::default();
         let live = OnceCell::new();
-        let stale_at_ms = OnceCell::new();
+        let (stale_at_ms, ladder) = (OnceCell::new(), OnceCell::new());
         Rc::new(Held {
             record,
             hash,
@@ -202,6 +222,7 @@ impl Index {
             zipped,
             live,
             stale_at_ms,
+            ladder,
         })
     }
 

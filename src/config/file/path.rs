@@ -113,6 +113,7 @@ fn live(section: &mut Section<'_>, rule: &mut PathRule) {
         Some(_) => Err("expected a number of milliseconds or \"auto\"".to_owned()),
         None => number(value, 100, limits::STALE_AFTER_MS_MAX).map(StaleAfter::Ms),
     });
+    rule.whole_ladder = section.read("whole_ladder", boolean);
 }
 
 /// Several encoders that bring the same names.

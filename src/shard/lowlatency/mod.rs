@@ -27,7 +27,7 @@ use crate::sys::task::TaskId;
 
 mod follow;
 mod maker;
-mod names;
+pub(super) mod names;
 mod publish;
 
 pub(super) use names::{is_playlist, plain_key};
