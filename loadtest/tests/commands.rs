@@ -221,6 +221,66 @@ fn wrong_flags_are_sentences() {
     }
 }
 
+/// Nothing can be measured in no time: no command begins, nor divides by it.
+#[test]
+fn times_of_nothing_are_sentences() {
+    let good_url = url(start(|_| Reply::Keep(good("x"))));
+    for (words, part) in [
+        ("rate --rate 100 -d 0s", "--duration 0: nothing would be measured"),
+        ("rate --rate 100 --timeout 0s", "--timeout 0: every request would fail"),
+        ("rate --rate 100 -d -1s", "unexpected argument '-1'"),
+        ("rate --rate 100 -d soon", "write for example"),
+        ("rate --rate 0", "no request would ever be due"),
+        ("closed -d 0ms", "--duration 0"),
+        ("capacity -d 0s", "--duration 0"),
+        ("capacity --start 0", "`0` is no rate"),
+        ("capacity viewers -d 0s", "--duration 0"),
+        ("live -d 0s", "--duration 0"),
+        ("publish -d 0s", "--duration 0ns: must be above 0"),
+        ("publish --segment 0s", "--segment 0ns: must be above 0"),
+        ("topics -d 0s", "--duration 0ns: must be above 0"),
+        ("topics --rate 0", "--rate 0: must be above 0"),
+    ] {
+        expect(words, &good_url, 2, part);
+    }
+    expect(&format!("compare --rate 100 -d 0s {good_url}"), &good_url, 2, "--duration 0");
+}
+
+/// Each mistake of a URL file is named with its line, before anything is sent.
+#[test]
+fn mistakes_of_a_url_file_name_their_line() {
+    let path = std::env::temp_dir().join(format!("loadtest-urls-{}", std::process::id()));
+    let words = format!("rate --rate 100 -d 1s --url-file {}", path.display());
+    for (line, part) in [
+        ("127.0.0.1/a", "no scheme"),
+        ("https://127.0.0.1/a", "TLS"),
+        ("http:///a", "no host"),
+        ("http://127.0.0.1/{1}", "write a range as"),
+        ("http://127.0.0.1/{9..1}", "write a range as"),
+        ("http://127.0.0.1/a weight=much", "weight `much`: a number from 0"),
+        ("http://127.0.0.1/a weight=-1", "weight `-1`"),
+        ("http://127.0.0.1/a weight=inf", "weight `inf`"),
+        ("http://127.0.0.1/a method=get", "method `get`: write for example GET"),
+        ("http://127.0.0.1/a method=", "method ``"),
+        ("http://127.0.0.1/a name=a,b", "name `a,b`: at least a letter, and no comma"),
+        ("http://127.0.0.1/a heavy", "`heavy` is neither weight=, method= nor name="),
+        ("http://127.0.0.1/a b=1", "`b=1` is neither"),
+    ] {
+        let good = "# three good lines before it\n\nhttp://127.0.0.1:1/good weight=2 method=PUT\n";
+        std::fs::write(&path, format!("{good}{line}\nhttp://127.0.0.1:1/\n")).unwrap();
+        let place = format!("URL file `{}`, line 4: ", path.display());
+        expect(&words, "", 2, &place);
+        expect(&words, "", 2, part);
+    }
+    std::fs::write(&path, b"http://127.0.0.1/\xff\n").unwrap();
+    expect(&words, "", 2, "valid UTF-8");
+    std::fs::write(&path, "# nothing\n").unwrap();
+    expect(&words, "", 2, "no URL");
+    std::fs::write(&path, "http://127.0.0.1/a weight=0\n").unwrap();
+    expect(&words, "", 2, "not all 0");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_full_disk_is_a_sentence() {
     let address = start(|_| Reply::Keep(good("x")));

@@ -13,7 +13,7 @@ use super::{Ending, Failure};
 use crate::environment::counters;
 use crate::limits::VIEWERS_MAX;
 use crate::report::search::Plan;
-use crate::report::threshold;
+use crate::report::{threshold, units};
 use crate::sys::thread;
 
 /// Flags of `capacity viewers`. `--viewers` is the first crowd to try.
@@ -62,6 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let report = search(searched, &bench, |load, again| {
         sleep(args.settle * (1 + 4 * again));
         crowd.viewers = viewers(load);
+        crowd.label = format!("a try of {} viewers", units::count(crowd.viewers));
         let report = crate::live::run(&crowd, &target);
         crowd.seed = crowd.seed.wrapping_add(1);
         report

@@ -136,6 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         let load_flags = Load { seed, ..args.load.clone() };
         seed = seed.wrapping_add(1);
         let mut plan = args.pace.at(&load_flags, load)?;
+        plan.label = format!("a try of {}", units::rate(load));
         plan.targets.clone_from(&first.targets);
         plan.lateness_allowed = plan.lateness_allowed.or(bench.lateness_allowed);
         measure(&plan, "capacity", &target)

@@ -129,6 +129,7 @@ fn one(args: &Args, side: Side, pair: usize) -> anyhow::Result<Report> {
     load.urls = vec![url.clone()];
     load.seed = args.load.seed.wrapping_add(pair as u64);
     let mut plan = args.pace.at(&load, args.rate)?;
+    plan.label = format!("{name} of pair {} of {}", pair + 1, args.pairs);
     preflight::ask(&mut plan)?;
     measure(&plan, "rate", url)
 }

@@ -185,6 +185,7 @@ pub fn plan(args: &Args) -> Result<Plan, Failure> {
     }
     let links = args.links.as_deref().map(sessions::links).transpose();
     Ok(Plan {
+        label: String::new(),
         authority,
         address,
         manifests,

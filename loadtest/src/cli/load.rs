@@ -99,6 +99,7 @@ impl Load {
         let asked = self.asked()?;
         let headers = headers(&self.header)?;
         let mut plan = Plan {
+            label: String::new(),
             targets: Vec::new(),
             sources: Vec::new(),
             operations: Vec::new(),
@@ -193,8 +194,11 @@ impl Load {
                 self.connections
             ));
         }
-        if self.duration.is_zero() || self.timeout.is_zero() {
-            return wrong("--duration and --timeout must be above zero".to_owned());
+        if self.duration.is_zero() {
+            return wrong("--duration 0: nothing would be measured".to_owned());
+        }
+        if self.timeout.is_zero() {
+            return wrong("--timeout 0: every request would fail".to_owned());
         }
         if self.verify == Some(0) {
             return wrong("--verify 0: compare one body of N, with N at least 1".to_owned());
@@ -203,10 +207,7 @@ impl Load {
         if let Some(cpu) = self.pin.iter().find(|cpu| !allowed.contains(cpu)) {
             return wrong(format!("--pin {cpu}: this process may run on CPUs {allowed:?}"));
         }
-        let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase());
-        if !token(&self.method) {
-            return wrong(format!("--method `{}`: write for example GET or PUT", self.method));
-        }
+        method(&self.method).map_err(|what| Failure::Usage(format!("--method {what}")))?;
         Ok(())
     }
 
@@ -252,17 +253,23 @@ impl Load {
     fn line(&self, line: &str) -> Result<Asked, String> {
         let mut words = line.split_ascii_whitespace();
         let url = Url::parse(words.next().unwrap_or(""))?;
+        Pattern::parse(&url.path)?;
         let mut asked = Asked { url, weight: 1.0, method: self.method.clone(), name: None };
         for word in words {
             match word.split_once('=') {
                 Some(("weight", value)) => {
-                    let weight = value.parse();
-                    asked.weight = weight.map_err(|_| format!("`{value}` is no weight"))?;
+                    let weight = value.parse().ok();
+                    asked.weight = weight
+                        .filter(|weight: &f64| weight.is_finite() && *weight >= 0.0)
+                        .ok_or_else(|| format!("weight `{value}`: a number from 0"))?;
                 }
-                Some(("method", value)) => asked.method = value.to_owned(),
-                Some(("name", value)) if !value.contains(',') => {
-                    asked.name = Some(value.to_owned());
+                Some(("method", value)) => {
+                    asked.method = method(value).map_err(|what| format!("method {what}"))?;
                 }
+                Some(("name", value)) if value.is_empty() || value.contains(',') => {
+                    return Err(format!("name `{value}`: at least a letter, and no comma"));
+                }
+                Some(("name", value)) => asked.name = Some(value.to_owned()),
                 _ => return Err(format!("`{word}` is neither weight=, method= nor name=")),
             }
         }
@@ -288,6 +295,12 @@ impl Load {
         }
         Ok(body.into())
     }
+}
+
+/// `text` when it is a method; the error says what one looks like.
+fn method(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    good.then(|| text.to_owned()).ok_or(format!("`{text}`: write for example GET or PUT"))
 }
 
 /// The place of `name`, which is added when it is new.

@@ -12,7 +12,7 @@ use super::record::{Interval, Live, Recorder};
 use super::worker::{Times, Usage};
 use crate::report::latency::Latency;
 use crate::report::model::Second;
-use crate::report::progress::Snapshot;
+use crate::report::progress::{CONNECT, DRAIN, MEASURE, Snapshot, WARM_UP};
 use crate::report::series;
 
 /// What a loading thread says.
@@ -128,16 +128,18 @@ fn add(sum: &mut Interval, more: &Interval) {
 pub struct Board {
     clock: Clock,
     open: bool,
+    label: String,
     live: Vec<Arc<Live>>,
     times: Mutex<Option<Times>>,
     recent: Mutex<Latency>,
 }
 
 impl Board {
-    /// A board for so many threads.
-    pub fn new(clock: Clock, open: bool, threads: usize) -> Self {
+    /// A board for so many threads; `label` names a run that is one of several.
+    pub fn new(clock: Clock, open: bool, threads: usize, label: &str) -> Self {
         let live = (0..threads).map(|_| Arc::new(Live::default())).collect();
-        Self { clock, open, live, times: Mutex::new(None), recent: Mutex::new(Latency::new()) }
+        let (label, times) = (label.to_owned(), Mutex::new(None));
+        Self { clock, open, label, live, times, recent: Mutex::new(Latency::new()) }
     }
 
     /// The counts of one thread.
@@ -163,26 +165,28 @@ impl Board {
         let now = self.clock.now();
         let times = *self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let (phase, elapsed, total) = match times {
-            None => ("connect", 0, 1),
+            None => (CONNECT, 0, 1),
             Some(times) => {
                 let phase = match now {
-                    now if now < times.measure => "warm-up",
-                    now if now < times.end => "measure",
-                    _ => "drain",
+                    now if now < times.measure => WARM_UP,
+                    now if now < times.end => MEASURE,
+                    _ => DRAIN,
                 };
                 (phase, now.saturating_sub(times.start), times.end - times.start)
             }
         };
         Snapshot {
-            phase: phase.to_owned(),
+            phase,
+            label: self.label.clone(),
             elapsed_s: elapsed as f64 / 1e9,
             total_s: total as f64 / 1e9,
             offered: self.open.then_some(offered),
             achieved: sum(|live| live.achieved.load(Ordering::Relaxed)),
             failed: sum(|live| live.failed.load(Ordering::Relaxed)),
             in_flight: sum(|live| live.in_flight.load(Ordering::Relaxed)),
+            viewers: sum(|live| live.viewers.load(Ordering::Relaxed)),
+            stalled: sum(|live| live.stalled.load(Ordering::Relaxed)),
             recent: self.recent.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            ..Snapshot::default()
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum Mode {
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the view calls it, where it is one run of several; may be empty.
+    pub label: String,
     /// Where to.
     pub targets: Vec<Target>,
     /// What to ask for.

@@ -25,6 +25,10 @@ pub struct Live {
     pub failed: AtomicU64,
     /// Requests under way.
     pub in_flight: AtomicU64,
+    /// Viewers watching at this moment; zero without viewers.
+    pub viewers: AtomicU64,
+    /// Of them, stalled when they were last counted.
+    pub stalled: AtomicU64,
 }
 
 /// One request under way; times in nanoseconds of the run's clock.
@@ -370,6 +374,16 @@ impl Recorder {
             self.slow.pop();
         }
         self.slow.push(Reverse(Slow { took, job: *job, end }));
+    }
+
+    /// So many viewers watch.
+    pub fn watching(&self, viewers: u64) {
+        self.live.viewers.store(viewers, Ordering::Relaxed);
+    }
+
+    /// So many of them are stalled.
+    pub fn stalled(&self, viewers: u64) {
+        self.live.stalled.store(viewers, Ordering::Relaxed);
     }
 
     /// So many requests are under way.

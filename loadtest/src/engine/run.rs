@@ -70,7 +70,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     keep_off(&plan.cpus);
     let clock = Clock::start();
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let board = Arc::new(Board::new(clock, plan.is_open(), plan.threads));
+    let board = Arc::new(Board::new(clock, plan.is_open(), plan.threads, &plan.label));
     std::thread::scope(|scope| {
         let (messages, incoming) = mpsc::channel();
         let mut threads = Vec::new();

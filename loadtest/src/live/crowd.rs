@@ -5,7 +5,7 @@
 //! entries find nothing due. What viewers do with an answer is carried out before the next one.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -85,6 +85,8 @@ pub struct Crowd<'a> {
     pub(super) address: usize,
     pub(super) seats: Vec<Seat>,
     free_seats: Vec<u32>,
+    /// Taken seats behind the number of their arrival: exactly those with a viewer.
+    taken: BTreeSet<(u64, u32)>,
     pub(super) connections: Vec<Connection>,
     pub(super) free_connections: Vec<u32>,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
@@ -100,7 +102,6 @@ pub struct Crowd<'a> {
     pub(super) times: Times,
     pub(super) in_flight: u64,
     pub(super) asked: u64,
-    watching: u64,
     /// Connections open, most at once.
     pub connections_max: usize,
     thread: u64,
@@ -133,6 +134,7 @@ impl<'a> Crowd<'a> {
             address,
             seats: Vec::new(),
             free_seats: Vec::new(),
+            taken: BTreeSet::new(),
             connections: Vec::new(),
             free_connections: Vec::new(),
             timers: BinaryHeap::new(),
@@ -146,7 +148,6 @@ impl<'a> Crowd<'a> {
             times,
             in_flight: 0,
             asked: 0,
-            watching: 0,
             connections_max: 0,
             thread: thread as u64,
             complaint: None,
@@ -192,6 +193,7 @@ impl<'a> Crowd<'a> {
                 }
             }
             second = self.keep_books(second);
+            self.recorder.watching(self.taken.len() as u64);
             let next_join = joins.peek().map_or(u64::MAX, |join| at(join.0));
             let next_leave = leaves.peek().map_or(u64::MAX, |leave| at(leave.0));
             let timer = self.timers.peek().map_or(u64::MAX, |timer| timer.0.0);
@@ -251,7 +253,7 @@ impl<'a> Crowd<'a> {
                 u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.watching += 1;
+        self.taken.insert((arrival, index));
         self.work.extend(actions.into_iter().map(|action| (index, action, due)));
         self.arm(index);
     }
@@ -342,7 +344,7 @@ impl<'a> Crowd<'a> {
         for connection in std::mem::take(&mut seat.connections) {
             self.close(connection);
         }
-        self.watching -= 1;
+        self.taken.remove(&(arrival, index));
         self.free_seats.push(index);
         if again {
             // Another person's choices, so that the stream and the time differ.
@@ -353,34 +355,26 @@ impl<'a> Crowd<'a> {
 
     /// Whoever arrived with this number leaves now: a viewer, or all levels of a cache.
     fn dismiss(&mut self, arrival: u64) -> io::Result<()> {
-        for index in self.seated(|seat| seat.arrival == arrival) {
-            self.leave(index, None);
-        }
+        let seats = self.taken.range((arrival, 0)..=(arrival, u32::MAX));
+        let seats: Vec<u32> = seats.map(|(_, seat)| *seat).collect();
+        seats.into_iter().for_each(|seat| self.leave(seat, None));
         self.carry_out()
     }
 
     /// All connections drop, and everybody joins again, as who they were.
     fn drop_all(&mut self) -> io::Result<()> {
         let now = self.clock.now();
-        let seated = self.seated(|_| true);
-        let who = |index: &u32| {
-            let seat = &self.seats[*index as usize];
-            (seat.number, seat.arrival, seat.settings)
+        let who = |taken: &(u64, u32)| {
+            let seat = &self.seats[taken.1 as usize];
+            (taken.1, (seat.number, seat.arrival), seat.settings)
         };
         // Places are given anew: who sat where is noted before anybody leaves.
-        let everybody: Vec<_> = seated.iter().map(who).collect();
-        seated.into_iter().for_each(|index| self.leave(index, None));
-        for (number, arrival, settings) in everybody {
-            self.sit_down((number, arrival), now, settings);
+        let everybody: Vec<_> = self.taken.iter().map(who).collect();
+        everybody.iter().for_each(|(seat, ..)| self.leave(*seat, None));
+        for (_, numbers, settings) in everybody {
+            self.sit_down(numbers, now, settings);
         }
         self.carry_out()
-    }
-
-    /// Taken places of which `wanted` holds.
-    fn seated(&self, wanted: impl Fn(&Seat) -> bool) -> Vec<u32> {
-        let seats = (0_u32..).zip(&self.seats);
-        let taken = seats.filter(|(_, seat)| seat.viewer.is_some() && wanted(seat));
-        taken.map(|(index, _)| index).collect()
     }
 
     /// Once a second: the interval, the number of viewers, deliveries; the second that is under
@@ -410,7 +404,8 @@ impl<'a> Crowd<'a> {
         let now = seconds(self.clock.now());
         let viewers = self.seats.iter_mut().filter_map(|seat| seat.viewer.as_deref_mut());
         let stalled = viewers.filter_map(|v| experience::is_stalled(v, now).then_some(())).count();
-        self.present.push(Present { viewers: self.watching, stalled: stalled as u64 });
+        self.recorder.stalled(stalled as u64);
+        self.present.push(Present { viewers: self.taken.len() as u64, stalled: stalled as u64 });
     }
 
     /// The run is over: everybody leaves.

@@ -26,6 +26,8 @@ pub fn operation(kind: Kind) -> u32 {
 /// A live run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the view calls it, where it is one run of several; may be empty.
+    pub label: String,
     /// Host and port, the value of the Host header.
     pub authority: String,
     /// Where it is.

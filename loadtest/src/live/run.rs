@@ -88,7 +88,7 @@ pub fn run(plan: &Plan, target: &str) -> anyhow::Result<Report> {
         arrivals::schedule(&plan.arrivals, plan.viewers, plan.ramp.as_secs_f64(), plan.seed);
     let deliveries = Arc::new(Mutex::new(Deliveries::default()));
     let common = Common { clock, epoch: nanos(unix), times, schedule, deliveries };
-    let board = Arc::new(Board::new(clock, true, plan.threads));
+    let board = Arc::new(Board::new(clock, true, plan.threads, &plan.label));
     board.begin(times);
     let mut outcome = std::thread::scope(|scope| threads(scope, plan, &common, &board))?;
     outcome.started_unix_ms = u64::try_from(unix.as_millis()).unwrap_or(0);

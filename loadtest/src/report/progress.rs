@@ -25,11 +25,22 @@ const LEVELS: [char; 8] = [
     '\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}', '\u{2588}',
 ];
 
+/// Names of the phases: nothing is sent before the second, nothing counted before the third.
+pub const CONNECT: &str = "connect";
+/// See [`CONNECT`].
+pub const WARM_UP: &str = "warm-up";
+/// See [`CONNECT`].
+pub const MEASURE: &str = "measure";
+/// See [`CONNECT`].
+pub const DRAIN: &str = "drain";
+
 /// The state of a run at one instant; counts since the start of the measured phase.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Name of the phase.
-    pub phase: String,
+    pub phase: &'static str,
+    /// Name of the run, where it is one of several; may be empty.
+    pub label: String,
     /// Seconds since the run's start, and of the whole run.
     pub elapsed_s: f64,
     /// See `elapsed_s`.
@@ -112,7 +123,10 @@ struct Rates {
 impl Rates {
     fn observe(&mut self, now: &Snapshot) {
         let (at, achieved) = self.last;
-        if now.achieved < achieved || now.elapsed_s < at {
+        if now.phase != MEASURE {
+            // The first second counts from the start of the phase.
+            self.last = (now.elapsed_s, now.achieved);
+        } else if now.achieved < achieved || now.elapsed_s < at {
             self.last = (now.elapsed_s, now.achieved);
         } else if now.elapsed_s - at >= 1.0 {
             self.history.push_back((now.achieved - achieved) as f64 / (now.elapsed_s - at));
@@ -136,9 +150,13 @@ impl Rates {
 
 /// What stands beside and below the bar.
 fn text(now: &Snapshot, rates: &Rates) -> String {
-    let mut text = format!("{:.0} s of {:.0} s  {}", now.elapsed_s, now.total_s, now.phase);
-    let rate = rates.history.back().copied().unwrap_or(0.0);
-    text.push_str(&format!("\n  {:<12} {}", units::rate(rate), rates.sparkline()));
+    let elapsed = now.elapsed_s.min(now.total_s);
+    let mut text = format!("{elapsed:.0} s of {:.0} s  {}", now.total_s, now.phase);
+    if !now.label.is_empty() {
+        text.push_str(&format!("  {}", now.label));
+    }
+    let rate = rates.history.back().map_or("-".to_owned(), |rate| units::rate(*rate));
+    text.push_str(&format!("\n  {rate:<12} {}", rates.sparkline()));
     text.push_str(&format!(
         "\n  done {}   failed {}   in flight {}",
         units::count(now.achieved),
@@ -152,9 +170,10 @@ fn text(now: &Snapshot, rates: &Rates) -> String {
     }
     if now.viewers > 0 {
         text.push_str(&format!(
-            "\n  viewers {}   stalled {}",
+            "\n  viewers {}   stalled {} ({})",
             units::count(now.viewers),
-            units::count(now.stalled)
+            units::count(now.stalled),
+            units::percent(now.stalled as f64 / now.viewers as f64)
         ));
     }
     if !now.recent.is_empty() {
@@ -175,7 +194,7 @@ mod tests {
     use super::*;
 
     fn at(elapsed_s: f64, achieved: u64) -> Snapshot {
-        Snapshot { elapsed_s, total_s: 60.0, achieved, ..Snapshot::default() }
+        Snapshot { phase: MEASURE, elapsed_s, total_s: 60.0, achieved, ..Snapshot::default() }
     }
 
     #[test]
@@ -198,12 +217,36 @@ mod tests {
         for i in 0..500 {
             now.recent.record(200_000 + i);
         }
-        now.viewers = 1500;
+        (now.viewers, now.stalled) = (1500, 30);
         let text = text(&now, &Rates::default());
         assert!(text.starts_with("12 s of 60 s"));
         assert!(text.contains("p50 200 us") && !text.contains("p99"), "{text}");
-        assert!(text.contains("viewers 1,500"));
+        assert!(text.contains("viewers 1,500   stalled 30 (2.00 %)"), "{text}");
         assert_eq!((share(&now), share(&at(90.0, 1)), share(&at(0.0, 1))), (200, 1000, 0));
+    }
+
+    #[test]
+    fn a_run_of_several_is_named_and_counts_from_the_measured_phase() {
+        let mut rates = Rates::default();
+        for eighth in 0..68_u32 {
+            let elapsed_s = f64::from(eighth) / 8.0;
+            let phase = if eighth < 28 { WARM_UP } else { MEASURE };
+            let achieved = u64::from(eighth.saturating_sub(27)) * 100;
+            let label = "try of 1,000/s".to_owned();
+            let now = Snapshot { phase, label, ..at(elapsed_s, achieved) };
+            rates.observe(&now);
+            let text = text(&now, &rates);
+            assert!(text.contains(&format!("{phase}  try of 1,000/s\n")), "{text}");
+            // No full second of the phase yet.
+            assert_eq!(text.contains("\n  - "), eighth < 35, "{eighth} {text}");
+        }
+        assert_eq!(rates.sparkline(), LEVELS[7].to_string().repeat(5), "no dip at the start");
+        // The drain adds nothing, nor runs beyond the end.
+        let drain = Snapshot { phase: DRAIN, in_flight: 3, offered: Some(5503), ..at(63.0, 5500) };
+        rates.observe(&drain);
+        let text = text(&drain, &rates);
+        assert!(text.starts_with("60 s of 60 s  drain\n") && rates.history.len() == 5, "{text}");
+        assert!(text.contains("in flight 3   waiting 0"), "{text}");
     }
 
     #[test]
