@@ -249,26 +249,15 @@ pub fn watch_after(link: &Estimator, duration: f64) -> f64 {
     link.first_byte().max(duration / 2.0)
 }
 
-/// What becomes of a download that was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is fast enough, or it is too early to say.
-    GoesOn,
-    /// It is too slow, but only the lowest level would be faster: hls.js lets it come to its end.
-    Spared,
-    /// It is given up for this level.
-    GivenUp(usize),
-}
-
 /// Whether to give a download up for a lower level, and for which (_abandonRulesCheck).
 pub fn abandon(
     levels: impl Levels,
     link: &mut Estimator,
     at: &Situation,
     now: &Download,
-) -> Verdict {
+) -> Option<usize> {
     if now.level == 0 || now.loading <= watch_after(link, now.duration) {
-        return Verdict::GoesOn;
+        return None;
     }
     let wait = link.first_byte();
     let arriving = now.first_byte.filter(|_| now.bytes > 0);
@@ -278,7 +267,7 @@ pub fn abandon(
     let rate = if arriving.is_some() { bits / streaming } else { link.rate() };
     let left = if arriving.is_some() { (expected - bits) / rate } else { expected / rate + wait };
     if left <= at.buffered {
-        return Verdict::GoesOn;
+        return None;
     }
     let reload = |level: usize| {
         let load = wait + now.duration * levels.level(level).peak / rate;
@@ -295,19 +284,27 @@ pub fn abandon(
         None => (0, sooner.min(reload(0))),
     };
     if sooner >= left || sooner > now.duration * 10.0 {
-        return Verdict::GoesOn;
+        return None;
     }
     match arriving {
         Some(first) => link.sample(now.loading - wait.min(first), now.bytes),
         None => link.sample_first_byte(now.loading),
     }
-    settle(levels, link, at, lower)
+    let at_once = left > 2.0 * sooner;
+    Some(settle(levels, link, at, lower, at_once))
 }
 
-/// The level after a download was given up for `next`: what was measured before is forgotten where
-/// it would promise more than that level, and the lowest level that suits the buffer is loaded
-/// first.
-fn settle(levels: impl Levels, link: &mut Estimator, at: &Situation, next: usize) -> Verdict {
+/// The level after a download was given up for `next`. What was measured before is forgotten where
+/// it would promise more than that level. The lowest level that suits the buffer comes first where
+/// the download was cut off at once; where the new level's playlist does that (always for level 0,
+/// and when too little is gained), hls.js stays with `next` and with what it measured.
+fn settle(
+    levels: impl Levels,
+    link: &mut Estimator,
+    at: &Situation,
+    next: usize,
+    at_once: bool,
+) -> usize {
     let peak = |level: usize| levels.level(level).peak;
     if link.rate() * UP_FACTOR > peak(next) {
         link.forget(peak(next));
@@ -318,12 +315,12 @@ fn settle(levels: impl Levels, link: &mut Estimator, at: &Situation, next: usize
         best(&levels, link, &empty, &bounds, below)
     };
     let next = within(link, peak(next), next + 1).unwrap_or(next);
-    if next == 0 {
-        return Verdict::Spared;
+    if next == 0 || !at_once {
+        return next;
     }
     let lowest = within(link, peak(0), next + 1).unwrap_or(0);
     link.forget(peak(lowest));
-    Verdict::GivenUp(lowest)
+    lowest
 }
 
 #[cfg(test)]

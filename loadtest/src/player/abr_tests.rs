@@ -101,23 +101,26 @@ fn a_download_that_would_stall_is_given_up_for_a_lower_level() {
         Download { level: 3, duration: 4.0, loading: 2.1, first_byte: Some(0.1), bytes: 100_000 };
     let at = playing(3, 3.0);
     // 400 kbit/s arrive; 1.6 MB average is far off, so 24 s are left and 3 s are buffered. No level
-    // loads in 3 s; level 0 takes 4 s and two waits: it is the next one, but this one comes to
-    // its end.
+    // loads in 3 s; level 0 takes 4 s and two waits.
     let mut link = steady(3e6);
-    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &under_way), Verdict::Spared);
+    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &under_way), Some(0));
     assert!(link.rate() < 3e6, "what arrived so far counts");
     // Watched only after half its duration, and never at the lowest level.
     let early = Download { loading: 1.9, ..under_way };
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &early), Verdict::GoesOn);
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &early), None);
     let lowest = Download { level: 0, ..under_way };
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &lowest), Verdict::GoesOn);
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &lowest), None);
     // Enough in the buffer.
     let full = playing(3, 30.0);
-    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &full, &under_way), Verdict::GoesOn);
-    // 2 Mbit/s arrive: 3.1 s are left; level 2 takes 3.4 s, level 1 with 1.8 s fits. It is given up
-    // for level 1, begins again at the lowest, and trusts no more than that needs.
-    let faster = Download { bytes: 500_000, ..under_way };
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &full, &under_way), None);
+    // 1.5 Mbit/s arrive: 4.8 s are left; level 2 takes 4.5 s, level 1 with 2.3 s fits, in less than
+    // half the time. It is cut off at once, the lowest level comes first, and no more is trusted
+    // than that needs.
+    let faster = Download { bytes: 375_000, ..under_way };
     let mut link = steady(3e6);
-    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &faster), Verdict::GivenUp(0));
+    assert_eq!(abandon(levels.as_slice(), &mut link, &at, &faster), Some(0));
     assert_eq!((link.rate(), link.knows()), (levels[0].peak, false));
+    // 2 Mbit/s arrive: 3.1 s are left, level 1 takes 1.8 s. That is less than twice as fast.
+    let still_faster = Download { bytes: 500_000, ..under_way };
+    assert_eq!(abandon(levels.as_slice(), &mut steady(3e6), &at, &still_faster), Some(1));
 }

@@ -1,6 +1,6 @@
 //! What a viewer asks for next: where to begin, which level, reloads that are due, abandoning.
 
-use super::abr::{self, Download, Situation, Verdict};
+use super::abr::{self, Download, Situation};
 use super::buffer::{Buffer, Playing};
 use super::reload::Directives;
 use super::retry;
@@ -211,7 +211,6 @@ impl Viewer {
             requested: now,
             first_byte: None,
             received: 0,
-            spared: false,
         });
         actions.push(Action::Fetch(Fetch {
             slot: Slot { track, playlist: false },
@@ -242,7 +241,6 @@ impl Viewer {
             requested: now,
             first_byte: None,
             received: 0,
-            spared: false,
         });
         self.counts.segments += 1;
         actions.push(Action::Fetch(Fetch {
@@ -262,7 +260,7 @@ impl Viewer {
         let (Some(loading), Some(ladder)) = (self.main.loading, self.ladder.clone()) else {
             return;
         };
-        let is_fixed = self.settings.level.is_some() || loading.map.is_some() || loading.spared;
+        let is_fixed = self.settings.level.is_some() || loading.map.is_some();
         if is_fixed || self.started.is_none() {
             return;
         }
@@ -274,14 +272,7 @@ impl Viewer {
             first_byte: loading.first_byte.map(|first| first - loading.requested),
             bytes: loading.received,
         };
-        let lower = match abr::abandon(&*ladder, &mut self.link, &at, &download) {
-            Verdict::GoesOn => return,
-            Verdict::Spared => {
-                self.main.loading = Some(Loading { spared: true, ..loading });
-                return;
-            }
-            Verdict::GivenUp(lower) => lower,
-        };
+        let Some(lower) = abr::abandon(&*ladder, &mut self.link, &at, &download) else { return };
         self.main.loading = None;
         self.counts.abandoned += 1;
         self.counts.wasted += loading.received;

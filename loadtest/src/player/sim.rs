@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::buffer::Playing;
 use super::playlist::{self, Playlist};
 use super::retry::Failure;
 use super::viewer::{Action, Ending, Fetch, Kind, PlaylistAnswer, Settings, Viewer};
@@ -45,6 +46,8 @@ pub struct Sim<O> {
     pub origin: O,
     pub now: f64,
     pub made: Vec<Made>,
+    /// When playback stalled, and until when; infinite while it lasts.
+    pub stalls: Vec<(f64, f64)>,
     pub ending: Option<Ending>,
     ticks: u32,
     pending: Vec<Pending>,
@@ -54,8 +57,16 @@ impl<O: Origin> Sim<O> {
     /// Joins at `now` and stays for `stay` seconds.
     pub fn new(settings: Settings, origin: O, now: f64, stay: f64) -> Self {
         let viewer = Viewer::new(settings, now, now + stay);
-        let (made, pending) = (Vec::new(), Vec::new());
-        let mut sim = Self { viewer, origin, now, made, ending: None, ticks: 0, pending };
+        let mut sim = Self {
+            viewer,
+            origin,
+            now,
+            made: Vec::new(),
+            stalls: Vec::new(),
+            ending: None,
+            ticks: 0,
+            pending: Vec::new(),
+        };
         let mut actions = Vec::new();
         sim.viewer.join(&mut actions);
         sim.carry_out(actions);
@@ -82,10 +93,23 @@ impl<O: Origin> Sim<O> {
                 assert!(self.ticks < 1_000_000, "a timer loop at {}", self.now);
             }
             self.carry_out(actions);
+            self.note_stall();
             assert!(self.made.len() < 100_000, "a request loop at {}", self.now);
         }
         if self.ending.is_none() {
             self.now = end;
+        }
+    }
+
+    /// Stalls begin and end at instants at which the viewer is looked at.
+    fn note_stall(&mut self) {
+        let now = self.now;
+        let Some(buffer) = self.viewer.buffer_at(now) else { return };
+        if buffer.stalls() as usize > self.stalls.len() {
+            self.stalls.push((now, f64::INFINITY));
+        }
+        if let (true, Some(last)) = (buffer.state() != Playing::Stalled, self.stalls.last_mut()) {
+            last.1 = last.1.min(now);
         }
     }
 

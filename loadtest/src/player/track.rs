@@ -43,8 +43,6 @@ pub struct Loading {
     pub first_byte: Option<f64>,
     /// Bytes of its body so far.
     pub received: u64,
-    /// It was too slow, and goes on all the same: it is not judged again.
-    pub spared: bool,
 }
 
 /// What a track wants next.
