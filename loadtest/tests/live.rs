@@ -6,7 +6,8 @@ mod origin;
 
 use std::process::Command;
 
-use origin::{Origin, Script};
+use loadtest::live::arrivals::{Arrivals, Due, schedule};
+use origin::{By, Origin, Script};
 use serde_json::Value;
 
 /// Runs `live` against `origin`; the report.
@@ -161,6 +162,82 @@ fn the_largest_crowd_is_searched_by_what_viewers_experience() {
     let found = &report["capacity"];
     // Where the machine kept the generator waiting, the last run is INVALID besides.
     assert!(found["largest"].is_null() && matches!(code, 3 | 4), "{code} {found}");
+}
+
+/// Each way to arrive brings the viewers that its schedule says, as many as it says at any time.
+#[test]
+fn crowds_come_and_go_as_their_schedules_say() {
+    const VIEWERS: u64 = 40;
+    let kinds = ["poisson", "kick-off", "flash", "synchronised", "exit-spike", "reconnect"];
+    let runs = kinds.map(|how| {
+        std::thread::spawn(move || {
+            let origin = Origin::start(Script::default());
+            let flags = format!("-n {VIEWERS} --ramp 3s -d 6s --level 0 --arrivals {how}");
+            (how, live(&origin, &flags))
+        })
+    });
+    for run in runs {
+        let (how, report) = run.join().unwrap();
+        let arrivals: Arrivals = how.parse().unwrap();
+        let said = report["load"]["model"].as_str().unwrap();
+        assert_eq!(said, format!("viewers, {arrivals}"));
+        let planned = schedule(&arrivals, VIEWERS, 3.0, 1);
+        let again = planned.drops.len() as u64 * VIEWERS;
+        let counted = (count(&report, "viewers"), count(&report, "start_failures"));
+        assert_eq!(counted, ((VIEWERS + again) as f64, 0.0), "{how}: {report}");
+        let due = |events: &[Due], at: f64| events.iter().filter(|event| event.0 <= at).count();
+        for second in report["series"].as_array().unwrap() {
+            // A slow machine is late by up to a second, and never early.
+            let present = usize::try_from(second["viewers"].as_u64().unwrap()).unwrap();
+            let end = second["at_s"].as_f64().unwrap() + 1.0;
+            let least = due(&planned.joins, end - 1.0) - due(&planned.leaves, end);
+            let most = due(&planned.joins, end + 0.1) - due(&planned.leaves, end - 1.0);
+            let said = format!("{how}: {present} after {end} s, {least} to {most} expected");
+            assert!((least..=most).contains(&present), "{said}");
+        }
+    }
+}
+
+/// Viewers say the same of themselves in the query and in headers, with every request.
+#[test]
+fn cmcd_comes_with_every_request_in_the_query_or_in_headers() {
+    let mut sessions = Vec::new();
+    for how in ["query", "headers", "none"] {
+        let origin = Origin::start(Script::default());
+        let report = live(&origin, &format!("-n 6 --ramp 1s -d 5s --cmcd {how}"));
+        assert_eq!(count(&report, "started"), 6.0, "{report}");
+        // The manifest was looked at before the run.
+        let told = origin.told().split_off(1);
+        if how == "none" {
+            assert!(told.iter().all(|(_, told)| told.is_empty()), "{told:?}");
+            continue;
+        }
+        let mut own = std::collections::BTreeSet::new();
+        for (path, told) in &told {
+            let value = |key: &str| told.get(key).map(|(value, _)| value.as_str());
+            let is_media = path.ends_with(".m4s");
+            let kind = if is_media { "v" } else { "m" };
+            assert_eq!((value("ot"), value("sf")), (Some(kind), Some("h")), "{path} {told:?}");
+            own.insert(value("sid").unwrap_or_else(|| panic!("{path} {told:?}")).to_owned());
+            for (key, header) in [("bl", "request"), ("br", "object"), ("d", "object")] {
+                let by = match how {
+                    "query" => By::Query,
+                    _ => By::Header(format!("cmcd-{header}")),
+                };
+                let came = told.get(key).map(|(_, by)| by);
+                assert_eq!(came, is_media.then_some(&by), "{key} of {path} {told:?}");
+            }
+            if is_media {
+                let level: usize = path[1..2].parse().unwrap();
+                assert_eq!(value("br"), Some(["400", "2000"][level]), "{path}");
+                assert_eq!((value("d"), value("tb")), (Some("1000"), Some("2000")), "{path}");
+            }
+        }
+        let hurried = told.iter().filter(|(_, told)| told.contains_key("su")).count();
+        assert!(hurried >= 6, "the first segment of each is wanted at once: {told:?}");
+        sessions.push(own);
+    }
+    assert_eq!((sessions[0].len(), &sessions[0]), (6, &sessions[1]), "one session a viewer");
 }
 
 /// After a reconnect storm half of the numbers came back twice and the other half never: places

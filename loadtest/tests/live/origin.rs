@@ -26,6 +26,18 @@ pub struct Script {
     pub stale_every: u64,
 }
 
+/// Keys of CMCD, their values, and how each came.
+pub type Told = BTreeMap<String, (String, By)>;
+
+/// How CMCD came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum By {
+    /// In the query.
+    Query,
+    /// In the header of this name, which is in lower case.
+    Header(String),
+}
+
 const WINDOW: u64 = 10;
 const PART: f64 = 0.25;
 const BIT_RATES: [u64; 2] = [400_000, 2_000_000];
@@ -40,6 +52,8 @@ struct State {
     missed: Mutex<Vec<String>>,
     /// How often each session of CMCD has asked for the multivariant playlist.
     joins: Mutex<BTreeMap<String, u32>>,
+    /// Paths asked for, and the CMCD that came along.
+    told: Mutex<Vec<(String, Told)>>,
     /// Of each connection: when the first playlist was sent, in seconds of the stream, and the
     /// newest segment that was sent before the silence.
     seen: Mutex<Vec<(f64, u64)>>,
@@ -65,6 +79,7 @@ impl Origin {
             playlists: AtomicU64::new(0),
             missed: Mutex::new(Vec::new()),
             joins: Mutex::default(),
+            told: Mutex::default(),
             seen: Mutex::new(Vec::new()),
         });
         let shared = Arc::clone(&state);
@@ -93,6 +108,11 @@ impl Origin {
         self.state.joins.lock().unwrap().clone()
     }
 
+    /// Paths asked for, without their queries, and the CMCD that came along.
+    pub fn told(&self) -> Vec<(String, Told)> {
+        self.state.told.lock().unwrap().clone()
+    }
+
     /// Seconds stalled that arithmetic predicts for all viewers, with one connection each: a viewer
     /// begins three seconds behind the edge of its first playlist, plays until 0.1 s before the end
     /// of the last segment that it got, and goes on when the silence ends.
@@ -117,10 +137,21 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             return Ok(());
         }
         let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+        let (plain, query) = path.split_once('?').unwrap_or((&path, ""));
+        let mut told = Told::new();
+        let coded = query.split('&').find_map(|pair| pair.strip_prefix("CMCD="));
+        add_keys(&mut told, &decoded(coded.unwrap_or("")), &By::Query);
         while line.trim_end() != "" {
             line.clear();
             reader.read_line(&mut line)?;
+            if let Some((name, value)) = line.split_once(": ")
+                && let name = name.to_ascii_lowercase()
+                && name.starts_with("cmcd-")
+            {
+                add_keys(&mut told, value.trim_end(), &By::Header(name));
+            }
         }
+        state.told.lock().unwrap().push((plain.to_owned(), told));
         let first = *state.first.lock().unwrap().get_or_insert_with(Instant::now);
         if let Some((from, to)) = state.script.silent {
             let at = first.elapsed().as_secs_f64();
@@ -133,6 +164,25 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n", body.len());
         writer.write_all(&[head.as_bytes(), &body].concat())?;
     }
+}
+
+fn add_keys(told: &mut Told, list: &str, by: &By) {
+    for pair in list.split(',').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        told.insert(key.to_owned(), (value.to_owned(), by.clone()));
+    }
+}
+
+/// Without its percent-coding; all that CMCD has is ASCII.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        plain.push(char::from(u8::from_str_radix(code, 16).unwrap()));
+        plain.push_str(rest);
+    }
+    plain
 }
 
 fn answer(state: &State, path: &str, own: &mut Option<usize>) -> (u16, Vec<u8>) {
