@@ -47,6 +47,8 @@ pub struct PathRule {
     pub gzip: Option<bool>,
     /// Whether answers say what is known of an object (CTA-5006).
     pub cmsd: Option<bool>,
+    /// Whether answers say what is true of each alone (CTA-5006).
+    pub cmsd_dynamic: Option<bool>,
     /// How long a read of an absent object waits for it, in milliseconds.
     pub hold_ms: Option<u32>,
     /// The constant duration of segments, in milliseconds.
@@ -270,6 +272,16 @@ impl PathRules {
         self.first(key, |rule| rule.cmsd).unwrap_or(false)
     }
 
+    /// Whether answers about the key say what is true of each alone (CTA-5006).
+    pub fn is_cmsd_dynamic(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.cmsd_dynamic).unwrap_or(false)
+    }
+
+    /// Whether answers of any rule do.
+    pub fn any_cmsd_dynamic(&self) -> bool {
+        self.0.iter().any(|rule| rule.cmsd_dynamic == Some(true))
+    }
+
     /// Whether any rule offers playlists as gzip.
     pub fn any_gzips(&self) -> bool {
         self.0.iter().any(|rule| rule.gzip == Some(true))
@@ -314,6 +326,7 @@ impl PathRule {
             on_full: None,
             gzip: None,
             cmsd: None,
+            cmsd_dynamic: None,
             hold_ms: None,
             segment_ms: None,
             ll: None,

@@ -94,6 +94,7 @@ const SETTINGS: &[(&str, Says, Otherwise)] = &[
     ("streaming", |rule| flag(rule.streaming), |_| "true".to_owned()),
     ("gzip", |rule| flag(rule.gzip), |_| "false".to_owned()),
     ("cmsd", |rule| flag(rule.cmsd), |_| "false".to_owned()),
+    ("cmsd_dynamic", |rule| flag(rule.cmsd_dynamic), |_| "false".to_owned()),
     ("on_full", |rule| rule.on_full.map(on_full), |_| "refuse".to_owned()),
     ("durability", |rule| rule.durability.map(durability), |_| "by lifetime".to_owned()),
     ("hold_ms", |rule| number(rule.hold_ms), |_| "none".to_owned()),

@@ -146,6 +146,8 @@ fn values_arrive_where_they_belong() {
         streaming = false
         gzip = true
         cmsd = true
+        cmsd_dynamic = true
+        whole_ladder = true
         on_full = "evict"
         "#,
     )
@@ -177,6 +179,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((rule.cache_init_s, rule.cache_error_s), (Some(2), Some(3)));
     assert_eq!((rule.object_bytes_max, rule.immutable), (Some(1024), Some(true)));
     assert_eq!((rule.gzip, rule.cmsd), (Some(true), Some(true)));
+    assert_eq!((rule.cmsd_dynamic, rule.whole_ladder), (Some(true), Some(true)));
     assert_eq!((rule.streaming, rule.on_full), (Some(false), Some(OnFull::Evict)));
     let text = config.paths.first(b"vod/a", |rule| rule.cache_control.as_deref());
     assert_eq!(text, Some(&b"max-age=5"[..]));

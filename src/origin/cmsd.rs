@@ -3,10 +3,15 @@
 //! The line is made once, when an object is stored, and lies among its header lines from then on:
 //! `CMSD-Static: ot=m,sf=h,st=l,n="headwater"`. Only what is known is said.
 //!
-//! **Invariants**: a read costs nothing for it; keys stand in one order; a value is a token or a
-//! number, so nothing of an upload's head gets into the line.
+//! Where the rules ask for it, an answer says besides what is true of it alone: how long it was
+//! held (`CMSD-Static: ht=812`), and what the connection allows
+//! (`CMSD-Dynamic: "headwater";etp=9600;rtt=12`).
+//!
+//! **Invariants**: a read costs nothing for the stored line; keys stand in one order; a value is a
+//! token or a number, so nothing of an upload's head gets into a line.
 
 use crate::config::PathRules;
+use crate::http::response::Writer;
 use crate::media::mpd;
 use crate::media::playlist::{self, Playlist};
 use crate::media::types::{Class, essence};
@@ -39,6 +44,39 @@ pub fn line(
     }
     line.extend_from_slice(b"n=\"headwater\"\r\n");
     line
+}
+
+/// What is true of one answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// For how long the request waited for what it asked for, in milliseconds.
+    pub held_ms: u32,
+    /// The round trip to the peer, in microseconds, where it is known.
+    pub round_trip_us: u32,
+    /// Bytes that the congestion control lets be under way.
+    pub window_bytes: u64,
+}
+
+impl Told {
+    /// Writes the lines, each with its CRLF; none where nothing is known.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        if self.held_ms > 0 {
+            writer.raw(b"CMSD-Static: ht=");
+            writer.number(self.held_ms.into());
+            writer.raw(b"\r\n");
+        }
+        let round_trip_us = u64::from(self.round_trip_us);
+        if round_trip_us == 0 || self.window_bytes == 0 {
+            return;
+        }
+        // Bits a millisecond are kilobits a second.
+        let kbits = (self.window_bytes * 8 * 1000).div_ceil(round_trip_us);
+        writer.raw(b"CMSD-Dynamic: \"headwater\";etp=");
+        writer.number(kbits);
+        writer.raw(b";rtt=");
+        writer.number(round_trip_us.div_ceil(1000));
+        writer.raw(b"\r\n");
+    }
 }
 
 /// `ot`. Of a segment that is named video the tracks are not known.
@@ -100,5 +138,24 @@ mod tests {
         for key in ["b/1", "c/1"] {
             assert_eq!(of(key, Class::Init, "video/mp4", None), "");
         }
+    }
+
+    #[test]
+    fn an_answer_says_what_is_true_of_it_alone() {
+        let lines = |held_ms, round_trip_us, window_bytes| {
+            let mut out = [0; 200];
+            let mut writer = Writer::new(&mut out);
+            Told { held_ms, round_trip_us, window_bytes }.write(&mut writer);
+            let len = writer.finish().unwrap();
+            String::from_utf8(out[..len].to_vec()).unwrap()
+        };
+        assert_eq!(lines(0, 0, 0), "");
+        assert_eq!(lines(0, 12_000, 0), "");
+        assert_eq!(lines(812, 0, 14_480), "CMSD-Static: ht=812\r\n");
+        let dynamic = "CMSD-Dynamic: \"headwater\";etp=9654;rtt=12\r\n";
+        assert_eq!(lines(0, 12_000, 14_480), dynamic);
+        assert_eq!(lines(1, 12_000, 14_480), format!("CMSD-Static: ht=1\r\n{dynamic}"));
+        // The longest lines there can be.
+        assert!(lines(u32::MAX, 1, u64::from(u32::MAX) * 9000).len() < 120);
     }
 }

@@ -22,18 +22,28 @@ use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
 
 impl Conn {
-    /// Writes the line that names the request, where its dialect has one.
+    /// Writes the line that names the request, where its dialect has one, and what the answer says
+    /// of itself, where its path wants that.
     #[inline]
     pub(super) fn identify(&self, writer: &mut Writer<'_>) {
         if let Some(name) = self.dialect.id_header() {
             writer.header(name, &self.request_id());
         }
+        if self.tells() {
+            self.tell(writer);
+        }
     }
 
-    /// The lines with the one that names the request behind them; `None`: as they are.
+    /// The lines with these behind them; `None`: as they are.
     pub(super) fn identified(&self, lines: &[u8]) -> Option<Vec<u8>> {
-        let name = self.dialect.id_header()?;
-        Some([lines, name, b": ", &self.request_id(), b"\r\n"].concat())
+        if self.dialect.id_header().is_none() && !self.tells() {
+            return None;
+        }
+        let mut own = [0; limits::OWN_LINES_BYTES];
+        let mut writer = Writer::new(&mut own);
+        self.identify(&mut writer);
+        let len = writer.finish().expect("three short lines");
+        Some([lines, &own[..len]].concat())
     }
 
     fn request_id(&self) -> [u8; 36] {

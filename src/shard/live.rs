@@ -77,6 +77,7 @@ pub(super) struct Wait {
 /// A request that has begun to wait, and how its last wait ended.
 pub(super) struct Hold {
     key: Box<[u8]>,
+    pub(super) began_ms: u64,
     until_ms: u64,
     last: Waited,
 }
@@ -182,11 +183,12 @@ impl Conn {
                 let bytes = self.input.unread(&shard.reactor.buffers);
                 let mut scratch = [0; limits::KEY_BYTES_MAX];
                 let key = key::parse(head.path.of(bytes), &mut scratch).ok()?.into();
-                let until_ms = shard.reactor.clock.now_ms() + wait.bound_ms;
-                Box::new(Hold { key, until_ms, last: Waited::Changed })
+                let began_ms = shard.reactor.clock.now_ms();
+                let until_ms = began_ms + wait.bound_ms;
+                Box::new(Hold { key, began_ms, until_ms, last: Waited::Changed })
             }
         };
-        let Hold { key, until_ms, last } = &mut *hold;
+        let Hold { key, until_ms, last, .. } = &mut *hold;
         *last = shard.wait_for_change(self.socket, key, wait.seen, *until_ms).await;
         (*last != Waited::Gone).then_some(hold)
     }
@@ -282,7 +284,8 @@ impl Conn {
         let answer = told.answer(&self.shard);
         let body_len = told.body_len(&answer);
         let apart = self.rules.cors_by_path();
-        let is_common = manner.connection_line().is_empty() && self.dialect == Dialect::Native;
+        let is_common =
+            manner.connection_line().is_empty() && self.dialect == Dialect::Native && !self.tells();
         if head.method == Method::Get && is_common && !apart {
             self.note_head(Status::Ok, answer.len() - body_len);
             self.input_past_head(head);

@@ -38,6 +38,7 @@ mod account;
 mod answer;
 mod body;
 mod cmcd;
+mod cmsd;
 mod conn;
 mod dialect;
 mod disk;

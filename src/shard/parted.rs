@@ -56,7 +56,10 @@ impl Conn {
         let needed = if wanted.is_open { wanted.first } else { wanted.last };
         let follows = !wanted.is_open && wanted.last == LENGTH_MAX - 1;
         let needed = if follows { wanted.first } else { needed };
+        let began_ms = self.shard.reactor.clock.now_ms();
         self.wait_for_release(growing, needed).await?;
+        // It may have waited for the segment to begin, too.
+        self.note_held(began_ms.saturating_sub(self.account.held_ms.into()));
         let end = growing.finished().map(|whole| whole.length);
         if growing.is_cut() {
             return self.answer_bare(head, &not_found(head), Then::Next).await;

@@ -89,7 +89,9 @@ impl Conn {
             match judged {
                 Judged::Ready(ready) => break ready,
                 Judged::Wait(wait) => {
-                    hold = Some(Box::pin(self.hold(head, wait, hold)).await.ok_or(Gone)?);
+                    let held = Box::pin(self.hold(head, wait, hold)).await.ok_or(Gone)?;
+                    self.note_held(held.began_ms);
+                    hold = Some(held);
                 }
                 Judged::Rare(rare) => return Box::pin(self.answer_rare(head, rare)).await,
                 Judged::Special if self.is_topic(head) => {
@@ -266,7 +268,8 @@ impl Conn {
         let is_common = head.method == Method::Get
             && manner.connection_line().is_empty()
             && !self.cors.is_own()
-            && self.dialect == Dialect::Native;
+            && self.dialect == Dialect::Native
+            && !self.tells();
         if is_common && let Some(bytes) = self.shard.rendered(&held, whole) {
             let body_len = usize::try_from(length).expect("it lies in memory");
             self.note_head(Status::Ok, bytes.len() - body_len);

@@ -69,6 +69,8 @@ pub struct Rules {
     pub gzips: bool,
     /// Whether any path has manifests that become stale, or fail with their renditions.
     pub stales: bool,
+    /// Whether answers of any path say what is true of them alone.
+    pub tells: bool,
     /// Whether requests may be of another dialect than the origin's own.
     pub dialects: bool,
     /// Whether any path tells several encoders apart.
@@ -85,7 +87,7 @@ impl Rules {
         let cors_by_path = paths.iter().any(|rule| rule.cors().is_some());
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
         let (gzips, dialects) = (paths.any_gzips(), Dialect::any(&access));
-        let redundant = paths.any_redundant();
+        let (redundant, tells) = (paths.any_redundant(), paths.any_cmsd_dynamic());
         Self {
             access,
             paths,
@@ -94,6 +96,7 @@ impl Rules {
             holds,
             gzips,
             stales,
+            tells,
             dialects,
             redundant,
             guards_reads,
@@ -164,6 +167,9 @@ impl Conn {
             self.cors = CorsChoice::default();
         }
         self.take_cors(head);
+        if self.rules.tells {
+            self.note_tells(head);
+        }
         if self.rules.dialects {
             self.choose_dialect(head);
         } else {

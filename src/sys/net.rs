@@ -209,16 +209,46 @@ pub fn bytes_acknowledged(fd: RawFd) -> Option<u64> {
     }
     // struct tcp_info: tcpi_bytes_acked lies at byte 120 since kernel 4.1.
     const OFFSET: usize = 120;
+    let (info, len) = tcp_info(fd)?;
+    let bytes = info[..len].get(OFFSET..OFFSET + 8)?.try_into().expect("eight bytes");
+    Some(u64::from_ne_bytes(bytes))
+}
+
+/// What the kernel knows of the way to a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The smoothed round trip, in microseconds.
+    pub round_trip_us: u32,
+    /// Bytes that the congestion control lets be under way.
+    pub window_bytes: u64,
+}
+
+/// The way to the peer (TCP_INFO).
+pub fn way(fd: RawFd) -> Option<Way> {
+    #[cfg(test)]
+    if sim::bytes_acknowledged(fd).is_some() {
+        return None;
+    }
+    // struct tcp_info: tcpi_snd_mss, tcpi_rtt and tcpi_snd_cwnd, 32 bits each.
+    const MSS: usize = 16;
+    const ROUND_TRIP: usize = 68;
+    const WINDOW: usize = 80;
+    let (info, len) = tcp_info(fd)?;
+    let word = |at: usize| {
+        Some(u32::from_ne_bytes(info[..len].get(at..at + 4)?.try_into().expect("four bytes")))
+    };
+    let window_bytes = u64::from(word(MSS)?) * u64::from(word(WINDOW)?);
+    Some(Way { round_trip_us: word(ROUND_TRIP)?, window_bytes })
+}
+
+/// The kernel's `struct tcp_info`, and how much of it this kernel has.
+fn tcp_info(fd: RawFd) -> Option<([u8; 256], usize)> {
     let mut info = [0u8; 256];
     let mut len = libc::socklen_t::try_from(info.len()).expect("small");
     let into = info.as_mut_ptr().cast();
     // SAFETY: `info` has room for `len` bytes; the kernel writes at most that many.
     let failed = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, into, &mut len) };
-    if failed != 0 || (len as usize) < OFFSET + 8 {
-        return None;
-    }
-    let bytes = info[OFFSET..OFFSET + 8].try_into().expect("eight bytes");
-    Some(u64::from_ne_bytes(bytes))
+    (failed == 0).then_some((info, len as usize))
 }
 
 /// Puts a slot of the arena into a ring's table of registered buffers.

@@ -90,6 +90,7 @@ fn storage(section: &mut Section<'_>, rule: &mut PathRule) {
     rule.streaming = section.read("streaming", boolean);
     rule.gzip = section.read("gzip", boolean);
     rule.cmsd = section.read("cmsd", boolean);
+    rule.cmsd_dynamic = section.read("cmsd_dynamic", boolean);
     rule.on_full = section.read("on_full", |value| one_of(value, &ON_FULL));
     rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
 }
