@@ -322,7 +322,7 @@ impl Bench {
         if let Some(link) = self.link {
             figures.insert("link share".to_owned(), bits / link);
         }
-        figures.insert("Gbit/s".to_owned(), bits / 1e9);
+        figures.insert("bit/s".to_owned(), bits);
         if let Some(qoe) = report.qoe.as_ref().filter(|qoe| qoe.counts.started > 0) {
             let counts = &qoe.counts;
             let (stalled, played) = (counts.stalled_s, counts.played_s);

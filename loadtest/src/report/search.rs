@@ -7,6 +7,7 @@
 //! machine must not stand as the limit. A pure state machine: it runs nothing and knows no clock.
 
 use super::model::{Capacity, Outcome, Try};
+use super::verdict;
 
 /// Times that a load which broke is tried again behind a confirmed result.
 const DOUBTS_MAX: u32 = 2;
@@ -256,7 +257,11 @@ fn limiter(tries: &[Try], broken_at: Option<f64>) -> String {
     } else if above("connection wait share", 0.5) {
         "connection wait".to_owned()
     } else {
-        broken.reasons.first().cloned().unwrap_or_else(|| "unknown".to_owned())
+        match broken.reasons.first() {
+            Some(why) if verdict::is_shortfall(why) => format!("answers missing or failed: {why}"),
+            Some(why) => why.clone(),
+            None => "unknown".to_owned(),
+        }
     }
 }
 

@@ -89,9 +89,14 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A named figure: a share where the name ends in `share` or `ratio`, else a plain number.
+/// A named figure: a share where the name ends in `share` or `ratio`, a short speed where it ends
+/// in `bit/s`, else a plain number.
 pub fn figure(name: &str, value: f64) -> String {
-    if name.ends_with("share") || name.ends_with("ratio") { percent(value) } else { si(value, "") }
+    match name {
+        _ if name.ends_with("share") || name.ends_with("ratio") => percent(value),
+        _ if name.ends_with("bit/s") => axis(value),
+        _ => si(value, ""),
+    }
 }
 
 /// The name of a quantile: `p50`, `p99.9`.
@@ -137,7 +142,8 @@ mod tests {
             ["0 %", "0.0000032 %", "0.012 %", "1.50 %", "99.9 %"]
         );
         assert_eq!(figure("rebuffer ratio", 0.0042), "0.42 %");
-        assert_eq!(figure("Gbit/s", 8.5), "8.50");
+        assert_eq!(figure("server us/request", 8.5), "8.50");
+        assert_eq!((figure("bit/s", 2_042e3), figure("bit/s", 0.0)), ("2.042M".into(), "0".into()));
         assert_eq!([0.5, 0.999, 0.99999].map(quantile), ["p50", "p99.9", "p99.999"]);
     }
 }

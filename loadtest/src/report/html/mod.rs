@@ -3,6 +3,7 @@
 //! No script, no font, no picture from elsewhere: the file can be mailed and opened in ten years.
 //! The verdict stands first; a run that must not be believed says so in red before any number.
 
+mod forest;
 mod plots;
 mod sections;
 mod svg;
@@ -31,7 +32,7 @@ pub fn write(report: &Report) -> String {
             section("Capacity", &plots_in("plots", &plots)) + &tables::tries(capacity)
         }
         (None, Some(comparison)) => {
-            let plots = plots::forest(comparison);
+            let plots = forest::plot(comparison);
             section("Comparison", &plots_in("plots", &plots)) + &tables::quantiles(comparison)
         }
         (None, None) => String::new(),

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::latency::Latency;
-use super::super::model::{
-    Capacity, Comparison, Conclusion, Distribution, Outcome, Report, Second,
-};
+use super::super::model::{Capacity, Distribution, Outcome, Report, Second};
 use super::super::series;
 use super::super::stats;
 use super::super::summary;
@@ -27,9 +25,14 @@ fn colour(index: usize) -> &'static str {
 
 /// A time on an axis, without needless digits.
 fn axis_time(nanoseconds: f64) -> String {
-    let (value, unit) = units::time_parts(nanoseconds * 1.000_001);
+    if nanoseconds == 0.0 {
+        return "0".to_owned();
+    }
+    // What is a hair below a unit for want of bits is that unit.
+    let hair = 1.000_001;
+    let (value, unit) = units::time_parts(nanoseconds * hair);
     let unit = if unit == "us" { "&micro;s" } else { unit };
-    let text = format!("{value:.1}");
+    let text = format!("{:.3}", value / hair);
     format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
@@ -243,7 +246,9 @@ pub fn distribution(distribution: &Distribution, colour_index: usize) -> String 
     let x = if narrow {
         Scale::logarithmic(low, top, label)
     } else {
-        Scale::linear(if low > top / 2.0 { low } else { 0.0 }, top, label)
+        // Values that are all but the same are one step, not a magnified rounding error.
+        let zoomed = low > top / 2.0 && top - low > top / 20.0;
+        Scale::linear(if zoomed { low } else { 0.0 }, top, label)
     };
     let mut points = vec![(if narrow { low } else { 0.0 }, 0.0)];
     let count = values.count() as f64;
@@ -376,62 +381,21 @@ fn outcome_class(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Ratio of every quantile with its interval; left of 1, B is faster.
-pub fn forest(comparison: &Comparison) -> String {
-    let rows: Vec<_> =
-        comparison.quantiles.iter().filter(|row| row.ratio_high < f64::MAX).collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let reach = rows
-        .iter()
-        .flat_map(|row| [row.ratio_low, row.ratio_high])
-        .map(|ratio| ratio.ln().abs())
-        .fold(0.01, f64::max)
-        * 1.15;
-    let widest = (reach.exp() - 1.0) * 100.0;
-    let step = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
-        .into_iter()
-        .find(|step| widest / step <= 5.5)
-        .unwrap_or(200.0);
-    let mut ticks = Vec::new();
-    let mut percent = -(95.0 / step).floor() * step;
-    while percent <= widest {
-        let ratio = 1.0 + percent / 100.0;
-        let digits = if step < 1.0 { 1 } else { 0 };
-        let equal = percent.abs() < step / 2.0;
-        let label = if equal { "equal".to_owned() } else { format!("{percent:+.digits$} %") };
-        if ratio.ln() >= -reach {
-            ticks.push((ratio, label));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_on_an_axis_differ_where_their_ticks_do() {
+        for (nanoseconds, text) in [
+            (0.0, "0"),
+            (3.002e9, "3.002 s"),
+            (3e9, "3 s"),
+            (1.05e9, "1.05 s"),
+            (999_999.999_9, "1 ms"),
+            (250_000.0, "250 &micro;s"),
+        ] {
+            assert_eq!(axis_time(nanoseconds), text);
         }
-        percent += step;
     }
-    let count = rows.len() as f64;
-    let y_ticks = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| (count - index as f64, units::quantile(row.quantile)))
-        .collect();
-    let mut y = Scale::linear(0.0, 1.0, |_| String::new());
-    y = y.with_ticks(0.4, count + 0.6, y_ticks);
-    let name = format!("time of {}, relative to {}", comparison.b, comparison.a);
-    let mut chart = Chart::new(
-        (FULL, 90.0 + 46.0 * count),
-        Scale::given((-reach).exp(), reach.exp(), ticks),
-        y,
-        &name,
-    );
-    chart.mark("dim", 1.0, "", 0);
-    for (index, row) in rows.iter().enumerate() {
-        let class = match row.conclusion {
-            Conclusion::AFaster => "c3",
-            Conclusion::BFaster => "c1",
-            _ => "dim",
-        };
-        chart.whisker(class, count - index as f64, (row.ratio_low, row.ratio, row.ratio_high));
-    }
-    chart.named("c1", &format!("{} faster", comparison.b));
-    chart.named("c3", &format!("{} faster", comparison.a));
-    chart.named("dim", "not distinguishable");
-    chart.finish("Ratio of latencies with intervals", &comparison.method)
 }

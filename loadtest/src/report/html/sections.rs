@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::super::model::{Conclusion, Qoe, Report, distribution};
+use super::super::model::{Capacity, Conclusion, Qoe, Report, distribution};
 use super::super::stats;
 use super::super::summary::{self, Row};
 use super::super::topics::Topics;
 use super::super::units;
-use super::{escape, interval, prose, time};
+use super::{escape, forest, interval, prose, time};
 
 /// Title, what ran and when.
 pub fn header(report: &Report) -> String {
@@ -121,6 +121,14 @@ fn card(name: &str, value: String, more: String) -> Card {
     Card { name: name.to_owned(), value, more, class: "" }
 }
 
+/// What limited a search in a few words; a sentence stands small below them.
+fn limiter_card(capacity: &Capacity) -> Card {
+    let broken = capacity.tries.iter().rev().find(|t| Some(t.load) == capacity.broken_at);
+    let first = broken.and_then(|t| t.reasons.first()).map_or("", String::as_str);
+    let (what, why) = capacity.limiter.split_once(": ").unwrap_or((&capacity.limiter, first));
+    Card { class: "words", ..card("Limited by", prose(what), prose(why)) }
+}
+
 /// The headline numbers of the run.
 pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
     let mut cards = Vec::new();
@@ -136,15 +144,11 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
             let more = "latency bends upwards here".to_owned();
             cards.push(card("Knee", units::count_of(knee), more));
         }
-        let broken = capacity.tries.iter().rev().find(|t| Some(t.load) == capacity.broken_at);
-        let why = broken.and_then(|t| t.reasons.first()).filter(|why| **why != capacity.limiter);
-        let why = why.map_or(String::new(), |why| prose(why));
-        let mut limiter = card("Limited by", prose(&capacity.limiter), why);
-        limiter.class = "words";
-        cards.push(limiter);
+        cards.push(limiter_card(capacity));
     }
     if let Some(comparison) = &report.comparison {
-        let (a, b) = (escape(&comparison.a), escape(&comparison.b));
+        let (a, b, which) = forest::sides(comparison);
+        let (a, b, which) = (escape(a), escape(b), escape(&which));
         let conclusion = match comparison.conclusion {
             Conclusion::AFaster => format!("{a} is faster"),
             Conclusion::BFaster => format!("{b} is faster"),
@@ -152,7 +156,8 @@ pub fn cards(report: &Report, rows: &[Row<'_>]) -> String {
             Conclusion::NotDistinguishable => "not distinguishable".to_owned(),
             Conclusion::TooFewPairs => "too few pairs".to_owned(),
         };
-        let pairs = format!("{} valid pairs, {} left out", comparison.pairs, comparison.left_out);
+        let (good, out) = (comparison.pairs, comparison.left_out);
+        let pairs = format!("{which}{good} valid pairs, {out} left out");
         let mut first = card("Conclusion", conclusion, pairs);
         first.class = "words";
         cards.push(first);

@@ -237,7 +237,8 @@ impl Chart {
     pub fn mark(&mut self, class: &str, at: f64, name: &str, row: u8) -> &mut Self {
         let x = self.x.at(at);
         // Text that would leave the chart stands on the other side of its line.
-        let (anchor, shift) = if x > self.width * 0.6 { ("end", -6.0) } else { ("start", 6.0) };
+        let leaves = x + 6.0 + text_width(name) > self.width - RIGHT;
+        let (anchor, shift) = if leaves { ("end", -6.0) } else { ("start", 6.0) };
         let _ = writeln!(
             self.body,
             "<line class=\"mark {class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\

@@ -8,7 +8,7 @@ use super::super::stats;
 use super::super::summary::{self, Row};
 use super::super::topics::Topics;
 use super::super::units;
-use super::{escape, interval, prose, section, time};
+use super::{escape, forest, interval, prose, section, time};
 
 /// A table from its heads and rows, all HTML; a head that begins with `<` names a left column.
 fn table(heads: &[&str], rows: &str) -> String {
@@ -264,7 +264,11 @@ fn counts(qoe: &Qoe) -> String {
     table(&["<What happened", "count", "<", "share (95 %)"], &rows)
 }
 
-/// Every try of a capacity search, with a column for each figure that some try has.
+/// Columns of the table of tries beside those of figures.
+const FIXED_COLUMNS: usize = 8;
+
+/// Every try of a capacity search, with its reasons in a row below it, and with a column for each
+/// figure that some try has.
 pub fn tries(capacity: &Capacity) -> String {
     let mut rows = String::new();
     let maybe = |ns: Option<u64>| ns.map_or("&ndash;".to_owned(), |ns| time(ns as f64));
@@ -273,6 +277,7 @@ pub fn tries(capacity: &Capacity) -> String {
     for (index, one) in capacity.tries.iter().enumerate() {
         let mut cells = vec![
             (index + 1).to_string(),
+            pill(one.outcome).to_owned(),
             units::count_of(one.load),
             units::count_of(one.achieved),
             maybe(one.p50_ns),
@@ -283,15 +288,27 @@ pub fn tries(capacity: &Capacity) -> String {
             cells.push(figure.map_or("&ndash;".to_owned(), |value| units::figure(name, *value)));
         }
         cells.extend([share(one.server_cpu), share(one.generator_cpu)]);
-        cells.push(pill(one.outcome).to_owned());
         let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-        let why = prose(&one.reasons.join(" "));
-        let _ = writeln!(rows, "<tr>{cells}<td class=\"l wrap\">{why}</td></tr>");
+        let _ = writeln!(rows, "<tr>{cells}</tr>");
+        if !one.reasons.is_empty() {
+            // A column of their own would be squeezed to a word's width by the others.
+            let why = prose(&one.reasons.join("; "));
+            let columns = FIXED_COLUMNS + figures.len();
+            let _ = writeln!(
+                rows,
+                "<tr class=\"why\"><td></td><td class=\"l wrap\" colspan=\"{}\">{why}</td></tr>",
+                columns - 1
+            );
+        }
     }
-    let mut heads = vec!["try".to_owned(), format!("offered, {}", escape(&capacity.unit))];
+    let mut heads = vec![
+        "try".to_owned(),
+        "outcome".to_owned(),
+        format!("offered, {}", escape(&capacity.unit)),
+    ];
     heads.extend(["achieved", "p50", "p99"].map(str::to_owned));
     heads.extend(figures.iter().map(|name| escape(name)));
-    heads.extend(["server CPU", "generator CPU", "outcome", "<Why"].map(str::to_owned));
+    heads.extend(["server CPU", "generator CPU"].map(str::to_owned));
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     section("Every try", &table(&heads, &rows))
 }
@@ -299,10 +316,12 @@ pub fn tries(capacity: &Capacity) -> String {
 /// The quantiles of a comparison.
 pub fn quantiles(comparison: &Comparison) -> String {
     let mut rows = String::new();
+    let (a, b, _) = forest::sides(comparison);
+    let (a, b) = (escape(a), escape(b));
     for row in &comparison.quantiles {
         let says = match row.conclusion {
-            Conclusion::AFaster => format!("{} faster", escape(&comparison.a)),
-            Conclusion::BFaster => format!("{} faster", escape(&comparison.b)),
+            Conclusion::AFaster => format!("{a} faster"),
+            Conclusion::BFaster => format!("{b} faster"),
             Conclusion::TooFewPairs => "too few pairs".to_owned(),
             _ => "not distinguishable".to_owned(),
         };
@@ -323,7 +342,6 @@ pub fn quantiles(comparison: &Comparison) -> String {
             format_args!("{:+.1} &micro;s", (row.b_ns - row.a_ns) / 1e3),
         );
     }
-    let (a, b) = (escape(&comparison.a), escape(&comparison.b));
     let heads =
         ["<Quantile", &a, &b, "difference", "interval", "difference of medians", "<Conclusion"];
     section("Quantiles", &table(&heads, &rows))
