@@ -6,8 +6,7 @@
 //! ```
 //! No encoder is needed and every byte follows from the seed. Each segment (or, with `--chunk`,
 //! each piece of a growing segment, sent by chunked transfer encoding) carries the instant at which
-//! it was published: see [`stamp`]. Timers have a resolution of 1 ms, which is what the verdict
-//! allows.
+//! it was published: see [`stamp`]. Timers have a resolution of 1 ms; the verdict allows 5 ms.
 
 pub mod boxes;
 mod connection;

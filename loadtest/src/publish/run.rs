@@ -25,7 +25,7 @@ use crate::report::model::{Load, Phase, Report};
 use crate::report::verdict::{self, Evidence};
 use crate::sys::thread::{self, stopped};
 
-/// Lateness allowed whatever the response: timers have a resolution of 1 ms.
+/// Lateness allowed at p99.9 whatever the response, in nanoseconds: timers of 1 ms, and a pause.
 const LATENESS_FLOOR_NS: u64 = 5_000_000;
 /// From the end of the set-up to the start of the first segment.
 const LEAD: Duration = Duration::from_millis(300);
