@@ -96,6 +96,7 @@ impl World {
             gives_way: false,
             heir_head: None,
             is_sound: true,
+            media_units: 0,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

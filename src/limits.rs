@@ -152,6 +152,8 @@ pub const PIPELINES_MAX: usize = 16;
 pub const SEGMENT_MS_MAX: u32 = 3_600_000;
 /// Most bytes of an immutable object that are compared with those of another upload.
 pub const COMPARED_BYTES_MAX: u64 = 64 << 20;
+/// Segments before one whose durations tell how long it should be.
+pub const NEIGHBOURS_MAX: u64 = 3;
 /// Most bytes of two encoders' copies that are compared, in one turn of their owner.
 pub const COPIES_COMPARED_BYTES_MAX: u64 = 16 << 20;
 /// Longest lifetime of an object, in seconds; more is a mistake: ten years.

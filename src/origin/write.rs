@@ -56,6 +56,11 @@ pub struct Said<'a> {
 }
 
 impl Intent {
+    /// Whether it is a segment that another encoder brings, too.
+    pub fn is_copy(&self) -> bool {
+        self.class == Class::Segment && self.guard.pipeline.is_some()
+    }
+
     /// Adds what a manifest's body says of it, where the rules ask for that.
     pub fn tell(&mut self, paths: &PathRules, key: &[u8], body: Option<&[u8]>) {
         if self.class != Class::Manifest {

@@ -56,9 +56,8 @@ pub(super) struct Account {
     answered_us: u32,
     /// Status of the final answer; 0 before.
     pub(super) status: u16,
-    /// The answer says what is true of it alone, among that how long it was held, in milliseconds.
-    pub(super) tells: bool,
-    pub(super) held_ms: u32,
+    /// How long the answer was held, in milliseconds, where that is told; the most is the most.
+    pub(super) held_ms: u16,
     /// Bytes of the answer handed to the kernel, and those of its head.
     pub(super) sent_bytes: u64,
     head_bytes: u32,

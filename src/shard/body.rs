@@ -12,7 +12,7 @@ use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
 use crate::limits;
-use crate::media::boxes;
+use crate::media::boxes::{self, Fragment};
 use crate::media::types::{self, Class};
 use crate::origin::write::Intent;
 use crate::store::growing::Growing;
@@ -60,6 +60,8 @@ pub(super) struct Writer {
     pause_ms: Option<u64>,
     /// Goes through the boxes where another encoder's copy may be the better one.
     boxes: Option<Box<boxes::Reader>>,
+    /// Duration of the fragments so far, in units of their timescale.
+    media_units: u64,
 }
 
 impl Writer {
@@ -92,6 +94,7 @@ impl Writer {
             payload: None,
             pause_ms: pipeline.map(|pipeline| pipeline.failover_ms),
             boxes: has_boxes.then(|| Box::new(boxes::Reader::new(boxes::Tracks::default()))),
+            media_units: 0,
         }
     }
 
@@ -131,7 +134,15 @@ impl Writer {
 
     /// Whether the body's boxes could be read to the end; also true of what was not looked into.
     pub(super) fn is_sound(&mut self) -> bool {
-        self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut |_| ()).is_ok())
+        let units = &mut self.media_units;
+        let mut add = |one: Fragment| *units = units.saturating_add(one.duration);
+        self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut add).is_ok())
+    }
+
+    /// Duration of the body's media in units of its timescale, once [`Self::is_sound`] was asked
+    /// for; 0 where it was not looked into, or does not say.
+    pub(super) fn media_units(&self) -> u64 {
+        self.media_units
     }
 
     /// The first bytes of a manifest.
@@ -173,7 +184,8 @@ impl Writer {
         }
         if let Some(boxes) = &mut self.boxes {
             // A fault is kept, and told at the end.
-            let _ = boxes.feed(bytes, &mut |_| ());
+            let units = &mut self.media_units;
+            let _ = boxes.feed(bytes, &mut |one| *units = units.saturating_add(one.duration));
         }
         if let Some(manifest) = &mut self.manifest {
             let room = limits::MANIFEST_BYTES_MAX - manifest.len();

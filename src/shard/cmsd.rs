@@ -18,7 +18,7 @@ impl Conn {
     /// Whether the answer under way says what is true of it alone.
     #[inline]
     pub(super) fn tells(&self) -> bool {
-        self.rules.tells && self.account.tells
+        self.rules.tells && self.tells
     }
 
     /// Looks whether the path of the request that begins wants that.
@@ -27,7 +27,7 @@ impl Conn {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let is_read = matches!(head.method, Method::Get | Method::Head);
-        self.account.tells = is_read
+        self.tells = is_read
             && key::parse(head.path.of(bytes), &mut scratch)
                 .is_ok_and(|key| self.rules.paths.is_cmsd_dynamic(key));
         self.account.held_ms = 0;
@@ -38,7 +38,7 @@ impl Conn {
     pub(super) fn tell(&self, writer: &mut Writer<'_>) {
         let way = net::way(self.shard.reactor.fd(self.socket));
         Told {
-            held_ms: self.account.held_ms,
+            held_ms: self.account.held_ms.into(),
             round_trip_us: way.map_or(0, |way| way.round_trip_us),
             window_bytes: way.map_or(0, |way| way.window_bytes),
         }
@@ -48,6 +48,6 @@ impl Conn {
     /// Notes that the request has waited since `began_ms`.
     pub(super) fn note_held(&mut self, began_ms: u64) {
         let waited_ms = self.shard.reactor.clock.now_ms().saturating_sub(began_ms);
-        self.account.held_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
+        self.account.held_ms = u16::try_from(waited_ms).unwrap_or(u16::MAX);
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Conn {
     pub(super) cors: CorsChoice,
     /// In whose terms the request under way is answered.
     pub(super) dialect: Dialect,
+    /// The answer under way says what is true of it alone.
+    pub(super) tells: bool,
 }
 
 /// What follows an answer.
@@ -95,9 +97,10 @@ pub(super) async fn resume(shard: Rc<Shard>, socket: SocketId, resumed: Resumed)
 
 impl Conn {
     fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
-        let (account, input, cors, dialect) = Default::default();
+        let (account, input, cors, dialect, tells) = Default::default();
         let rules = shard.rules();
-        Self { shard, socket, input, mute: false, account, local: None, rules, cors, dialect }
+        let (mute, local) = (false, None);
+        Self { shard, socket, input, mute, account, local, rules, cors, dialect, tells }
     }
 
     async fn end(mut self, how: Close) {

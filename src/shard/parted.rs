@@ -57,10 +57,10 @@ impl Conn {
         let follows = !wanted.is_open && wanted.last == LENGTH_MAX - 1;
         let needed = if follows { wanted.first } else { needed };
         let began_ms = self.shard.reactor.clock.now_ms();
-        self.wait_for_release(growing, needed).await?;
+        let growing = &self.wait_for_release(growing, needed).await?;
         // It may have waited for the segment to begin, too.
         self.note_held(began_ms.saturating_sub(self.account.held_ms.into()));
-        let end = growing.finished().map(|whole| whole.length);
+        let end = growing.finished_itself().map(|whole| whole.length);
         if growing.is_cut() {
             return self.answer_bare(head, &not_found(head), Then::Next).await;
         }
@@ -100,19 +100,23 @@ impl Conn {
         let then = self.begin_part(head, &held, part, None, None).await?;
         let keep: Keep = Some(held as Rc<_>);
         let mut at = part.first;
+        let mut growing = growing.tip();
         loop {
-            let end = growing.finished().map(|whole| whole.length);
+            if growing.successor().is_some() {
+                growing = growing.tip();
+            }
+            let end = growing.finished_itself().map(|whole| whole.length);
             let ready = end.unwrap_or_else(|| growing.released());
             if growing.is_cut() {
                 return Ok(Then::Cut);
             }
             if at < ready {
-                let buffer = self.chunk(growing, &mut at, ready, true);
+                let buffer = self.chunk(&growing, &mut at, ready, true);
                 self.send(buffer, keep.clone()).await?;
             } else if end.is_some() {
                 break;
             } else {
-                self.wait_for_release(growing, at).await?;
+                growing = self.wait_for_release(&growing, at).await?;
             }
         }
         let mut buffer = self.shard.reactor.send_buffer();
@@ -154,9 +158,21 @@ impl Conn {
         Ok(manner.then())
     }
 
-    /// Waits until byte `at` belongs to a whole part, or the segment has ended.
-    async fn wait_for_release(&self, growing: &Arc<Growing>, at: u64) -> Result<(), Gone> {
-        self.wait_for_change_of(growing, || growing.released() > at).await
+    /// Waits until byte `at` belongs to a whole part, or the segment has ended; says which upload
+    /// has it: another encoder's may have taken over.
+    async fn wait_for_release(
+        &self,
+        growing: &Arc<Growing>,
+        at: u64,
+    ) -> Result<Arc<Growing>, Gone> {
+        let mut growing = growing.tip();
+        loop {
+            self.wait_for_change_of(&growing, || growing.released() > at).await?;
+            if growing.successor().is_none() {
+                return Ok(growing);
+            }
+            growing = growing.tip();
+        }
     }
 }
 

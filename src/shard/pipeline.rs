@@ -13,6 +13,7 @@ use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::origin::heads::ObjectHead;
 use crate::origin::write::{self, Intent};
+use crate::store::message::Streaming;
 use crate::store::object::Record;
 
 impl Conn {
@@ -30,6 +31,19 @@ impl Conn {
         intent.guard.pipeline = write::pipeline(query, by_token, key, intent.class, paths)
             .map_err(|(status, message)| Denied::new(status, message))?;
         Ok(())
+    }
+
+    /// What an upload needs to be readable while it arrives, or, when it has a length and is
+    /// atomic, to go on with another encoder's that breaks off.
+    pub(super) fn streaming(
+        &self,
+        key: &[u8],
+        intent: &Intent,
+        is_parted: bool,
+    ) -> Option<Streaming> {
+        let aside_only = !intent.stream && intent.is_copy() && self.rules.paths.is_streaming(key);
+        (intent.stream || aside_only)
+            .then(|| self.shard.streaming(key, intent, is_parted, aside_only))
     }
 
     /// Answers an upload in whose place something else stands.

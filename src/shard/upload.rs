@@ -147,13 +147,13 @@ impl Conn {
         {
             return self.deny(head, refusal.into()).await;
         }
-        let streaming = intent.stream.then(|| shard.streaming(&key, &intent, is_parted));
+        let streaming = self.streaming(&key, &intent, is_parted);
         let record = streaming.as_ref().map(|streaming| streaming.record.clone());
         let begin = || Ask::Begin {
             key: key.clone(),
             declared: intent.declared,
             guard: intent.guard.clone(),
-            stream: record.clone().map(|record| Streaming { record }),
+            stream: streaming.clone(),
         };
         let (upload, extents, growing, heir) = match shard.ask_for_room(owner, begin).await {
             Reply::Begun { upload, extents, growing, heir_of: heir } => {
@@ -182,12 +182,13 @@ impl Conn {
         intent.tell(&self.rules.paths, &key, writer.manifest());
         let mut publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
+        let was_aside = heir.is_some();
         publication.heir_head = heir.map(|of| shard.heir_head(&of, writer.written()));
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
                 shard.tell_target(&key, &writer);
-                if streamed.is_none() {
+                if streamed.is_none() || was_aside {
                     shard.tell_segment(&key, &intent, is_parted);
                 }
                 if let (Some(made), Some(part_target_us)) = (made, part_target_us) {
@@ -426,7 +427,13 @@ impl Shard {
     }
 
     /// The record of an object that is readable while it arrives. Its tag is fixed now.
-    fn streaming(&self, key: &[u8], intent: &Intent, is_parted: bool) -> Streaming {
+    pub(super) fn streaming(
+        &self,
+        key: &[u8],
+        intent: &Intent,
+        is_parted: bool,
+        aside_only: bool,
+    ) -> Streaming {
         let number = self.growing_next.get();
         self.growing_next.set(number + 1);
         // The shard's number keeps the names of two shards apart.
@@ -445,7 +452,7 @@ impl Shard {
             expires_ms: self.expires_ms(intent),
             body: Body::Growing(Arc::new(growing)),
         };
-        Streaming { record: Arc::new(record) }
+        Streaming { record: Arc::new(record), aside_only }
     }
 
     /// What the commit of a received body publishes. For an object that could be read while it
@@ -486,6 +493,7 @@ impl Shard {
             gives_way: intent.gives_way,
             heir_head: None,
             is_sound: writer.is_sound(),
+            media_units: writer.media_units(),
         }
     }
 

@@ -25,7 +25,7 @@ use super::pipeline::Verdict;
 #[derive(Debug)]
 pub(super) enum Change {
     /// A streaming upload: takes the key at once where nothing of value is there.
-    Open { asker: Asker, upload: UploadId, record: Arc<Record> },
+    Open { asker: Asker, upload: UploadId, record: Arc<Record>, aside_only: bool },
     /// A complete upload.
     Commit { asker: Asker, upload: UploadId, publication: Publication },
     /// The key is to be absent.
@@ -161,7 +161,10 @@ impl Store {
             }
         }
         // What is gone is gone on every shard, whatever leases are out: nobody is waited for.
-        let Some(place) = current else { return Some(Step::Apply(object)) };
+        let aside_only = matches!(change, Change::Open { aside_only: true, .. });
+        let Some(place) = current else {
+            return Some(if aside_only { Step::Defer } else { Step::Apply(object) });
+        };
         let record = &self.versions.at(place).expect("current versions are in the table").record;
         if guard.immutable && !is_delete && !record.is_empty_probe() {
             return Some(keep(change, record));
@@ -172,9 +175,9 @@ impl Store {
             {
                 return Some(Step::Aside(place));
             }
-            return Some(Step::Apply(object));
+            return Some(if aside_only { Step::Defer } else { Step::Apply(object) });
         }
-        if matches!(change, Change::Open { .. }) && !record.is_empty_probe() {
+        if matches!(change, Change::Open { .. }) && (aside_only || !record.is_empty_probe()) {
             return Some(Step::Defer);
         }
         Some(Step::Recall(place))
@@ -222,12 +225,14 @@ impl Store {
                 let extents =
                     self.fit(&extents, publication.length).expect("checked at the commit");
                 let (gives_way, is_sound) = (publication.gives_way, publication.is_sound);
+                let media_units = publication.media_units;
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());
                 let record = Arc::new(Self::record(key, publication, extents, now_ms));
                 let place = self.publish(Arc::clone(&record), None);
                 let version = self.versions.at_mut(place).expect("just published");
                 (version.pipeline, version.is_sound) = (pipeline, is_sound);
+                version.media_units = media_units;
                 if gives_way {
                     self.note_gives_way(place);
                 }
@@ -265,7 +270,7 @@ impl Store {
 
     /// Answers a `Begin` that had to take its turn; `aside` is the version that it may go on with.
     fn begun(&mut self, change: Change, aside: Option<u32>) {
-        let Change::Open { asker, upload: id, record } = change else { return };
+        let Change::Open { asker, upload: id, record, .. } = change else { return };
         let upload = self.upload(id).expect("a queued upload stays");
         upload.queued = false;
         let growing = upload.growing.as_ref().map(|(growing, _)| Arc::clone(growing));

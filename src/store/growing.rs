@@ -132,6 +132,9 @@ impl Growing {
     /// there will be no more parts.
     pub fn release(&self, bytes: u64) {
         self.released.fetch_max(bytes, Ordering::SeqCst);
+        if let Some(successor) = self.successor.get() {
+            successor.release(bytes);
+        }
     }
 
     /// Bytes that ranges may take now.
@@ -167,7 +170,12 @@ impl Growing {
     /// that are here, and more.
     pub fn hand_over_to(&self, heir: Arc<Self>) {
         debug_assert!(self.finished.get().is_none() && !self.is_cut());
+        heir.release(self.released.load(Ordering::SeqCst));
         let _ = self.successor.set(heir);
+        // What was let free meanwhile, as far as it was not passed on.
+        if let Some(heir) = self.successor.get() {
+            heir.release(self.released.load(Ordering::SeqCst));
+        }
     }
 
     /// The upload that goes on with this one.
@@ -289,6 +297,18 @@ mod tests {
         front.hand_over_to(heir.clone());
         front.cut();
         assert!(heir.is_cut(), "its writer is to notice, too");
+    }
+
+    #[test]
+    fn ranges_go_on_where_they_were() {
+        let (front, heir) = (Arc::new(Growing::parted(1)), Arc::new(Growing::parted(2)));
+        front.advance(100);
+        front.release(60);
+        heir.advance(150);
+        front.hand_over_to(heir.clone());
+        assert_eq!(heir.released(), 60);
+        front.release(120);
+        assert_eq!(heir.released(), 120);
     }
 
     #[test]

@@ -110,8 +110,10 @@ pub enum Ask {
 }
 
 /// What is needed to publish an object before its bytes are there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Streaming {
+    /// It is kept aside where another pipeline's is arriving, and else not readable before its end.
+    pub aside_only: bool,
     /// The fixed validators and header values; its body is a [`Growing`] without bytes.
     pub record: Arc<Record>,
 }
@@ -142,6 +144,8 @@ pub struct Publication {
     pub heir_head: Option<Box<[u8]>>,
     /// Whether it is what its name promises; matters between pipelines only.
     pub is_sound: bool,
+    /// Duration of its media in units of its timescale, 0 where that is not known; the same.
+    pub media_units: u64,
 }
 
 /// The owner's answer to an ask.

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::limits;
+use crate::media::lowlatency::series;
 use crate::sys::extent::Extent;
 
 use super::folder::Folders;
@@ -119,13 +120,37 @@ impl Store {
         }
         // What the disk gave back has no pipeline any more.
         let Some(other) = other else { return Verdict::Write };
-        let replaces = match (version.is_sound, publication.is_sound, pipeline.differing) {
+        let usual = self.usual_units(&upload.key);
+        let stands = version.is_sound && !is_far_off(version.media_units, usual);
+        let comes = publication.is_sound && !is_far_off(publication.media_units, usual);
+        let replaces = match (stands, comes, pipeline.differing) {
             (false, true, _) => true,
             (true, false, _) | (_, _, Differing::FirstWins) => false,
             (_, _, Differing::LastWins) => true,
             (_, _, Differing::ByRank) => pipeline.rank < other.rank,
         };
         if replaces { Verdict::Write } else { Verdict::Keep { same: false } }
+    }
+
+    /// How long the segments before this one of its series are, in units of their timescale: the
+    /// median of those that are there, so that one that was bad itself decides nothing. 0 where
+    /// none says.
+    fn usual_units(&self, key: &[u8]) -> u64 {
+        let Some((front, number, back)) = series::split(key) else { return 0 };
+        let width = key.len() - front.len() - back.len();
+        let mut units: Vec<u64> = Vec::new();
+        for before in (1..=limits::NEIGHBOURS_MAX).filter_map(|back| number.checked_sub(back)) {
+            // The number may or may not be filled up with zeros to one width.
+            let texts = [format!("{before}"), format!("{before:0width$}")];
+            let known = texts.iter().find_map(|text| {
+                let key = [front, text.as_bytes(), back].concat();
+                let version = self.versions.at(self.folders.child(&key)?.object?)?;
+                Some(version.media_units).filter(|&units| units > 0)
+            });
+            units.extend(known);
+        }
+        units.sort_unstable();
+        units.get(units.len() / 2).copied().unwrap_or(0)
     }
 
     fn begins_with(
@@ -160,7 +185,7 @@ impl Store {
         let Body::Growing(front) = &version.record.body else { return false };
         let is_crowded =
             version.heirs.len() >= limits::HEIRS_MAX || front.successions() >= limits::HEIRS_MAX;
-        if front.is_parted() || is_crowded {
+        if is_crowded {
             return false;
         }
         version.heirs.push(id);
@@ -252,6 +277,7 @@ impl Store {
         let version = self.versions.at_mut(place).expect("the caller found it");
         version.pipeline = pipeline;
         version.is_sound = publication.is_sound;
+        version.media_units = publication.media_units;
         version.heirs.retain(|other| *other != id);
         let record = Arc::clone(&version.record);
         let Body::Growing(front) = &record.body else { unreachable!("judged as growing") };
@@ -310,6 +336,12 @@ impl Store {
     }
 }
 
+/// Whether a segment is less than half as long as is usual, or more than twice as long.
+fn is_far_off(units: u64, usual: u64) -> bool {
+    let both_known = units > 0 && usual > 0;
+    both_known && (units < usual / 2 || units / 2 > usual)
+}
+
 impl Folders {
     /// Whether playlists of this pipeline are shown in the key's folder.
     fn may_lead(&self, key: &[u8], pipeline: &Pipeline, now_ms: Millis) -> bool {
@@ -318,5 +350,26 @@ impl Folders {
         leader.name == pipeline.name
             || goes_before
             || now_ms.saturating_sub(leader.renewed_ms) >= pipeline.failover_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_far_off;
+
+    #[test]
+    fn a_half_and_the_double_are_not_far_off() {
+        for (units, usual, expected) in [
+            (0, 100, false),
+            (100, 0, false),
+            (50, 100, false),
+            (49, 100, true),
+            (201, 100, false),
+            (202, 100, true),
+            (u64::MAX, 1, true),
+            (1, u64::MAX, true),
+        ] {
+            assert_eq!(is_far_off(units, usual), expected, "{units} of {usual}");
+        }
     }
 }

@@ -101,7 +101,8 @@ impl Store {
         child.uploads += 1;
         match stream {
             Some(stream) => {
-                child.changes.push_back(Change::Open { asker, upload, record: stream.record });
+                let Streaming { record, aside_only } = stream;
+                child.changes.push_back(Change::Open { asker, upload, record, aside_only });
                 self.stir(&key);
             }
             None => {
@@ -248,6 +249,7 @@ impl Store {
             Some(extents) => {
                 let version = self.versions.at_mut(place).expect("its upload keeps it");
                 version.is_sound = publication.is_sound;
+                version.media_units = publication.media_units;
                 let record = Arc::clone(&version.record);
                 let is_own =
                     matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));

@@ -42,6 +42,8 @@ pub(super) struct Version {
     pub pipeline: Option<Arc<Pipeline>>,
     /// Whether it is what its name promises.
     pub is_sound: bool,
+    /// Duration of its media in units of its timescale; 0 where that is not known.
+    pub media_units: u64,
     /// Uploads of other pipelines that go on with it if its own breaks off.
     pub heirs: Vec<UploadId>,
 }
@@ -97,6 +99,7 @@ impl Store {
             backed: false,
             pipeline: None,
             is_sound: true,
+            media_units: 0,
             heirs: Vec::new(),
         });
         if expires_ms != NEVER {

@@ -233,6 +233,7 @@ impl Shard {
             gives_way: false,
             heir_head: None,
             is_sound: true,
+            media_units: 0,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

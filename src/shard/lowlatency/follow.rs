@@ -24,6 +24,9 @@ pub(super) struct Follow {
     uri: Box<[u8]>,
     /// Keeps the bytes.
     _held: Rc<Held>,
+    /// The upload that began it, by which it is known.
+    front: Arc<Growing>,
+    /// The upload that is arriving now: another encoder may have taken over.
     growing: Arc<Growing>,
     scan: Scan,
 }
@@ -48,8 +51,8 @@ impl Work {
         let scan = Scan { reader: self.reader(), at: 0, is_broken: false, found: Vec::new() };
         match &record.body {
             Body::Growing(growing) if growing.finished().is_none() => {
-                let follow =
-                    Follow { uri: uri.into(), _held: held, growing: growing.clone(), scan };
+                let (front, growing) = (growing.clone(), growing.tip());
+                let follow = Follow { uri: uri.into(), _held: held, front, growing, scan };
                 let is_room = self.follows.len() < limits::LL_FOLLOWED_MAX;
                 if is_room && self.maker.rendition.borrow_mut().start(uri) {
                     self.follows.push(follow);
@@ -67,7 +70,7 @@ impl Work {
     /// by a look at what the list leads to expect. To follow it twice once made segments of 1.8 s
     /// out of fragments that last one second.
     fn is_followed(&self, growing: &Arc<Growing>) -> bool {
-        self.follows.iter().any(|follow| Arc::ptr_eq(&follow.growing, growing))
+        self.follows.iter().any(|follow| Arc::ptr_eq(&follow.front, growing))
     }
 
     /// A segment that is there as a whole.
@@ -97,8 +100,10 @@ impl Work {
         let follows = std::mem::take(&mut self.follows);
         for mut follow in follows {
             let mut rendition = self.maker.rendition.borrow_mut();
+            // Whoever took over has brought the same bytes so far.
+            follow.growing = follow.growing.tip();
             // The mark is read before the end is asked for, so that no last byte is missed.
-            let end = follow.growing.finished().map(|whole| whole.length);
+            let end = follow.growing.finished_itself().map(|whole| whole.length);
             let is_cut = follow.growing.is_cut();
             follow.read(self.shard.reactor.arena(), end);
             for fragment in follow.scan.found.drain(..) {
@@ -128,7 +133,8 @@ impl Follow {
     /// Whether there is something to read, or an end to note.
     pub(super) fn has_news(&self) -> bool {
         let growing = &self.growing;
-        growing.progress() > self.scan.at || growing.finished().is_some() || growing.is_cut()
+        let has_ended = growing.finished().is_some() || growing.is_cut();
+        growing.progress() > self.scan.at || growing.successor().is_some() || has_ended
     }
 
     /// Has the task woken by the next change.

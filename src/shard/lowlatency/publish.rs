@@ -155,6 +155,7 @@ impl Shard {
             gives_way: false,
             heir_head: None,
             is_sound: true,
+            media_units: 0,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

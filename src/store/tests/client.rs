@@ -162,7 +162,10 @@ impl Client {
         let declared = (!wants_stream && random.once_in(2)).then_some(length);
         let stream = wants_stream.then(|| {
             let tag = format!("\"{version}\"");
-            Streaming { record: simulation.world.growing_record(key, &tag, expires_ms) }
+            Streaming {
+                aside_only: false,
+                record: simulation.world.growing_record(key, &tag, expires_ms),
+            }
         });
         let guard =
             Guard { if_none_match: if_absent.then(|| b"*".as_slice().into()), ..Guard::default() };

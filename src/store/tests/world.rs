@@ -292,7 +292,7 @@ impl World {
     }
 
     pub fn stream_record(&mut self, shard: ShardId, key: &str, record: Arc<Record>) -> Reply {
-        let stream = Some(Streaming { record });
+        let stream = Some(Streaming { aside_only: false, record });
         let guard = Guard::default();
         self.ask(shard, Ask::Begin { key: key.as_bytes().into(), declared: None, guard, stream })
     }
@@ -369,6 +369,7 @@ pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
         gives_way: false,
         heir_head: None,
         is_sound: true,
+        media_units: 0,
     }
 }
 
