@@ -370,6 +370,8 @@ pub const LL_HOLD_MS: u32 = 4_000;
 pub const STALE_AFTER_MS_MAX: u32 = 86_400_000;
 /// Stale manifests that one shard remembers, to say when they recover.
 pub const STALE_KEYS_MAX: usize = 4096;
+/// Pages of a folder's names that are looked through for a header of segments.
+pub const HEADER_PAGES_MAX: usize = 8;
 /// Bytes of the lines that an answer has for itself: a request's name, and CMSD.
 pub const OWN_LINES_BYTES: usize = 256;
 /// For how long a look after the renditions of a multivariant playlist holds, in milliseconds.

@@ -45,6 +45,8 @@ pub struct PathRule {
     pub on_full: Option<OnFull>,
     /// Whether playlists are offered as gzip.
     pub gzip: Option<bool>,
+    /// Whether uploads are judged by DASH-IF's ingest rules.
+    pub strict_ingest: Option<bool>,
     /// Whether answers say what is known of an object (CTA-5006).
     pub cmsd: Option<bool>,
     /// Whether answers say what is true of each alone (CTA-5006).
@@ -272,6 +274,16 @@ impl PathRules {
         self.first(key, |rule| rule.cmsd).unwrap_or(false)
     }
 
+    /// Whether uploads of the key are judged by DASH-IF's ingest rules.
+    pub fn is_strict_ingest(&self, key: &[u8]) -> bool {
+        self.first(key, |rule| rule.strict_ingest).unwrap_or(false)
+    }
+
+    /// Whether those of any rule are.
+    pub fn any_strict_ingest(&self) -> bool {
+        self.0.iter().any(|rule| rule.strict_ingest == Some(true))
+    }
+
     /// Whether answers about the key say what is true of each alone (CTA-5006).
     pub fn is_cmsd_dynamic(&self, key: &[u8]) -> bool {
         self.first(key, |rule| rule.cmsd_dynamic).unwrap_or(false)
@@ -325,6 +337,7 @@ impl PathRule {
             streaming: None,
             on_full: None,
             gzip: None,
+            strict_ingest: None,
             cmsd: None,
             cmsd_dynamic: None,
             hold_ms: None,

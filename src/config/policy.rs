@@ -93,6 +93,7 @@ const SETTINGS: &[(&str, Says, Otherwise)] = &[
     ("immutable", |rule| flag(rule.immutable), |_| "false".to_owned()),
     ("streaming", |rule| flag(rule.streaming), |_| "true".to_owned()),
     ("gzip", |rule| flag(rule.gzip), |_| "false".to_owned()),
+    ("strict_ingest", |rule| flag(rule.strict_ingest), |_| "false".to_owned()),
     ("cmsd", |rule| flag(rule.cmsd), |_| "false".to_owned()),
     ("cmsd_dynamic", |rule| flag(rule.cmsd_dynamic), |_| "false".to_owned()),
     ("on_full", |rule| rule.on_full.map(on_full), |_| "refuse".to_owned()),

@@ -145,6 +145,7 @@ fn values_arrive_where_they_belong() {
         immutable = true
         streaming = false
         gzip = true
+        strict_ingest = true
         cmsd = true
         cmsd_dynamic = true
         whole_ladder = true
@@ -178,6 +179,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((rule.cache_manifest_s, rule.cache_segment_s), (Some(0), Some(1)));
     assert_eq!((rule.cache_init_s, rule.cache_error_s), (Some(2), Some(3)));
     assert_eq!((rule.object_bytes_max, rule.immutable), (Some(1024), Some(true)));
+    assert_eq!(rule.strict_ingest, Some(true));
     assert_eq!((rule.gzip, rule.cmsd), (Some(true), Some(true)));
     assert_eq!((rule.cmsd_dynamic, rule.whole_ladder), (Some(true), Some(true)));
     assert_eq!((rule.streaming, rule.on_full), (Some(false), Some(OnFull::Evict)));

@@ -47,6 +47,31 @@ pub fn has_boxes(content_type: &[u8]) -> bool {
     names.iter().any(|name| essence.eq_ignore_ascii_case(name))
 }
 
+/// Whether a Content-Type is one of media, and no manifest's where the extension is a segment's or
+/// the other way round. What says nothing agrees.
+pub fn agrees(key: &[u8], content_type: &[u8]) -> bool {
+    if is_vague(content_type) {
+        return true;
+    }
+    let by_type = class_of_type(content_type);
+    match row(key) {
+        // Pictures, keys and captions in XML are of their own type only.
+        Some(row) if row.2 == Class::Other => {
+            essence(row.1.as_bytes()).eq_ignore_ascii_case(essence(content_type))
+        }
+        Some(row) => {
+            by_type != Class::Other && (by_type == Class::Manifest) == (row.2 == Class::Manifest)
+        }
+        None => by_type != Class::Other,
+    }
+}
+
+/// Whether the name is that of a CMAF segment, which nobody can decode without its header.
+pub fn needs_header(key: &[u8]) -> bool {
+    let extensions = ["m4s", "cmfv", "cmfa", "cmft", "cmfm"];
+    class(key, b"") == Class::Segment && row(key).is_some_and(|row| extensions.contains(&row.0))
+}
+
 fn class_of_type(content_type: &[u8]) -> Class {
     let essence = essence(content_type);
     let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
@@ -200,5 +225,31 @@ mod tests {
         assert!(is_vague(b"application/octet-stream"));
         assert!(is_vague(b"Application/Octet-Stream; x=y"));
         assert!(!is_vague(b"video/mp2t"));
+    }
+
+    #[test]
+    fn types_agree_with_names() {
+        for (key, content_type, expected) in [
+            ("a/1.m4s", "", true),
+            ("a/1.m4s", "application/octet-stream", true),
+            ("a/1.m4s", "video/mp4", true),
+            ("a/1.CMFA", "Audio/mp4; codecs=x", true),
+            ("a/1.m4s", "text/html", false),
+            ("a/1.m4s", "application/dash+xml", false),
+            ("a/v.m3u8", "application/x-mpegURL", true),
+            ("a/v.m3u8", "video/mp4", false),
+            ("a/v.mpd", "text/plain", false),
+            ("a/Segments(1)", "video/mp4", true),
+            ("a/Segments(1)", "image/png", false),
+            ("a/thumbnail.jpg", "image/jpeg", true),
+            ("a/thumbnail.jpg", "video/mp4", false),
+        ] {
+            let agreed = agrees(key.as_bytes(), content_type.as_bytes());
+            assert_eq!(agreed, expected, "{key} {content_type}");
+        }
+        assert!(needs_header(b"a/1.m4s") && needs_header(b"a/1.cmfv"));
+        for key in ["a/init.m4s", "a/1.ts", "a/1.mp4", "a/v.mpd", "a/Segments(1)"] {
+            assert!(!needs_header(key.as_bytes()), "{key}");
+        }
     }
 }

@@ -62,6 +62,7 @@ mod rules;
 mod share;
 mod special;
 mod stale;
+mod strict;
 mod topic;
 mod upload;
 mod watch;

@@ -71,6 +71,8 @@ pub struct Rules {
     pub stales: bool,
     /// Whether answers of any path say what is true of them alone.
     pub tells: bool,
+    /// Whether uploads to any path are judged by the ingest rules.
+    pub strict: bool,
     /// Whether requests may be of another dialect than the origin's own.
     pub dialects: bool,
     /// Whether any path tells several encoders apart.
@@ -88,6 +90,7 @@ impl Rules {
         let (holds, stales) = (paths.any_holds(), paths.any_stales());
         let (gzips, dialects) = (paths.any_gzips(), Dialect::any(&access));
         let (redundant, tells) = (paths.any_redundant(), paths.any_cmsd_dynamic());
+        let strict = paths.any_strict_ingest();
         Self {
             access,
             paths,
@@ -97,6 +100,7 @@ impl Rules {
             gzips,
             stales,
             tells,
+            strict,
             dialects,
             redundant,
             guards_reads,

@@ -133,7 +133,7 @@ impl From<Refusal> for Denied {
 impl Conn {
     /// Answers PUT and POST.
     pub(super) async fn upload(&mut self, head: &Head) -> Result<Then, Gone> {
-        let accepted = match self.accept(head) {
+        let accepted = match self.admit(head).await {
             Ok(accepted) => accepted,
             Err(denied) => return self.deny(head, denied).await,
         };
@@ -280,6 +280,15 @@ impl Conn {
             _ => return Err(Gone),
         };
         self.answer_write(head, &bare, Then::Next).await
+    }
+
+    /// Judges an upload by its head, and where its path wants that by what it belongs to.
+    async fn admit(&mut self, head: &Head) -> Result<Accepted, Denied> {
+        let accepted = self.accept(head)?;
+        if self.rules.strict {
+            Box::pin(self.judge_strictly(head, &accepted.key)).await?;
+        }
+        Ok(accepted)
     }
 
     /// Judges an upload by its head.

@@ -89,6 +89,7 @@ fn storage(section: &mut Section<'_>, rule: &mut PathRule) {
     rule.immutable = section.read("immutable", boolean);
     rule.streaming = section.read("streaming", boolean);
     rule.gzip = section.read("gzip", boolean);
+    rule.strict_ingest = section.read("strict_ingest", boolean);
     rule.cmsd = section.read("cmsd", boolean);
     rule.cmsd_dynamic = section.read("cmsd_dynamic", boolean);
     rule.on_full = section.read("on_full", |value| one_of(value, &ON_FULL));
