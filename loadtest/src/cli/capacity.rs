@@ -21,7 +21,7 @@ use crate::environment::counters;
 use crate::limits::TRIES_MAX;
 use crate::report::latency::Latency;
 use crate::report::model::{Capacity, Outcome, Report, Try};
-use crate::report::search::{Plan, Search, Step};
+use crate::report::search::{Plan, Search, Step, TOO_FEW};
 use crate::report::{stats, summary, threshold, units, verdict};
 use crate::sys::thread;
 
@@ -300,7 +300,11 @@ impl Bench {
         let unclear: Vec<String> = gates
             .iter()
             .filter(|gate| gate.outcome == Outcome::Invalid)
-            .map(|gate| format!("{}: {}; make the runs longer", gate.expression, gate.measured))
+            .map(|gate| {
+                let more = if self.over_viewers { "begin with more viewers, or " } else { "" };
+                let (gate, measured) = (&gate.expression, &gate.measured);
+                format!("{TOO_FEW}: {gate}: {measured}; {more}make the runs longer")
+            })
             .collect();
         match unclear.is_empty() {
             true => (Outcome::Passed, Vec::new()),
@@ -417,6 +421,10 @@ mod tests {
         let (outcome, reasons) = few.outcome(&run(1.0, 2.0));
         assert_eq!(outcome, Outcome::Invalid);
         assert!(reasons[0].contains("longer"), "{reasons:?}");
+        let plan = Plan { retries: 0, ..Plan::new(1000.0, 1e6) };
+        let report = search(plan, &few, |load, _| Ok(run(load, 1e9))).unwrap();
+        let limiter = report.capacity.unwrap().limiter;
+        assert!(limiter.starts_with("too few samples: p99.99<=1s: "), "no generator's: {limiter}");
     }
 
     /// Of a crowd above `limit` everybody stalls for a tenth of the time.

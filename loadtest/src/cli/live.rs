@@ -99,6 +99,10 @@ pub struct Args {
     /// CPU of each thread, such as 1 or 2,3
     #[arg(long, value_name = "CPU", value_delimiter = ',', help_heading = "Generator")]
     pin: Vec<usize>,
+    /// Accept lateness of the generator up to TIME at p99.9, where the usual bound is 4ms, and
+    /// waits for a CPU: for machines that others use too
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Generator")]
+    allow_lateness: Option<Duration>,
     /// Seed of every choice
     #[arg(long, default_value_t = 1, help_heading = "Generator")]
     seed: u64,
@@ -213,6 +217,7 @@ pub fn plan(args: &Args) -> Result<Plan, Failure> {
         duration: args.duration,
         threads: args.threads,
         cpus: args.pin.clone(),
+        lateness_allowed: args.allow_lateness,
         seed: args.seed,
         server: args.server_pid,
     })

@@ -60,6 +60,8 @@ pub struct Plan {
     pub threads: usize,
     /// CPU of each thread.
     pub cpus: Vec<usize>,
+    /// Lateness at p99.9 that was allowed by a flag, instead of the usual bound.
+    pub lateness_allowed: Option<Duration>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Process of the server, to report its CPU time.

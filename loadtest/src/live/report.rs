@@ -2,10 +2,12 @@
 
 use super::plan::{OPERATIONS, Plan};
 use super::run::Outcome;
+use crate::engine::clock::nanos;
 use crate::engine::record::Totals;
 use crate::environment;
 use crate::report::latency::Latency;
 use crate::report::model::{Load, Operation, Phase, Report};
+use crate::report::units;
 use crate::report::verdict::{self, Evidence};
 
 /// Lateness allowed at p99.9 in nanoseconds: a browser's own timers are no better (4 ms).
@@ -36,7 +38,7 @@ pub fn report(plan: &Plan, outcome: Outcome, target: &str) -> Report {
         facts.insert("load.cpus".to_owned(), cpus.join(","));
     }
     report.generators = vec![environment];
-    judge(&mut report, &outcome);
+    judge(&mut report, plan, &outcome);
     report.series = outcome.series;
     report.qoe = Some(outcome.qoe);
     report
@@ -104,7 +106,7 @@ fn operation(name: &str, totals: &Totals) -> Operation {
     }
 }
 
-fn judge(report: &mut Report, outcome: &Outcome) {
+fn judge(report: &mut Report, plan: &Plan, outcome: &Outcome) {
     let (mut lateness, mut response) = (Latency::new(), Latency::new());
     for totals in &outcome.totals {
         lateness.add(&totals.lateness);
@@ -114,21 +116,29 @@ fn judge(report: &mut Report, outcome: &Outcome) {
         let shares = outcome.usage.iter().filter(|usage| usage.wall > 0);
         shares.map(|usage| of(usage) as f64 / usage.wall as f64).max_by(f64::total_cmp)
     };
+    let allowed = plan.lateness_allowed.map(nanos);
     let evidence = Evidence {
         lateness: Some(&lateness),
         response: Some(&response),
-        lateness_floor_ns: LATENESS_FLOOR_NS,
+        lateness_floor_ns: allowed.unwrap_or(LATENESS_FLOOR_NS),
         offered: Some(outcome.asked),
         // The load is the viewers, and one whose answers fail is still one: failures are what they
         // experience, not load that is missing.
         achieved: outcome.inside.good + outcome.inside.failed,
         failed: 0,
         cpu_share: share(|usage| usage.cpu),
-        delay_share: share(|usage| usage.delay),
+        // Whoever allows lateness allows what it comes from.
+        delay_share: share(|usage| usage.delay).filter(|_| allowed.is_none()),
         overflows: 0,
     };
     report.verdict = verdict::judge(&evidence);
     report.verdict.interrupted = outcome.interrupted;
+    report.verdict.notes.extend(allowed.map(|allowed| {
+        format!(
+            "Lateness up to {} at p99.9 was allowed by a flag: differences below that say nothing.",
+            units::time(allowed as f64)
+        )
+    }));
     let load = &report.load;
     report.verdict.notes.extend(verdict::failures(load.achieved, load.failed));
     report.verdict.notes.extend(outcome.complaint.clone());

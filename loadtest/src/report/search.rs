@@ -12,6 +12,10 @@ use super::verdict;
 /// Times that a load which broke is tried again behind a confirmed result.
 const DOUBTS_MAX: u32 = 2;
 
+/// First words of the reason of a run that says nothing since a gate lacks samples: the
+/// generator's capacity has no part in that.
+pub const TOO_FEW: &str = "too few samples";
+
 /// How a search goes about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -247,6 +251,9 @@ fn limiter(tries: &[Try], broken_at: Option<f64>) -> String {
     else {
         return "unknown".to_owned();
     };
+    if let Some(why) = broken.reasons.first().filter(|why| why.starts_with(TOO_FEW)) {
+        return why.clone();
+    }
     let above = |name: &str, bound: f64| broken.figures.get(name).is_some_and(|f| *f >= bound);
     if broken.outcome == Outcome::Invalid || broken.generator_cpu.is_some_and(|cpu| cpu > 0.85) {
         "generator".to_owned()
