@@ -69,6 +69,8 @@ pub const PLAYLIST_BYTES_MAX: usize = 16 << 20;
 pub const VIEWERS_MAX: u64 = 1_000_000;
 /// Requests of one viewer that wait for one of its connections.
 pub const VIEWER_QUEUE_MAX: usize = 8;
+/// Headers that a viewer keeps: more than a ladder has levels.
+pub const INIT_SEGMENTS_MAX: usize = 16;
 /// Segments and parts whose deliveries are followed at once.
 pub const DELIVERIES_MAX: usize = 100_000;
 /// Bytes of a body from which on a target's answers are thrown away inside the kernel.

@@ -187,12 +187,20 @@ struct Facts {
     reload_s: f64,
     /// When it asked for another level first, after each change of the link.
     turns: Vec<Option<f64>>,
+    /// How often it asked for a header.
+    headers: usize,
     segments: Vec<Asked>,
     stalls: Vec<(f64, f64)>,
 }
 
 impl Facts {
-    fn of(trace: &Trace, lists: &[f64], segments: Vec<Asked>, stalls: Vec<(f64, f64)>) -> Self {
+    fn of(
+        trace: &Trace,
+        lists: &[f64],
+        headers: usize,
+        segments: Vec<Asked>,
+        stalls: Vec<(f64, f64)>,
+    ) -> Self {
         let begun = segments[0].0;
         let seen = lists.iter().copied().rfind(|at| *at <= begun).unwrap();
         let newest = (trace.first_listed(seen) + trace.window) as i64 - 1;
@@ -209,6 +217,7 @@ impl Facts {
             behind: newest - segments[0].2 as i64,
             reload_s: gaps[gaps.len() / 2],
             turns: changes.map(turn).collect(),
+            headers,
             segments,
             stalls,
         }
@@ -221,8 +230,9 @@ fn recorded(trace: &Trace) -> Facts {
     let segments = trace.requests.iter().filter_map(|(at, level, file, ..)| {
         Some((*at, (*level)?, file.strip_suffix(".m4s")?.parse().ok()?))
     });
+    let headers = trace.requests.iter().filter(|one| one.2 == "init.mp4").count();
     let stalls = trace.stalls.iter().copied().filter(|(from, to)| to - from >= GLITCH_S);
-    Facts::of(trace, &lists, segments.collect(), stalls.collect())
+    Facts::of(trace, &lists, headers, segments.collect(), stalls.collect())
 }
 
 fn played(sim: &Sim<Script>) -> Facts {
@@ -235,7 +245,9 @@ fn played(sim: &Sim<Script>) -> Facts {
     });
     let trace = &sim.origin.trace;
     let until = |(from, to): &(f64, f64)| (*from, to.min(trace.seconds));
-    Facts::of(trace, &lists, segments.collect(), sim.stalls.iter().map(until).collect())
+    let stalls = sim.stalls.iter().map(until).collect();
+    let headers = sim.of(Kind::Init).len();
+    Facts::of(trace, &lists, headers, segments.collect(), stalls)
 }
 
 /// In what the viewer is further from hls.js than `bounds` allow.
@@ -248,6 +260,8 @@ fn differences(trace: &Trace, real: &Facts, ours: &Facts, bounds: &Bounds) -> Ve
     };
     check(ours.behind == real.behind, "the start, in segments behind the newest".to_owned());
     check(ours.segments[0].1 == real.segments[0].1, "the first level".to_owned());
+    let headers = (ours.headers, real.headers);
+    check(headers.0 == headers.1, format!("headers: {headers:?}"));
     let reloads = (ours.reload_s - real.reload_s).abs();
     check(reloads < 0.2, format!("reloads: {} s and {} s", ours.reload_s, real.reload_s));
     for (mine, theirs) in ours.turns.iter().zip(&real.turns) {

@@ -4,7 +4,7 @@ use super::abr::{self, Download, Situation};
 use super::buffer::{Buffer, Playing};
 use super::reload::Directives;
 use super::retry;
-use super::track::{Loading, Media, Reloading, Track, Wanted};
+use super::track::{Header, Loading, Media, Reloading, Track, Wanted};
 use super::viewer::{Action, Ending, Fetch, Kind, Slot, Viewer, track_of};
 
 /// Downloads under way are watched in this rhythm, in seconds (hls.js: 100 ms).
@@ -203,7 +203,7 @@ impl Viewer {
         let (uri, bytes, level) = (found.uri.to_string(), found.bytes, own.level);
         own.loading = Some(Loading {
             level,
-            map: Some(map),
+            header: Some(Header::new(level, found)),
             msn: 0,
             part: None,
             duration: 0.0,
@@ -233,7 +233,7 @@ impl Viewer {
         });
         own.loading = Some(Loading {
             level,
-            map: None,
+            header: None,
             msn: media.msn,
             part: media.part,
             duration: media.duration,
@@ -260,7 +260,7 @@ impl Viewer {
         let (Some(loading), Some(ladder)) = (self.main.loading, self.ladder.clone()) else {
             return;
         };
-        let is_fixed = self.settings.level.is_some() || loading.map.is_some();
+        let is_fixed = self.settings.level.is_some() || loading.header.is_some();
         if is_fixed || self.started.is_none() {
             return;
         }

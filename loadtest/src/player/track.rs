@@ -1,11 +1,13 @@
 //! One track of a viewer (video, or separate audio): where its playlist lies on the viewer's
 //! timeline, and what to load next.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use super::media::{Bytes, MediaPlaylist, Segment};
+use super::media::{Bytes, Map, MediaPlaylist, Segment};
 use super::reload::Directives;
 use super::retry::Tries;
+use crate::limits::INIT_SEGMENTS_MAX;
 
 /// A position is taken for a segment's that begins at most this much later
 /// (maxFragLookUpTolerance), in seconds.
@@ -27,8 +29,8 @@ pub struct Reloading {
 pub struct Loading {
     /// Its level.
     pub level: u16,
-    /// Its header's index when it is one.
-    pub map: Option<u16>,
+    /// Which header it is, when it is one.
+    pub header: Option<Header>,
     /// Its segment.
     pub msn: u64,
     /// Its part; `None` for the whole segment.
@@ -43,6 +45,19 @@ pub struct Loading {
     pub first_byte: Option<f64>,
     /// Bytes of its body so far.
     pub received: u64,
+}
+
+/// A header of a level, by a hash of where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header(u64);
+
+impl Header {
+    /// That of `map` in a playlist of `level`.
+    pub fn new(level: u16, map: &Map) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (level, &map.uri, map.bytes).hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// What a track wants next.
@@ -92,8 +107,8 @@ pub struct Track {
     pub grown_at: f64,
     /// Next segment to load, and the part of it.
     pub next: Option<(u64, u16)>,
-    /// Header that the decoder has: level and index.
-    pub map: Option<(u16, u16)>,
+    /// Headers that came, at most [`INIT_SEGMENTS_MAX`], newest last: they are kept across levels.
+    pub headers: Vec<Header>,
     /// End of what was loaded.
     pub end: f64,
     /// When to reload the playlist, and with what.
@@ -199,7 +214,8 @@ impl Track {
         }
         let map = segment.map.map(small);
         if let Some(map) = map
-            && self.map != Some((self.level, map))
+            && let Some(found) = list.maps.get(usize::from(map))
+            && !self.headers.contains(&Header::new(self.level, found))
         {
             return Wanted::Map(map);
         }
@@ -223,6 +239,14 @@ impl Track {
             duration: found.duration,
             end: start + before + found.duration,
         })
+    }
+
+    /// A header came.
+    pub fn keep(&mut self, header: Header) {
+        if self.headers.len() >= INIT_SEGMENTS_MAX {
+            self.headers.remove(0);
+        }
+        self.headers.push(header);
     }
 
     /// Moves on behind a loaded (or skipped) segment or part.

@@ -77,7 +77,7 @@ fn parts_are_loaded_one_by_one_and_end_with_their_segment() {
     track.seek(2.5, true);
     assert_eq!((track.next, track.end), (Some((8, 0)), 2.0));
     assert_eq!(track.wanted(true), Wanted::Map(0));
-    track.map = Some((0, 0));
+    track.keep(Header::new(0, &track.list.as_ref().unwrap().maps[0]));
     let Wanted::Media(media) = track.wanted(true) else { panic!() };
     assert_eq!((&*media.uri, media.part, media.end), ("/8.0", Some(0), 3.0));
     track.loaded(8, Some(0), 3.0);
@@ -92,7 +92,7 @@ fn parts_are_loaded_one_by_one_and_end_with_their_segment() {
     assert_eq!(track.next, Some((9, 0)));
     // Without parts the whole segment waits until it is complete.
     let mut plain = at(list(&more));
-    plain.map = Some((0, 0));
+    plain.headers = track.headers;
     plain.next = Some((8, 0));
     assert_eq!(plain.wanted(false), Wanted::Wait);
 }

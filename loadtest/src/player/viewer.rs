@@ -329,8 +329,8 @@ impl Viewer {
         let Some(own) = track_of(&mut self.main, &mut self.audio, track) else { return };
         let Some(loaded) = own.loading.take() else { return };
         own.media_tries = Tries::default();
-        if let Some(map) = loaded.map {
-            own.map = Some((loaded.level, map));
+        if let Some(header) = loaded.header {
+            own.keep(header);
         } else {
             own.loaded(loaded.msn, loaded.part, loaded.end);
             own.settle();
