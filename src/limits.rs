@@ -37,6 +37,8 @@ pub const CHANGES_WAITING_MAX: usize = 64;
 pub const FOLDER_WAITING_MAX: usize = 1024;
 /// Objects whose expiry one turn sweeps.
 pub const SWEEP_PER_TURN: usize = 64;
+/// Places of keys that a store keeps to use again.
+pub const STIRRED_SPARE_MAX: usize = 64;
 /// Leases one shard keeps on other shards' objects.
 pub const LEASES_MAX: usize = 65_536;
 /// Names in one answer to a listing.

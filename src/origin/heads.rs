@@ -34,7 +34,7 @@ impl ObjectHead<'_> {
     /// The header lines of a plain 200 without status line, Date and Connection. What is stored has
     /// no CORS lines: they depend on rules that may change.
     pub fn render(&self) -> Box<[u8]> {
-        let mut out = vec![0; OBJECT_HEAD_BYTES_MAX];
+        let mut out = [0; OBJECT_HEAD_BYTES_MAX];
         let mut writer = Writer::new(&mut out);
         writer.header(b"Content-Type", self.content_type);
         if let Some(length) = self.length {
@@ -43,8 +43,7 @@ impl ObjectHead<'_> {
         self.validators(&mut writer);
         writer.raw(b"Accept-Ranges: bytes\r\n");
         let len = writer.finish().expect("stored header values are bounded by the request head");
-        out.truncate(len);
-        out.into_boxed_slice()
+        out[..len].into()
     }
 
     /// ETag, Last-Modified, Cache-Control, Vary and the CORS lines: what 206 and 304 repeat
@@ -56,6 +55,16 @@ impl ObjectHead<'_> {
         writer.raw(self.lines);
         writer.raw(self.cors);
     }
+}
+
+/// The strong entity tag of a body with this digest (RFC 9110 section 8.8.3).
+pub fn tag(digest: u128) -> Box<[u8]> {
+    let mut tag = [b'"'; 34];
+    for (place, digit) in tag[1..33].iter_mut().enumerate() {
+        let four_bits = (digest >> (124 - 4 * place)) & 0xf;
+        *digit = b"0123456789abcdef"[four_bits as usize];
+    }
+    tag.into()
 }
 
 /// What every answer says of itself besides its status.
@@ -87,4 +96,15 @@ impl Manner {
 pub fn begin(writer: &mut Writer<'_>, status: Status, date: &[u8; date::DATE_BYTES]) {
     writer.status(status);
     writer.header(b"Date", date);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tag;
+
+    #[test]
+    fn a_tag_has_all_digits_of_the_digest() {
+        assert_eq!(*tag(0x0123_4567_89ab_cdef), *b"\"00000000000000000123456789abcdef\"");
+        assert_eq!(*tag(u128::MAX - 1), *b"\"fffffffffffffffffffffffffffffffe\"");
+    }
 }

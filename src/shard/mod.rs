@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -376,8 +377,10 @@ impl Shard {
     fn boundary(&self) -> [u8; 32] {
         let number = self.growing_next.get();
         self.growing_next.set(number + 1);
-        let text = format!("{:016x}{:04x}{number:012x}", self.nonce, self.id);
-        text.as_bytes()[..32].try_into().expect("sixteen, four and at least twelve digits")
+        // Sixteen, four and at least twelve digits; of more only the first are taken.
+        let mut digits = [0; 32];
+        let _ = write!(&mut digits[..], "{:016x}{:04x}{number:012x}", self.nonce, self.id);
+        digits
     }
 
     /// Waits until the fetch of `key` that is under way has ended.

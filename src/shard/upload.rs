@@ -20,7 +20,7 @@ use crate::http::response::Status;
 use crate::limits;
 use crate::origin::auth::Denial;
 use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
-use crate::origin::heads::ObjectHead;
+use crate::origin::heads::{self, ObjectHead};
 use crate::origin::key;
 use crate::origin::momento;
 use crate::origin::write::{self, Intent, Said};
@@ -474,7 +474,7 @@ impl Shard {
     ) -> Publication {
         let etag: Box<[u8]> = match streamed {
             Some(record) => record.etag.clone(),
-            None => format!("\"{:032x}\"", writer.digest()).into_bytes().into(),
+            None => heads::tag(writer.digest()),
         };
         let cache_control = match streamed {
             Some(record) => record.cache_control.clone(),

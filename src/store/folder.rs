@@ -109,7 +109,11 @@ impl Folders {
         let (folder, name) = path::split(key);
         let folder = self.map.get_mut(folder).expect("the caller found it linked");
         debug_assert_eq!(folder.state, State::Linked);
-        folder.children.entry(name.into()).or_default()
+        // Most changes are of a name that is there: it is not copied for the look-up.
+        if !folder.children.contains_key(name) {
+            folder.children.insert(name.into(), Child::default());
+        }
+        folder.children.get_mut(name).expect("it is there now")
     }
 
     /// Whether `folder` is linked; an absent root becomes so.

@@ -22,6 +22,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::limits;
 use crate::sys::extent::{ShardId, SlotSource};
 use crate::sys::wheel::Wheel;
 
@@ -52,7 +53,7 @@ pub struct Store {
     pub(super) folders: Folders,
     pub(super) holdings: Holdings,
     /// Keys whose queue of changes may go on, or whose place may be empty now.
-    pub(super) stirred: VecDeque<Box<[u8]>>,
+    pub(super) stirred: Stirred,
     pub(super) releasing: Vec<(ShardId, LeaseId)>,
     pub(super) watches: Watches,
     pub(super) statistics: Statistics,
@@ -92,7 +93,7 @@ impl Store {
             uploads: Slab::new(),
             folders: Folders::new(),
             holdings: Holdings::new(),
-            stirred: VecDeque::new(),
+            stirred: Stirred::default(),
             releasing: Vec::new(),
             watches: Watches::default(),
             statistics: Statistics::default(),
@@ -221,14 +222,15 @@ impl Store {
     pub(super) fn settle(&mut self, now_ms: Millis) {
         loop {
             self.work_off_released();
-            let Some(key) = self.stirred.pop_front() else { break };
+            let Some(key) = self.stirred.pop() else { break };
             self.proceed(&key, now_ms);
+            self.stirred.give_back(key);
         }
     }
 
     /// Notes that `key` is to be looked at before this step ends.
     pub(super) fn stir(&mut self, key: &[u8]) {
-        self.stirred.push_back(key.into());
+        self.stirred.push(key);
     }
 
     pub(super) fn reply(&mut self, asker: Asker, reply: Reply) {
@@ -243,6 +245,33 @@ impl Store {
     /// The upload of that name, unless it has ended.
     pub(super) fn upload(&mut self, id: UploadId) -> Option<&mut Upload> {
         self.uploads.find(id.place, id.generation)
+    }
+}
+
+/// Keys to be looked at, in order. Their memory is used again, so that a step allocates none.
+#[derive(Default)]
+pub(super) struct Stirred {
+    keys: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Stirred {
+    /// Puts `key` at the end.
+    pub fn push(&mut self, key: &[u8]) {
+        let mut place = self.spare.pop().unwrap_or_default();
+        place.clear();
+        place.extend_from_slice(key);
+        self.keys.push_back(place);
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        self.keys.pop_front()
+    }
+
+    fn give_back(&mut self, key: Vec<u8>) {
+        if self.spare.len() < limits::STIRRED_SPARE_MAX {
+            self.spare.push(key);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl Store {
             matches!(stream.record.body, Body::Growing(_)) && stream.record.key == key
         });
         let upload = Upload {
-            key: key.clone(),
+            key,
             guard,
             extents: extents.clone(),
             next_bytes: bytes.saturating_mul(2),
@@ -97,13 +97,14 @@ impl Store {
         };
         let (place, generation) = self.uploads.insert(upload);
         let upload = UploadId { place, generation };
-        let child = self.folders.make_child(&key);
+        let key = &self.uploads.at(place).expect("just put in").key;
+        let child = self.folders.make_child(key);
         child.uploads += 1;
         match stream {
             Some(stream) => {
                 let Streaming { record, aside_only } = stream;
                 child.changes.push_back(Change::Open { asker, upload, record, aside_only });
-                self.stir(&key);
+                self.stirred.push(key);
             }
             None => {
                 self.reply(asker, Reply::Begun { upload, extents, growing: None, heir_of: None })
@@ -224,14 +225,13 @@ impl Store {
             return self.refuse(asker, Refusal::TooLarge);
         }
         upload.queued = true;
-        let key = upload.key.clone();
-        let child = self.folders.make_child(&key);
+        let child = self.folders.make_child(&upload.key);
         if child.changes.len() >= limits::CHANGES_WAITING_MAX {
             self.end_upload(id);
             return self.refuse(asker, Refusal::Busy);
         }
         child.changes.push_back(Change::Commit { asker, upload: id, publication });
-        self.stir(&key);
+        self.stirred.push(&upload.key);
     }
 
     /// Completes a growing object: its record stays, and so do the leases on it.

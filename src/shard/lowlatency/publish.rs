@@ -10,7 +10,7 @@ use super::names;
 use crate::media::hls::{Media, Position};
 use crate::media::lowlatency::Report;
 use crate::media::{self, types};
-use crate::origin::heads::ObjectHead;
+use crate::origin::heads::{self, ObjectHead};
 use crate::origin::{cmsd, gzip};
 use crate::shard::Shard;
 use crate::shard::body::Writer;
@@ -108,8 +108,7 @@ impl Shard {
         text: &[u8],
         known: &[u8],
     ) -> Result<Box<[u8]>, ()> {
-        let etag: Box<[u8]> =
-            format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(text)).into_bytes().into();
+        let etag = heads::tag(xxhash_rust::xxh3::xxh3_128(text));
         if *etag == *known {
             return Ok(etag);
         }
