@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::{
-    Attribute, AttributeValue, Attributes as Labels, GetOptions, ObjectMeta, ObjectStoreExt,
+    Attribute, AttributeValue, Attributes as Labels, Error, GetOptions, ObjectMeta, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tokio::sync::mpsc::Receiver;
@@ -114,7 +114,7 @@ impl Store {
         let known = if self.is_folder {
             match within(self.client.get(&self.beside(key))).await {
                 Ok(sidecar) => metadata::of_sidecar(&within(sidecar.bytes()).await?, tag),
-                Err(Trouble::Store(object_store::Error::NotFound { .. })) => None,
+                Err(Trouble::Store(Error::NotFound { .. })) => None,
                 Err(trouble) => return Err(trouble),
             }
         } else {
@@ -145,7 +145,12 @@ impl Store {
         let place = self.place(key);
         // Stores answer a deletion of nothing like any other.
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let there = within(self.client.get_opts(&place, options)).await?;
+        let mut there = within(self.client.get_opts(&place, options)).await;
+        if !self.is_folder && matches!(there, Err(Trouble::Store(Error::NotFound { .. }))) {
+            // An answer to HEAD has no body: only GET tells a missing bucket from a missing object.
+            there = within(self.client.get_opts(&place, GetOptions::default())).await;
+        }
+        let there = there?;
         if let Some(now_ms) = expired_by_ms {
             let (attributes, _) =
                 self.described(key, (&there.meta.clone(), &there.attributes.clone())).await?;
