@@ -37,8 +37,10 @@ pub const CHANGES_WAITING_MAX: usize = 64;
 pub const FOLDER_WAITING_MAX: usize = 1024;
 /// Objects whose expiry one turn sweeps.
 pub const SWEEP_PER_TURN: usize = 64;
-/// Places of keys that a store keeps to use again.
-pub const STIRRED_SPARE_MAX: usize = 64;
+/// Keys, and queues of a key's changes, whose memory a store keeps to use it again.
+pub const STORE_SPARE_MAX: usize = 64;
+/// Changes for which a queue has room that is kept so.
+pub const SPARE_QUEUE_MAX: usize = 16;
 /// Leases one shard keeps on other shards' objects.
 pub const LEASES_MAX: usize = 65_536;
 /// Names in one answer to a listing.

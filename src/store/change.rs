@@ -70,7 +70,7 @@ impl Store {
         if child.changes.len() >= limits::CHANGES_WAITING_MAX {
             return self.refuse(asker, Refusal::Busy);
         }
-        child.changes.push_back(Change::Delete { asker, guard });
+        child.queue(Change::Delete { asker, guard }, &mut self.spare_queues);
         self.stir(&key);
     }
 

@@ -57,7 +57,7 @@ pub(super) struct Child {
     pub folder: bool,
     /// Uploads begun and not ended.
     pub uploads: u32,
-    /// The first one runs, the others wait.
+    /// The first one runs, the others wait. See [`Child::queue`].
     pub changes: VecDeque<Change>,
 }
 
@@ -144,6 +144,20 @@ impl Folder {
 }
 
 impl Child {
+    /// Puts a change at the end of the queue, whose memory a key has only while it has changes.
+    pub fn queue(&mut self, change: Change, spare: &mut Vec<VecDeque<Change>>) {
+        if self.changes.capacity() == 0 {
+            self.changes = spare.pop().unwrap_or_default();
+        }
+        self.changes.push_back(change);
+    }
+
+    /// The memory of an empty queue.
+    fn take_queue(&mut self) -> Option<VecDeque<Change>> {
+        let is_unused = self.changes.is_empty() && self.changes.capacity() > 0;
+        is_unused.then(|| std::mem::take(&mut self.changes))
+    }
+
     fn is_idle(&self) -> bool {
         self.object.is_none() && !self.folder && self.uploads == 0 && self.changes.is_empty()
     }
@@ -265,8 +279,14 @@ impl Store {
     pub(super) fn tidy(&mut self, key: &[u8]) {
         let (folder, name) = path::split(key);
         let Some(entry) = self.folders.map.get_mut(folder) else { return };
-        if entry.children.get(name).is_some_and(Child::is_idle) {
-            entry.children.remove(name);
+        if let Some(child) = entry.children.get_mut(name) {
+            let queue = child.take_queue().filter(|queue| queue.capacity() <= limits::SPARE_QUEUE_MAX);
+            if self.spare_queues.len() < limits::STORE_SPARE_MAX {
+                self.spare_queues.extend(queue);
+            }
+            if child.is_idle() {
+                entry.children.remove(name);
+            }
         }
         self.tidy_folder(folder);
     }

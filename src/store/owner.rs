@@ -26,6 +26,7 @@ use crate::limits;
 use crate::sys::extent::{ShardId, SlotSource};
 use crate::sys::wheel::Wheel;
 
+use super::change::Change;
 use super::event::Events;
 use super::eviction::Eviction;
 use super::folder::Folders;
@@ -54,6 +55,8 @@ pub struct Store {
     pub(super) holdings: Holdings,
     /// Keys whose queue of changes may go on, or whose place may be empty now.
     pub(super) stirred: Stirred,
+    /// Queues of changes for keys that get one.
+    pub(super) spare_queues: Vec<VecDeque<Change>>,
     pub(super) releasing: Vec<(ShardId, LeaseId)>,
     pub(super) watches: Watches,
     pub(super) statistics: Statistics,
@@ -94,6 +97,7 @@ impl Store {
             folders: Folders::new(),
             holdings: Holdings::new(),
             stirred: Stirred::default(),
+            spare_queues: Vec::new(),
             releasing: Vec::new(),
             watches: Watches::default(),
             statistics: Statistics::default(),
@@ -269,7 +273,7 @@ impl Stirred {
     }
 
     fn give_back(&mut self, key: Vec<u8>) {
-        if self.spare.len() < limits::STIRRED_SPARE_MAX {
+        if self.spare.len() < limits::STORE_SPARE_MAX {
             self.spare.push(key);
         }
     }

@@ -110,7 +110,7 @@ impl Store {
             return false;
         }
         if is_leased {
-            child.changes.push_back(Change::Evict { lease: entry.lease });
+            child.queue(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
             self.stir(&record.key);
         } else {
             self.note_evicted(entry.lease.version);

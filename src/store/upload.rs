@@ -103,7 +103,8 @@ impl Store {
         match stream {
             Some(stream) => {
                 let Streaming { record, aside_only } = stream;
-                child.changes.push_back(Change::Open { asker, upload, record, aside_only });
+                let change = Change::Open { asker, upload, record, aside_only };
+                child.queue(change, &mut self.spare_queues);
                 self.stirred.push(key);
             }
             None => {
@@ -230,7 +231,7 @@ impl Store {
             self.end_upload(id);
             return self.refuse(asker, Refusal::Busy);
         }
-        child.changes.push_back(Change::Commit { asker, upload: id, publication });
+        child.queue(Change::Commit { asker, upload: id, publication }, &mut self.spare_queues);
         self.stirred.push(&upload.key);
     }
 
