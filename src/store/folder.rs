@@ -280,7 +280,8 @@ impl Store {
         let (folder, name) = path::split(key);
         let Some(entry) = self.folders.map.get_mut(folder) else { return };
         if let Some(child) = entry.children.get_mut(name) {
-            let queue = child.take_queue().filter(|queue| queue.capacity() <= limits::SPARE_QUEUE_MAX);
+            let queue =
+                child.take_queue().filter(|queue| queue.capacity() <= limits::SPARE_QUEUE_MAX);
             if self.spare_queues.len() < limits::STORE_SPARE_MAX {
                 self.spare_queues.extend(queue);
             }
