@@ -3,6 +3,10 @@
 
 mod support;
 
+#[path = "remote/faults.rs"]
+mod faults;
+#[path = "remote/scripted.rs"]
+mod scripted;
 #[path = "remote/trouble.rs"]
 mod trouble;
 
