@@ -19,6 +19,8 @@ pub enum Fault {
     SlowDown,
     /// 403 with the code of missing rights.
     AccessDenied,
+    /// 404 with the code of a missing bucket.
+    NoBucket,
     /// Requests are carried out and answered so much later.
     Late(Duration),
     /// Bodies of GET break off half way.
@@ -126,6 +128,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let answer = match fault {
         Fault::SlowDown => refusal("503 Slow Down", "SlowDown"),
         Fault::AccessDenied => refusal("403 Forbidden", "AccessDenied"),
+        Fault::NoBucket => refusal("404 Not Found", "NoSuchBucket"),
         _ => carry_out(&head, body, state),
     };
     if let Fault::Late(by) = fault {

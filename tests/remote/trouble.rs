@@ -1,9 +1,7 @@
 //! What goes wrong with a store: each has a written answer, and what works goes on.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-
-use crate::support::{Origin, Scratch, pattern, run};
+use crate::scripted::{Fault, Store};
+use crate::support::{Scratch, pattern, run};
 use crate::{config, eventually, kill, settle, start};
 
 /// Puts a file in the place of the store's folder, and takes it away again.
@@ -91,25 +89,9 @@ fn a_url_that_names_no_store_ends_the_start() {
 /// the store was asked, has no body that could name the bucket.
 #[test]
 fn a_missing_bucket_is_503_for_reads_and_deletions() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("AWS_ENDPOINT=http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let body = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>";
-            let sent =
-                if head.first().is_some_and(|line| line.starts_with("HEAD")) { "" } else { body };
-            let length = format!("Content-Length: {}", body.len());
-            let lines = ["HTTP/1.1 404 Not Found", &length, "Connection: close", "", sent];
-            let answer = lines.join("\r\n");
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    let keys = ["AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_REGION=us-east-1"];
-    let wrapper = [&["env", "AWS_ALLOW_HTTP=true", endpoint.as_str()], keys.as_slice()].concat();
-    let origin = Origin::start_under(&wrapper, &["--remote", "s3://missing/prefix"]);
+    let store = Store::start();
+    store.fail(Fault::NoBucket);
+    let origin = store.origin(&[]);
     // A key whose deletion waits for the store is absent here: each asks for its own.
     for (method, target) in [("DELETE", "/v/gone"), ("GET", "/v/cold")] {
         let answer = origin.request(method, target, &[], b"");
