@@ -355,3 +355,37 @@ fn an_ended_playlist_has_no_hint() {
     assert!(channel.last().ends_with("#EXT-X-ENDLIST\n"));
     assert!(!channel.last().contains("PRELOAD-HINT"));
 }
+
+/// Segments were published as soon as they were whole, and left again when the encoder ended its
+/// playlist without them: players saw the end of the playlist go back. Found by fuzzing.
+#[test]
+fn what_was_published_stays_when_the_encoder_ends_without_it() {
+    for is_whole in [true, false] {
+        let mut channel = Channel::new(video());
+        for _ in 0..5 {
+            channel.segment();
+        }
+        let plain = channel.encoder.playlist() + "#EXT-X-ENDLIST\n";
+        let name = channel.encoder.name();
+        channel.rendition.start(name.as_bytes());
+        let fragments = channel.encoder.fragments();
+        let sent = if is_whole { fragments.len() } else { fragments.len() / 2 };
+        for fragment in &fragments[..sent] {
+            channel.rendition.fragment(name.as_bytes(), fragment);
+        }
+        if is_whole {
+            channel.rendition.end(name.as_bytes(), true);
+        }
+        channel.publish();
+        let before = channel.rendition.position().unwrap();
+        let media = Media::read(plain.as_bytes()).unwrap();
+        channel.rendition.playlist(&media).unwrap();
+        channel.plain = plain;
+        channel.publish();
+        channel.assert_clean();
+        let last = channel.last();
+        assert!(last.ends_with(&format!("\n{name}\n#EXT-X-ENDLIST\n")), "{last}");
+        assert_eq!(last.contains("#EXT-X-GAP"), !is_whole, "{last}");
+        assert_eq!(channel.rendition.position().unwrap().msn, before.msn, "{last}");
+    }
+}

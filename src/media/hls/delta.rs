@@ -21,11 +21,15 @@ pub fn skippable(media: &Media) -> u64 {
         return 0;
     }
     let mut behind_us = media.duration_us;
-    let mut count = 0;
+    // The first segment that stays names its range itself, or its players would look in vain.
+    let (mut count, mut cut) = (0, 0);
     for segment in media.segments() {
+        if !segment.continues {
+            cut = count;
+        }
         behind_us = behind_us.saturating_sub(segment.duration_us);
         if behind_us <= boundary_us {
-            break;
+            return cut;
         }
         count += 1;
     }

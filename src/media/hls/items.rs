@@ -77,7 +77,7 @@ impl<'a> Items<'a> {
                 let number = number::integer(value)
                     .filter(|number| *number <= limits::PLAYLIST_SEQUENCE_MAX)
                     .ok_or("EXT-X-MEDIA-SEQUENCE is no whole number in bounds")?;
-                if self.is_started {
+                if self.is_started || self.has_skip {
                     return Err("EXT-X-MEDIA-SEQUENCE stands behind a segment");
                 }
                 (self.media_sequence, self.msn) = (number, number);
@@ -141,6 +141,7 @@ impl<'a> Items<'a> {
         let draft = std::mem::take(&mut self.draft);
         let duration_us = draft.duration_us.ok_or("a URI without EXTINF")?;
         let range = resolve(draft.range, uri, &mut self.last_range)?;
+        let continues = matches!(draft.range, Some((_, None)));
         self.last_part_range = None;
         let msn = self.msn;
         self.msn += 1;
@@ -149,6 +150,7 @@ impl<'a> Items<'a> {
             uri,
             duration_us,
             range,
+            continues,
             program_date_time: draft.program_date_time,
             discontinuity: draft.discontinuity,
             gap: draft.gap,

@@ -90,6 +90,8 @@ pub struct Segment<'a> {
     pub duration_us: u64,
     /// The range of the resource that it is, if not all of it.
     pub range: Option<Range>,
+    /// Whether that range is written without an offset and so needs the segment before it.
+    pub continues: bool,
     /// The text of EXT-X-PROGRAM-DATE-TIME.
     pub program_date_time: Option<&'a [u8]>,
     /// Whether EXT-X-DISCONTINUITY stands before it.

@@ -215,6 +215,32 @@ fn no_delta_where_none_is_offered() {
     assert_eq!(delta_of(&text(&[offer, skipped].concat(), "")), None);
 }
 
+/// A range without an offset begins where the one before it ends. Players take the first segment
+/// of an update for the first of its resource, so the cut lies before one that says where it is.
+#[test]
+fn a_delta_update_begins_with_a_segment_that_names_its_range() {
+    let text = |ranges: &[&str]| {
+        let head = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=12\n";
+        let one = |range: &&str| format!("#EXTINF:2,\n#EXT-X-BYTERANGE:{range}\na\n");
+        head.to_owned() + &ranges.iter().map(one).collect::<String>()
+    };
+    let mut ranges = ["10"; 10];
+    (ranges[0], ranges[2]) = ("10@0", "10@20");
+    let update = delta_of(&text(&ranges)).unwrap();
+    assert!(update.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=2\n#EXTINF:2,\n#EXT-X-BYTERANGE:10@20"));
+    ranges[2] = "10";
+    assert_eq!(delta_of(&text(&ranges)), None);
+}
+
+#[test]
+fn the_number_of_the_first_segment_stands_before_what_is_skipped() {
+    let head = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n";
+    let skip = "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n";
+    let number = "#EXT-X-MEDIA-SEQUENCE:2\n";
+    assert_eq!(read(&[head, number, skip, "#EXTINF:2,\na\n"].concat()).unwrap().next_msn(), 6);
+    assert!(read(&[head, skip, number, "#EXTINF:2,\na\n"].concat()).is_err());
+}
+
 /// A seeded source of numbers.
 struct Random(u64);
 

@@ -43,6 +43,9 @@ impl Rendition {
         self.last_in = Some(last.msn);
         self.target_duration_us = media.target_duration_us;
         self.ended = media.ended;
+        if self.ended {
+            self.close();
+        }
         self.note_discontinuities(media);
         self.trim_tail(media);
         self.first = self.visible(media);

@@ -105,7 +105,7 @@ impl Rendition {
 
     /// The last segment and part that are published.
     pub fn position(&self) -> Option<Position> {
-        let open = self.open().filter(|slot| slot.parts > 0 && !self.ended);
+        let open = self.open().filter(|slot| slot.parts > 0);
         let shown = || self.window.iter().rev().find(|slot| self.is_out(slot));
         let slot = open.or_else(shown)?;
         let parts = if slot.state == State::Broken { 0 } else { slot.parts };
@@ -115,8 +115,7 @@ impl Rendition {
     /// Whether a segment stands in the playlist.
     pub(super) fn is_out(&self, slot: &Slot) -> bool {
         let last = self.last_in.map_or(0, |last| last.saturating_add_signed(self.shift));
-        let is_behind = slot.msn > last && !self.ended;
-        slot.msn >= self.first && slot.is_shown() && (slot.listed || is_behind)
+        slot.msn >= self.first && slot.is_shown() && (slot.listed || slot.msn > last)
     }
 
     /// The segment that is arriving and published.
@@ -153,6 +152,11 @@ impl Rendition {
     /// Notes that an upload of a segment has begun. Uploads that only repeat what is stored are not
     /// to be told. Answers whether the segment is followed from here on.
     pub fn start(&mut self, uri: &[u8]) -> bool {
+        let older = self.growing(uri).filter(|at| at + 1 < self.window.len());
+        if let Some(at) = older {
+            // Its bytes are those of another upload now.
+            self.break_off(at);
+        }
         let Some(text) = Text::new(uri).filter(|_| self.expects(uri)) else { return false };
         let Some(newest) = self.window.newest() else { return false };
         if newest.uri.as_bytes() == uri {
@@ -315,6 +319,24 @@ impl Rendition {
         was_shown
     }
 
+    /// The encoder's playlist has ended: what was published of a segment that it does not list
+    /// stays as a gap, since nothing leaves a playlist at its end.
+    pub(super) fn close(&mut self) {
+        for at in 0..self.window.len() {
+            let slot = self.window.at_mut(at);
+            if !slot.public || slot.listed || slot.is_closed() {
+                continue;
+            }
+            if slot.parts == 0 {
+                slot.public = false;
+                continue;
+            }
+            slot.state = State::Broken;
+            slot.duration_us = slot.group.total_us().max(1000);
+            slot.group.stop();
+        }
+    }
+
     /// Decides which segments that are not listed yet are published.
     pub(super) fn publish(&mut self) {
         for at in 1..self.window.len() {
@@ -323,7 +345,12 @@ impl Rendition {
             let slot = self.window.at_mut(at);
             let goes_on = before.public && before.is_closed();
             let is_ready = slot.has_fragment && !slot.discontinuity && slot.state != State::Missing;
-            if slot.public || !goes_on || !is_ready || (has_dates && before.date.is_none()) {
+            if slot.public
+                || self.ended
+                || !goes_on
+                || !is_ready
+                || (has_dates && before.date.is_none())
+            {
                 continue;
             }
             (slot.public, slot.own) = (true, true);

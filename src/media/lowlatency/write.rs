@@ -71,8 +71,7 @@ impl Rendition {
 
     /// Segments that are whole and published but not listed by the encoder.
     fn pending_slots(&self) -> impl Iterator<Item = &Slot> {
-        let is_over = self.ended;
-        self.window.iter().filter(move |slot| !is_over && !slot.listed && self.is_out(slot))
+        self.window.iter().filter(|slot| !slot.listed && self.is_out(slot))
     }
 }
 
@@ -199,7 +198,7 @@ impl<'a> Writer<'a> {
         for slot in rendition.pending_slots() {
             self.slot(slot);
         }
-        if let Some(slot) = rendition.open().filter(|slot| !rendition.ended && slot.parts > 0) {
+        if let Some(slot) = rendition.open().filter(|slot| slot.parts > 0) {
             self.opening(slot);
             self.parts(slot, u64::MAX);
         }
