@@ -292,6 +292,11 @@ impl Rendition {
         self.silent = 0;
         self.target = Some(found);
         for place in 0..=at {
+            let slot = self.window.at(place);
+            if place < at && slot.public && slot.parts > 0 && !slot.is_closed() {
+                // Its parts are out and cannot be taken back while it goes on.
+                self.break_off(place);
+            }
             self.window.at_mut(place).parts = 0;
         }
     }
