@@ -21,7 +21,7 @@ use headwater::limits;
 use headwater::origin::dialect::Dialect;
 use headwater::origin::heads::{self, Manner, ObjectHead};
 use headwater::origin::{key, read};
-use headwater::store::message::{Ask, Guard, Message, Publication, Reply, Ticket};
+use headwater::store::message::{Ask, Guard, Message, Publication, Quality, Reply, Ticket};
 use headwater::store::object::NEVER;
 use headwater::store::{Held, Store};
 use headwater::sys::extent::SlotSource;
@@ -95,8 +95,7 @@ impl World {
             expires_ms: NEVER,
             gives_way: false,
             heir_head: None,
-            is_sound: true,
-            media_units: 0,
+            quality: Quality::UNKNOWN,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

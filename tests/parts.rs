@@ -299,15 +299,7 @@ fn other_playlists_are_served_as_they_are() {
 #[test]
 fn a_segment_that_is_listed_early_gets_all_its_parts() {
     let origin = origin("parts-early", "2");
-    let folder = support::Scratch::new("parts-early-made");
-    let words = "-nostdin -v error -f lavfi -i testsrc2=s=160x90:r=25 -c:v libx264 -preset \
-        ultrafast -g 25 -sc_threshold 0 -t 6 -f dash -seg_duration 1 -frag_duration 0.2 \
-        -frag_type duration -streaming 1 -format_options movflags=cmaf";
-    let made = Command::new("ffmpeg")
-        .args(words.split_ascii_whitespace())
-        .arg(folder.path("live.mpd"))
-        .status();
-    assert!(made.unwrap().success());
+    let folder = support::made_segments("parts-early-made", 6);
     let put = |name: &str| {
         origin.put(&format!("/c/{name}"), &std::fs::read(folder.path(name)).unwrap());
     };

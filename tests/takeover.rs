@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -149,23 +148,10 @@ fn parts(playlist: &str, name: &str) -> f64 {
         .sum()
 }
 
-fn made_segments() -> support::Scratch {
-    let folder = support::Scratch::new("takeover-made");
-    let words = "-nostdin -v error -f lavfi -i testsrc2=s=160x90:r=25 -c:v libx264 -preset \
-        ultrafast -g 25 -sc_threshold 0 -t 7 -f dash -seg_duration 1 -frag_duration 0.2 \
-        -frag_type duration -streaming 1 -format_options movflags=cmaf";
-    let made = Command::new("ffmpeg")
-        .args(words.split_ascii_whitespace())
-        .arg(folder.path("live.mpd"))
-        .status();
-    assert!(made.unwrap().success());
-    folder
-}
-
 /// Where low-latency playlists are made the copy was not kept at all.
 #[test]
 fn parts_go_on_with_the_other_encoder() {
-    let folder = made_segments();
+    let folder = support::made_segments("takeover-made", 7);
     for shards in ["1", "4"] {
         let guarded = Guarded::start(&format!("takeover-parts-{shards}"), shards, RULES);
         let origin = &guarded.origin;

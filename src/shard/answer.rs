@@ -9,7 +9,7 @@ use crate::http::request::{Head, Method};
 use crate::http::response::Status;
 use crate::limits;
 use crate::media::{self, CacheAge};
-use crate::origin::errors::{self, Bare};
+use crate::origin::errors::{self, Bare, RETRY};
 use crate::origin::heads::Manner;
 use crate::store::Held;
 use crate::store::object::Whole;
@@ -326,6 +326,13 @@ impl Conn {
     ) -> Result<Then, Gone> {
         let ready = self.ready_bare(head, bare, then);
         self.deliver(ready).await
+    }
+
+    /// 503 to a request without a body, with when to try again.
+    pub(super) fn ready_unavailable(&mut self, head: &Head, message: &str) -> Ready {
+        let body_allowed = head.method != Method::Head;
+        let bare = Bare { status: Status::ServiceUnavailable, message, lines: RETRY, body_allowed };
+        self.ready_bare(head, &bare, Then::Next)
     }
 
     /// An answer without an object to a request without a body.

@@ -16,7 +16,7 @@ use crate::media::boxes::{self, Fragment};
 use crate::media::types::{self, Class};
 use crate::origin::write::Intent;
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Message, Refusal, Reply, UploadId};
+use crate::store::message::{Ask, Message, Quality, Refusal, Reply, UploadId};
 use crate::sys::extent::{Extent, ShardId};
 use crate::sys::reactor::Interrupt;
 use crate::sys::socket::End;
@@ -132,17 +132,13 @@ impl Writer {
         self.digest.as_ref().map_or(0, |digest| digest.digest128())
     }
 
-    /// Whether the body's boxes could be read to the end; also true of what was not looked into.
-    pub(super) fn is_sound(&mut self) -> bool {
+    /// What the body's boxes tell of it, once it is complete; nothing bad of what was not looked
+    /// into.
+    pub(super) fn quality(&mut self) -> Quality {
         let units = &mut self.media_units;
         let mut add = |one: Fragment| *units = units.saturating_add(one.duration);
-        self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut add).is_ok())
-    }
-
-    /// Duration of the body's media in units of its timescale, once [`Self::is_sound`] was asked
-    /// for; 0 where it was not looked into, or does not say.
-    pub(super) fn media_units(&self) -> u64 {
-        self.media_units
+        let is_sound = self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut add).is_ok());
+        Quality { is_sound, media_units: self.media_units }
     }
 
     /// The first bytes of a manifest.

@@ -17,16 +17,13 @@ use hashbrown::HashSet;
 
 use super::Shard;
 use super::answer::Ready;
-use super::conn::{Conn, Then};
+use super::conn::Conn;
 use super::lowlatency::names;
 use super::read::{Obtained, Rare};
-use super::rendered::append_body;
-use crate::http::request::{Head, Method};
-use crate::http::response::Status;
+use super::rendered::manifest_text;
+use crate::http::request::Head;
 use crate::limits;
 use crate::media::hls::multivariant;
-use crate::media::types::{self, Class};
-use crate::origin::errors::{Bare, RETRY};
 use crate::store::Held;
 use crate::store::index::{Ladder, Look};
 
@@ -64,13 +61,8 @@ impl Conn {
             _ => return Some(Err(Rare::Ladder(held.clone()))),
         }
         shard.accounts.meters.incomplete_answers.bump();
-        let bare = Bare {
-            status: Status::ServiceUnavailable,
-            message: "a rendition that this playlist names is missing or stale",
-            lines: RETRY,
-            body_allowed: head.method != Method::Head,
-        };
-        Some(Ok(self.ready_bare(head, &bare, Then::Next)))
+        let message = "a rendition that this playlist names is missing or stale";
+        Some(Ok(self.ready_unavailable(head, message)))
     }
 }
 
@@ -81,17 +73,10 @@ impl Shard {
     }
 
     fn read_ladder(&self, held: &Held) -> Option<Box<Ladder>> {
-        let record = &held.record;
-        let whole = record.whole()?;
-        let is_manifest = types::class(&record.key, &record.content_type) == Class::Manifest;
-        if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
-            return None;
-        }
-        let mut text = Vec::new();
-        append_body(&mut text, self.reactor.arena(), whole);
+        let text = manifest_text(self, &held.record)?;
         let mut members: Vec<Box<[u8]>> = Vec::new();
         for named in multivariant::renditions(&text).map_while(Result::ok) {
-            let Some(key) = names::resolve(&record.key, named.uri) else { continue };
+            let Some(key) = names::resolve(&held.record.key, named.uri) else { continue };
             if !members.contains(&key) && members.len() < limits::LADDER_LOOKED_MAX {
                 members.push(key);
             }
@@ -177,9 +162,7 @@ impl Shard {
         let keys: Vec<Box<[u8]>> = incomplete.keys.iter().cloned().collect();
         drop(incomplete);
         for key in keys {
-            let store = self.store.borrow();
-            let held = store.lookup(store.key_hash(&key), &key, now_ms);
-            drop(store);
+            let held = self.here(&key);
             let is_asked = self.rules.borrow().paths.is_whole_ladder(&key);
             let Some(held) = held.filter(|held| is_asked && self.ladder_of(held).is_some()) else {
                 self.note_complete(&key);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::answer::{Cursor, Front, Ready};
 use super::conn::{Conn, Then};
 use super::read::{HEAD_FITS, Obtained, Rare};
-use super::rendered::{Answer, append_body};
+use super::rendered::{Answer, append_body, manifest_text};
 use super::watch::Waited;
 use super::{PREAMBLE_BYTES, Shard};
 use crate::http::condition;
@@ -26,7 +26,7 @@ use crate::media::hls::delta;
 use crate::media::hls::playlist::Media;
 use crate::media::types::{self, Class};
 use crate::origin::dialect::Dialect;
-use crate::origin::errors::{Bare, RETRY};
+use crate::origin::errors::Bare;
 use crate::origin::heads::ObjectHead;
 use crate::origin::{gzip, key, read};
 use crate::store::index::Live;
@@ -195,13 +195,8 @@ impl Conn {
 
     /// 503: the playlist did not come that far in time (draft section 6.2.5.2).
     fn ready_late(&mut self, head: &Head) -> Ready {
-        let bare = Bare {
-            status: Status::ServiceUnavailable,
-            message: "the playlist has not come that far in time; reload it without directives",
-            lines: RETRY,
-            body_allowed: head.method != Method::Head,
-        };
-        self.ready_bare(head, &bare, Then::Next)
+        let message = "the playlist has not come that far in time; reload it without directives";
+        self.ready_unavailable(head, message)
     }
 
     /// Answers with a playlist that has what the request asked for.
@@ -437,13 +432,7 @@ pub(super) fn live_of<'a>(shard: &Shard, held: &'a Held) -> Option<&'a Live> {
 
 fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
     let record = &held.record;
-    let whole = record.whole()?;
-    let is_manifest = types::class(&record.key, &record.content_type) == Class::Manifest;
-    if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
-        return None;
-    }
-    let mut text = Vec::new();
-    append_body(&mut text, shard.reactor.arena(), whole);
+    let text = manifest_text(shard, record)?;
     let media = Media::read(&text).ok()?;
     let default = crate::media::cache_control(Class::Manifest, Some(&text));
     Some(Box::new(Live {

@@ -147,13 +147,7 @@ impl Conn {
 
     /// The answer when there is no room to find out.
     pub(super) fn ready_busy(&mut self, head: &Head) -> Ready {
-        let bare = Bare {
-            status: Status::ServiceUnavailable,
-            message: "the origin is busy; try again in a second",
-            lines: RETRY,
-            body_allowed: head.method != Method::Head,
-        };
-        self.ready_bare(head, &bare, Then::Next)
+        self.ready_unavailable(head, "the origin is busy; try again in a second")
     }
 
     /// The answer to a read of an object that its disk does not give back.
@@ -435,18 +429,22 @@ impl Shard {
 
     #[inline]
     fn find_key(&self, key: &[u8]) -> Found {
-        let store = self.store.borrow();
-        let hash = store.key_hash(key);
-        if let Some(held) = store.lookup(hash, key, self.reactor.clock.now_ms()) {
+        if let Some(held) = self.here(key) {
             return Found::Here(held);
         }
         if key::check(key).is_err() || key::is_reserved(key) {
             return Found::NoKey;
         }
-        match store.owner_of(key) {
+        match self.store.borrow().owner_of(key) {
             owner if owner == self.id => Found::Absent,
             owner => Found::Elsewhere(owner),
         }
+    }
+
+    /// The version of a key that this shard answers from now, its own or leased.
+    pub(super) fn here(&self, key: &[u8]) -> Option<Rc<Held>> {
+        let store = self.store.borrow();
+        store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
 
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.

@@ -11,8 +11,9 @@ use std::rc::{Rc, Weak};
 
 use super::{PREAMBLE_BYTES, Shard};
 use crate::limits;
+use crate::media::types::{self, Class};
 use crate::store::Held;
-use crate::store::object::Whole;
+use crate::store::object::{Record, Whole};
 use crate::sys::arena::Arena;
 
 /// Head and body in one piece.
@@ -89,6 +90,18 @@ impl Shard {
             }
         }
     }
+}
+
+/// The text of a complete manifest; `None` for what is none, or is larger than what is read.
+pub(super) fn manifest_text(shard: &Shard, record: &Record) -> Option<Vec<u8>> {
+    let whole = record.whole()?;
+    let is_manifest = types::class(&record.key, &record.content_type) == Class::Manifest;
+    if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
+        return None;
+    }
+    let mut text = Vec::new();
+    append_body(&mut text, shard.reactor.arena(), whole);
+    Some(text)
 }
 
 /// Appends the bytes of an object.

@@ -9,17 +9,15 @@ use std::rc::Rc;
 
 use super::Shard;
 use super::answer::Ready;
-use super::conn::{Conn, Then};
+use super::conn::Conn;
 use super::live::live_of;
 use super::read::Rare;
-use super::rendered::append_body;
+use super::rendered::manifest_text;
 use crate::config::StaleAfter;
-use crate::http::request::{Head, Method};
-use crate::http::response::Status;
+use crate::http::request::Head;
 use crate::limits;
 use crate::media::mpd;
 use crate::media::types::{self, Class};
-use crate::origin::errors::{Bare, RETRY};
 use crate::store::Held;
 
 impl Conn {
@@ -48,13 +46,8 @@ impl Conn {
             return None;
         }
         shard.accounts.meters.stale_answers.bump();
-        let bare = Bare {
-            status: Status::ServiceUnavailable,
-            message: "the encoder has stopped renewing this manifest",
-            lines: RETRY,
-            body_allowed: head.method != Method::Head,
-        };
-        Some(self.ready_bare(head, &bare, Then::Next))
+        let message = "the encoder has stopped renewing this manifest";
+        Some(self.ready_unavailable(head, message))
     }
 }
 
@@ -67,7 +60,7 @@ impl Shard {
     /// When a manifest becomes stale; `None` for what does not.
     fn stale_at_ms(&self, held: &Held) -> Option<u64> {
         let record = &held.record;
-        let whole = record.whole()?;
+        record.whole()?;
         if types::class(&record.key, &record.content_type) != Class::Manifest {
             return None;
         }
@@ -75,10 +68,8 @@ impl Shard {
         let interval_ms = match live_of(self, held) {
             Some(live) if live.facts.ended => return None,
             Some(live) => live.facts.target_duration_us / 1000,
-            None if whole.length > limits::PLAYLIST_BYTES_MAX as u64 => return None,
             None => {
-                let mut text = Vec::new();
-                append_body(&mut text, self.reactor.arena(), whole);
+                let text = manifest_text(self, record)?;
                 if !mpd::is_dynamic(&text) {
                     return None;
                 }
@@ -111,10 +102,7 @@ impl Shard {
         let now_ms = self.reactor.clock.now_ms();
         let mut stale = self.stale.borrow_mut();
         stale.retain(|key| {
-            let store = self.store.borrow();
-            let held = store.lookup(store.key_hash(key), key, now_ms);
-            drop(store);
-            let until_ms = held.map(|held| self.good_until_ms(&held));
+            let until_ms = self.here(key).map(|held| self.good_until_ms(&held));
             let is_stale = until_ms.is_some_and(|until_ms| now_ms >= until_ms);
             if !is_stale {
                 self.say_recovered(key);

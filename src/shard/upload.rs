@@ -501,8 +501,7 @@ impl Shard {
             etag,
             gives_way: intent.gives_way,
             heir_head: None,
-            is_sound: writer.is_sound(),
-            media_units: writer.media_units(),
+            quality: writer.quality(),
         }
     }
 

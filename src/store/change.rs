@@ -224,15 +224,13 @@ impl Store {
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.length).expect("checked at the commit");
-                let (gives_way, is_sound) = (publication.gives_way, publication.is_sound);
-                let media_units = publication.media_units;
+                let (gives_way, quality) = (publication.gives_way, publication.quality);
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());
                 let record = Arc::new(Self::record(key, publication, extents, now_ms));
                 let place = self.publish(Arc::clone(&record), None);
                 let version = self.versions.at_mut(place).expect("just published");
-                (version.pipeline, version.is_sound) = (pipeline, is_sound);
-                version.media_units = media_units;
+                (version.pipeline, version.quality) = (pipeline, quality);
                 if gives_way {
                     self.note_gives_way(place);
                 }

@@ -142,10 +142,22 @@ pub struct Publication {
     pub gives_way: bool,
     /// [`super::object::Whole::head`] for the version that the upload may inherit.
     pub heir_head: Option<Box<[u8]>>,
-    /// Whether it is what its name promises; matters between pipelines only.
+    /// How good it is; matters between pipelines only.
+    pub quality: Quality,
+}
+
+/// What tells a good copy of a segment from a bad one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// It is what its name promises.
     pub is_sound: bool,
-    /// Duration of its media in units of its timescale, 0 where that is not known; the same.
+    /// Duration of its media in units of its timescale, 0 where that is not known.
     pub media_units: u64,
+}
+
+impl Quality {
+    /// Of what is not looked into.
+    pub const UNKNOWN: Self = Self { is_sound: true, media_units: 0 };
 }
 
 /// The owner's answer to an ask.

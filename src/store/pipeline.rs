@@ -17,7 +17,7 @@ use crate::sys::extent::Extent;
 
 use super::folder::Folders;
 use super::growing::Growing;
-use super::message::{LeaseId, Publication, Reply, UploadId};
+use super::message::{LeaseId, Publication, Quality, Reply, UploadId};
 use super::object::{Body, Millis, Whole};
 use super::owner::{Asker, Store};
 use super::path;
@@ -121,8 +121,8 @@ impl Store {
         // What the disk gave back has no pipeline any more.
         let Some(other) = other else { return Verdict::Write };
         let usual = self.usual_units(&upload.key);
-        let stands = version.is_sound && !is_far_off(version.media_units, usual);
-        let comes = publication.is_sound && !is_far_off(publication.media_units, usual);
+        let is_good = |of: Quality| of.is_sound && !is_far_off(of.media_units, usual);
+        let (stands, comes) = (is_good(version.quality), is_good(publication.quality));
         let replaces = match (stands, comes, pipeline.differing) {
             (false, true, _) => true,
             (true, false, _) | (_, _, Differing::FirstWins) => false,
@@ -145,7 +145,7 @@ impl Store {
             let known = texts.iter().find_map(|text| {
                 let key = [front, text.as_bytes(), back].concat();
                 let version = self.versions.at(self.folders.child(&key)?.object?)?;
-                Some(version.media_units).filter(|&units| units > 0)
+                Some(version.quality.media_units).filter(|&units| units > 0)
             });
             units.extend(known);
         }
@@ -276,8 +276,7 @@ impl Store {
         }
         let version = self.versions.at_mut(place).expect("the caller found it");
         version.pipeline = pipeline;
-        version.is_sound = publication.is_sound;
-        version.media_units = publication.media_units;
+        version.quality = publication.quality;
         version.heirs.retain(|other| *other != id);
         let record = Arc::clone(&version.record);
         let Body::Growing(front) = &record.body else { unreachable!("judged as growing") };

@@ -249,8 +249,7 @@ impl Store {
             }
             Some(extents) => {
                 let version = self.versions.at_mut(place).expect("its upload keeps it");
-                version.is_sound = publication.is_sound;
-                version.media_units = publication.media_units;
+                version.quality = publication.quality;
                 let record = Arc::clone(&version.record);
                 let is_own =
                     matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));

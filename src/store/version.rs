@@ -15,7 +15,7 @@ use crate::limits;
 use crate::sys::extent::{Extent, GRANULE_BYTES, ShardId};
 use crate::sys::wheel::TimerId;
 
-use super::message::{LeaseId, Message, Reply, UploadId};
+use super::message::{LeaseId, Message, Quality, Reply, UploadId};
 use super::object::{Body, Millis, NEVER, Record};
 use super::owner::{Asker, Store};
 use super::pipeline::Pipeline;
@@ -40,10 +40,8 @@ pub(super) struct Version {
     pub backed: bool,
     /// Which of several encoders brought it.
     pub pipeline: Option<Arc<Pipeline>>,
-    /// Whether it is what its name promises.
-    pub is_sound: bool,
-    /// Duration of its media in units of its timescale; 0 where that is not known.
-    pub media_units: u64,
+    /// How good it is.
+    pub quality: Quality,
     /// Uploads of other pipelines that go on with it if its own breaks off.
     pub heirs: Vec<UploadId>,
 }
@@ -98,8 +96,7 @@ impl Store {
             timer: None,
             backed: false,
             pipeline: None,
-            is_sound: true,
-            media_units: 0,
+            quality: Quality::UNKNOWN,
             heirs: Vec::new(),
         });
         if expires_ms != NEVER {

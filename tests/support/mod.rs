@@ -23,6 +23,22 @@ use wire::{Answer, Client};
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// So many seconds of video in CMAF segments of one second, five fragments each: `live.mpd`, its
+/// header and its segments in a folder of that name.
+pub fn made_segments(name: &str, seconds: u32) -> Scratch {
+    let folder = Scratch::new(name);
+    let words = "-nostdin -v error -f lavfi -i testsrc2=s=160x90:r=25 -c:v libx264 -preset \
+        ultrafast -g 25 -sc_threshold 0 -f dash -seg_duration 1 -frag_duration 0.2 \
+        -frag_type duration -streaming 1 -format_options movflags=cmaf -t";
+    let made = Command::new("ffmpeg")
+        .args(words.split_ascii_whitespace())
+        .arg(seconds.to_string())
+        .arg(folder.path("live.mpd"))
+        .status();
+    assert!(made.unwrap().success());
+    folder
+}
+
 /// A running origin.
 pub struct Origin {
     pub http: SocketAddr,

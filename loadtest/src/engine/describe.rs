@@ -198,11 +198,8 @@ fn floor(bare: &Latency) -> Option<u64> {
 fn notes(plan: &Plan, outcome: &Outcome, cpu: Option<f64>, bare: Option<u64>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(allowed) = plan.lateness_allowed {
-        notes.push(format!(
-            "Lateness up to {} at p99.9 was allowed (a flag, or a tenth of what a gate asks for): \
-             differences below that say nothing.",
-            units::time(nanos(allowed) as f64)
-        ));
+        let by = "a flag, or a tenth of what a gate asks for";
+        notes.push(verdict::lateness_allowed(nanos(allowed), by));
     }
     if let Some(bare) = bare {
         notes.push(format!(

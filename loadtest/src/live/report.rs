@@ -7,7 +7,6 @@ use crate::engine::record::Totals;
 use crate::environment;
 use crate::report::latency::Latency;
 use crate::report::model::{Load, Operation, Phase, Report};
-use crate::report::units;
 use crate::report::verdict::{self, Evidence};
 
 /// Lateness allowed at p99.9 in nanoseconds: a browser's own timers are no better (4 ms).
@@ -133,12 +132,8 @@ fn judge(report: &mut Report, plan: &Plan, outcome: &Outcome) {
     };
     report.verdict = verdict::judge(&evidence);
     report.verdict.interrupted = outcome.interrupted;
-    report.verdict.notes.extend(allowed.map(|allowed| {
-        format!(
-            "Lateness up to {} at p99.9 was allowed by a flag: differences below that say nothing.",
-            units::time(allowed as f64)
-        )
-    }));
+    let note = allowed.map(|allowed| verdict::lateness_allowed(allowed, "a flag"));
+    report.verdict.notes.extend(note);
     let load = &report.load;
     report.verdict.notes.extend(verdict::failures(load.achieved, load.failed));
     report.verdict.notes.extend(outcome.complaint.clone());

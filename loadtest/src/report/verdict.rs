@@ -138,6 +138,14 @@ pub fn failures(good: u64, failed: u64) -> Option<String> {
     (failed > 0).then(|| format!("{} requests failed, {share} of them all.", units::count(failed)))
 }
 
+/// The remark that more lateness was allowed than usual, in nanoseconds, and by what.
+pub fn lateness_allowed(allowed: u64, by: &str) -> String {
+    let allowed = units::time(allowed as f64);
+    format!(
+        "Lateness up to {allowed} at p99.9 was allowed ({by}): differences below that say nothing."
+    )
+}
+
 /// The lateness rule: at p99.9, or in a short run at the highest quantile that it can speak of.
 fn late(evidence: &Evidence<'_>, lateness: &Latency, response: &Latency) -> Option<String> {
     if lateness.is_empty() || response.is_empty() {

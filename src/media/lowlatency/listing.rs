@@ -124,8 +124,7 @@ impl Rendition {
             let base = self.base;
             let slot = self.window.at_mut(at);
             if slot.msn < base && slot.state == State::Growing {
-                slot.state = State::Broken;
-                slot.duration_us = slot.group.total_us().max(1000);
+                slot.break_off();
             }
         }
         Ok(())

@@ -318,9 +318,7 @@ impl Rendition {
             self.window.pop();
             return false;
         }
-        slot.state = State::Broken;
-        slot.duration_us = slot.group.total_us().max(1000);
-        slot.group.stop();
+        slot.break_off();
         was_shown
     }
 
@@ -332,13 +330,10 @@ impl Rendition {
             if !slot.public || slot.listed || slot.is_closed() {
                 continue;
             }
-            if slot.parts == 0 {
-                slot.public = false;
-                continue;
+            match slot.parts {
+                0 => slot.public = false,
+                _ => slot.break_off(),
             }
-            slot.state = State::Broken;
-            slot.duration_us = slot.group.total_us().max(1000);
-            slot.group.stop();
         }
     }
 

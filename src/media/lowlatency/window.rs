@@ -107,6 +107,13 @@ impl Slot {
         matches!(self.state, State::Whole | State::Broken)
     }
 
+    /// It ends before its time: what was published of it is a gap.
+    pub fn break_off(&mut self) {
+        self.state = State::Broken;
+        self.duration_us = self.group.total_us().max(1000);
+        self.group.stop();
+    }
+
     /// Whether it stands in the playlist as a segment.
     pub fn is_shown(&self) -> bool {
         self.listed || (self.public && self.is_closed())

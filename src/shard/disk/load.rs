@@ -17,7 +17,7 @@ use crate::media::types;
 use crate::origin::gzip;
 use crate::origin::heads::ObjectHead;
 use crate::origin::write;
-use crate::store::message::{Ask, Guard, Message, Publication, Refusal, Reply, UploadId};
+use crate::store::message::{Ask, Guard, Message, Publication, Quality, Refusal, Reply, UploadId};
 use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
@@ -36,7 +36,7 @@ pub(super) struct Found {
 impl Shard {
     /// Brings the key into memory: `Loaded`, or `Absent`.
     pub(super) async fn load(&self, disk: &Disk, key: &[u8]) -> Result<Reply, Refusal> {
-        if self.own(key).is_some() {
+        if self.here(key).is_some() {
             return Ok(Reply::Loaded);
         }
         for folder in [&disk.data, &disk.library].into_iter().flatten() {
@@ -232,12 +232,11 @@ impl Shard {
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
             gives_way: false,
             heir_head: None,
-            is_sound: true,
-            media_units: 0,
+            quality: Quality::UNKNOWN,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
-                let loaded = self.own(key);
+                let loaded = self.here(key);
                 let ours = loaded.filter(|held| held.record.etag == *etag);
                 if let Some(held) = ours {
                     self.store.borrow_mut().note_backed(held.lease());

@@ -14,7 +14,6 @@ mod save;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -23,7 +22,6 @@ use super::{Settings, Shard};
 use crate::config::Durability;
 use crate::limits;
 use crate::origin::write::Intent;
-use crate::store::Held;
 use crate::store::message::{Ask, Job, Message, Refusal, Reply, Ticket};
 use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
@@ -214,12 +212,6 @@ impl Shard {
             absent.clear();
         }
         absent.insert(key.into(), self.reactor.clock.now_ms() + limits::DISK_ABSENT_MS);
-    }
-
-    /// The version of an own key that memory has now.
-    pub(super) fn own(&self, key: &[u8]) -> Option<Rc<Held>> {
-        let store = self.store.borrow();
-        store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
 
     /// An ask for memory; where anything may give way, all shards evict for it.

@@ -24,7 +24,7 @@ use crate::tier::disk::path;
 impl Shard {
     /// Writes what memory has of the key, unless the disk has it.
     pub(super) async fn save(&self, disk: &Disk, key: &[u8], etag: &[u8]) -> Result<(), Refusal> {
-        let Some(held) = self.own(key) else { return self.find_saved(disk, key, etag).await };
+        let Some(held) = self.here(key) else { return self.find_saved(disk, key, etag).await };
         if held.record.whole().is_none() || self.store.borrow().is_backed(held.lease()) {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use crate::origin::heads::{self, ObjectHead};
 use crate::origin::{cmsd, gzip};
 use crate::shard::Shard;
 use crate::shard::body::Writer;
-use crate::store::message::{Ask, Guard, Message, Publication, Reply};
+use crate::store::message::{Ask, Guard, Message, Publication, Quality, Reply};
 
 /// What was published last.
 #[derive(Default)]
@@ -153,8 +153,7 @@ impl Shard {
             etag: etag.clone(),
             gives_way: false,
             heir_head: None,
-            is_sound: true,
-            media_units: 0,
+            quality: Quality::UNKNOWN,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

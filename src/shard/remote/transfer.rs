@@ -58,11 +58,11 @@ impl Shard {
 
     /// Sends what memory, or else the disk, has of the key.
     pub(super) async fn send_version(&self, tier: &RemoteTier, key: &[u8]) -> Result<(), Refusal> {
-        if self.own(key).is_none() && self.reads_disk(key) {
+        if self.here(key).is_none() && self.reads_disk(key) {
             self.tier(self.id, key.into(), Job::Load).await;
         }
         // What is gone needs no place; what still arrives is queued again by its commit.
-        let Some(held) = self.own(key) else { return Ok(()) };
+        let Some(held) = self.here(key) else { return Ok(()) };
         let Some(whole) = held.record.whole() else { return Ok(()) };
         let attributes = Box::new(self.attributes(&held, whole).await);
         if metadata::value(&attributes).is_none() {
@@ -130,7 +130,7 @@ impl Shard {
         tier: &RemoteTier,
         key: &[u8],
     ) -> Result<Reply, Refusal> {
-        if self.own(key).is_some() {
+        if self.here(key).is_some() {
             return Ok(Reply::Loaded);
         }
         if self.is_known_absent_remote(tier, key) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::store::growing::Growing;
 use crate::store::message::{
-    Ask, Guard, Message, Publication, Refusal, Reply, Streaming, Ticket, UploadId,
+    Ask, Guard, Message, Publication, Quality, Refusal, Reply, Streaming, Ticket, UploadId,
 };
 use crate::store::object::{Body, Millis, NEVER, Record};
 use crate::store::space::tests::Pool;
@@ -368,8 +368,7 @@ pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
         expires_ms,
         gives_way: false,
         heir_head: None,
-        is_sound: true,
-        media_units: 0,
+        quality: Quality::UNKNOWN,
     }
 }
 
