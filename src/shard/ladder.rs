@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use super::Shard;
 use super::answer::Ready;
@@ -30,8 +30,14 @@ use crate::store::index::{Ladder, Look};
 /// Multivariant playlists that were found incomplete, and when they are looked after again.
 #[derive(Default)]
 pub(super) struct Incomplete {
-    keys: HashSet<Box<[u8]>>,
+    keys: HashMap<Box<[u8]>, Finding>,
     due_ms: u64,
+}
+
+/// The rendition that was found first, and what is wrong with it.
+struct Finding {
+    rendition: Box<[u8]>,
+    fault: Fault,
 }
 
 /// What is wrong with a rendition.
@@ -119,11 +125,17 @@ impl Shard {
 
     fn note_incomplete(&self, key: &[u8], member: &[u8], fault: Fault) {
         let keys = &mut self.incomplete.borrow_mut().keys;
-        if keys.len() >= limits::STALE_KEYS_MAX || keys.contains(key) {
+        let is_known = match keys.get(key) {
+            Some(known) if known.rendition[..] == *member && known.fault == fault => return,
+            known => known.is_some(),
+        };
+        if !is_known && keys.len() >= limits::STALE_KEYS_MAX {
             return;
         }
-        keys.insert(key.into());
-        self.tell_event("incomplete", key, None);
+        keys.insert(key.into(), Finding { rendition: member.into(), fault });
+        if !is_known {
+            self.tell_event("incomplete", key, None);
+        }
         let key = String::from_utf8_lossy(key).into_owned();
         let rendition = String::from_utf8_lossy(member).into_owned();
         match fault {
@@ -133,7 +145,7 @@ impl Shard {
     }
 
     fn note_complete(&self, key: &[u8]) {
-        if self.incomplete.borrow_mut().keys.remove(key) {
+        if self.incomplete.borrow_mut().keys.remove(key).is_some() {
             self.tell_event("recovered", key, None);
             let key = String::from_utf8_lossy(key).into_owned();
             tracing::info!(key, "the ladder is whole again, or gone");
@@ -159,7 +171,7 @@ impl Shard {
             return;
         }
         incomplete.due_ms = now_ms + limits::LADDER_AGAIN_MS;
-        let keys: Vec<Box<[u8]>> = incomplete.keys.iter().cloned().collect();
+        let keys: Vec<Box<[u8]>> = incomplete.keys.keys().cloned().collect();
         drop(incomplete);
         for key in keys {
             let held = self.here(&key);

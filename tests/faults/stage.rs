@@ -167,7 +167,7 @@ impl Watch {
         let told = stop.clone();
         let thread = thread::spawn(move || {
             let mut kept = Client::connect(address).unwrap();
-            let mut count = 0;
+            let (mut count, mut longest) = (0, Duration::ZERO);
             while count < PROBES_MIN || !told.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 if count % 2 == 0 {
@@ -187,9 +187,11 @@ impl Watch {
                 }
                 let took = begun.elapsed();
                 assert!(took < PROBE_MAX, "the probe waited for {took:?}");
+                longest = longest.max(took);
                 count += 1;
                 thread::sleep(PROBE_PAUSE);
             }
+            println!("{count} probes, the longest took {longest:?}");
         });
         Self { stop, thread }
     }
