@@ -97,6 +97,8 @@ pub const SEND_RUNS_MAX: usize = 16;
 pub const SEND_BYTES_MAX: u32 = 512 * 1024;
 /// Largest body, in bytes, that is kept together with its head for the readers of one second.
 pub const RENDERED_BYTES_MAX: usize = 32 * 1024;
+/// Sets of header values that a shard remembers, so that objects share them.
+pub const FIELDS_KNOWN_MAX: usize = 64;
 /// Answers that a shard keeps in that way.
 pub const RENDERED_MAX: usize = 128;
 /// Bytes in the head of such an answer.

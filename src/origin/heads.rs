@@ -1,9 +1,11 @@
-//! Heads of answers: the part that is rendered once per object, and the part per answer.
+//! Heads of answers: what an object says of itself, and what every answer says.
 
 use super::dialect::Dialect;
 use crate::http::date;
 use crate::http::request::Version;
 use crate::http::response::{Status, Writer};
+use crate::store::etag::Etag;
+use crate::store::object::Record;
 
 /// Lines that let any web page read (fetch standard, section 3.2.3).
 pub const CORS_READ: &[u8] =
@@ -30,20 +32,38 @@ pub struct ObjectHead<'a> {
 /// Longest rendered object head: values and lines of a head's size at most, and the fixed lines.
 const OBJECT_HEAD_BYTES_MAX: usize = crate::limits::HEAD_BYTES_MAX + 1024;
 
-impl ObjectHead<'_> {
-    /// The header lines of a plain 200 without status line, Date and Connection. What is stored has
-    /// no CORS lines: they depend on rules that may change.
+impl<'a> ObjectHead<'a> {
+    /// What a version says of itself, and how long it is where that is known.
+    pub fn of(record: &'a Record, length: Option<u64>) -> Self {
+        Self {
+            etag: &record.etag,
+            content_type: &record.fields.content_type,
+            cache_control: &record.fields.cache_control,
+            modified_s: record.modified_s,
+            length,
+            cors: b"",
+            lines: &record.fields.lines,
+        }
+    }
+
+    /// The same as [`ObjectHead::write`], by itself.
     pub fn render(&self) -> Box<[u8]> {
         let mut out = [0; OBJECT_HEAD_BYTES_MAX];
         let mut writer = Writer::new(&mut out);
+        self.write(&mut writer);
+        let len = writer.finish().expect("stored header values are bounded by the request head");
+        out[..len].into()
+    }
+
+    /// The header lines of a plain 200 without status line, Date and Connection.
+    #[inline]
+    pub fn write(&self, writer: &mut Writer<'_>) {
         writer.header(b"Content-Type", self.content_type);
         if let Some(length) = self.length {
             writer.header_u64(b"Content-Length", length);
         }
-        self.validators(&mut writer);
+        self.validators(writer);
         writer.raw(b"Accept-Ranges: bytes\r\n");
-        let len = writer.finish().expect("stored header values are bounded by the request head");
-        out[..len].into()
     }
 
     /// ETag, Last-Modified, Cache-Control, Vary and the CORS lines: what 206 and 304 repeat
@@ -58,13 +78,13 @@ impl ObjectHead<'_> {
 }
 
 /// The strong entity tag of a body with this digest (RFC 9110 section 8.8.3).
-pub fn tag(digest: u128) -> Box<[u8]> {
+pub fn tag(digest: u128) -> Etag {
     let mut tag = [b'"'; 34];
     for (place, digit) in tag[1..33].iter_mut().enumerate() {
         let four_bits = (digest >> (124 - 4 * place)) & 0xf;
         *digit = b"0123456789abcdef"[four_bits as usize];
     }
-    tag.into()
+    Etag::from(&tag[..])
 }
 
 /// What every answer says of itself besides its status.

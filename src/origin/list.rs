@@ -91,7 +91,7 @@ fn render_item(item: &Item, dialect: Dialect, out: &mut Vec<u8>) {
         _ => string(&date::format(record.modified_s), out),
     }
     out.extend_from_slice(b",\"ContentType\":");
-    string(&record.content_type, out);
+    string(&record.fields.content_type, out);
     if let Some(whole) = record.whole() {
         out.extend_from_slice(b",\"ContentLength\":");
         out.extend_from_slice(whole.length.to_string().as_bytes());
@@ -110,6 +110,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::fields::Fields;
     use crate::store::object::{Body, NEVER, Record, Whole};
 
     #[test]
@@ -117,14 +118,15 @@ mod tests {
         let record = Record {
             key: b"live/a\"b.ts"[..].into(),
             etag: b"\"tag\""[..].into(),
-            content_type: b"video/mp2t"[..].into(),
-            cache_control: b"max-age=1"[..].into(),
-            lines: [].into(),
+            fields: Arc::new(Fields {
+                content_type: b"video/mp2t"[..].into(),
+                ..Fields::default()
+            }),
             modified_s: 0,
             stored_ms: 0,
             heat: crate::store::heat::Heat::default(),
             expires_ms: NEVER,
-            body: Body::Whole(Whole { length: 7, extents: [].into(), head: [].into() }),
+            body: Body::Whole(Whole { length: 7, extents: [].into_iter().collect() }),
         };
         let items = [
             Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record)) },

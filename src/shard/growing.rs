@@ -47,7 +47,7 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::Ok, &self.shard.date());
-        writer.header(b"Content-Type", &held.record.content_type);
+        writer.header(b"Content-Type", &held.record.fields.content_type);
         self.object_head(&held.record).validators(&mut writer);
         self.identify(&mut writer);
         if chunked {

@@ -11,14 +11,11 @@ use super::Shard;
 use super::body::Writer;
 use super::read::Obtained;
 use crate::limits;
+use crate::store::etag::Etag;
 
 impl Shard {
     /// The entity tag of the object, if it has the bytes that were uploaded.
-    pub(super) async fn stored_already(
-        &self,
-        key: &[u8],
-        writer: &mut Writer,
-    ) -> Option<Box<[u8]>> {
+    pub(super) async fn stored_already(&self, key: &[u8], writer: &mut Writer) -> Option<Etag> {
         let Obtained::Held(held) = self.obtain(key.into()).await else { return None };
         let whole = held.record.whole()?;
         if whole.length != writer.written() || whole.length > limits::COMPARED_BYTES_MAX {

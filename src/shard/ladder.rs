@@ -75,7 +75,7 @@ impl Conn {
 impl Shard {
     /// The media playlists that are named; `None` for what names none.
     fn ladder_of<'a>(&self, held: &'a Held) -> Option<&'a Ladder> {
-        held.ladder.get_or_init(|| self.read_ladder(held)).as_deref()
+        held.derived().ladder.get_or_init(|| self.read_ladder(held)).as_deref()
     }
 
     fn read_ladder(&self, held: &Held) -> Option<Box<Ladder>> {

@@ -242,8 +242,9 @@ impl Conn {
     }
 
     fn is_gzip_offered(&self, record: &Record) -> bool {
-        let class = types::class(&record.key, &record.content_type);
-        !gzip::is_coded(&record.lines) && gzip::is_offered(&self.rules.paths, &record.key, class)
+        let class = types::class(&record.key, &record.fields.content_type);
+        !gzip::is_coded(&record.fields.lines)
+            && gzip::is_offered(&self.rules.paths, &record.key, class)
     }
 
     fn takes_gzip(&self, head: &Head) -> bool {
@@ -324,7 +325,7 @@ impl Told<'_> {
     /// an age of its own has said so.
     fn cache_control(&self) -> Vec<u8> {
         let Some(live) = self.live.filter(|live| live.age_is_default) else {
-            return self.held.record.cache_control.to_vec();
+            return self.held.record.fields.cache_control.to_vec();
         };
         let kind = if self.form.blocking { Kind::Blocking } else { Kind::Plain };
         blocking::cache_age(kind, live.facts.target_duration_us).as_bytes().to_vec()
@@ -343,10 +344,10 @@ impl Told<'_> {
             (false, true) => gzip::VARY,
             (false, false) => b"",
         };
-        let lines = [lines, gzip::lines_without(&record.lines)].concat();
+        let lines = [lines, gzip::lines_without(&record.fields.lines)].concat();
         with(ObjectHead {
             etag: &self.etag(),
-            content_type: &record.content_type,
+            content_type: &record.fields.content_type,
             cache_control: &self.cache_control(),
             modified_s: record.modified_s,
             length,
@@ -380,7 +381,7 @@ impl Told<'_> {
 
     /// Where the answer in this form is kept.
     fn slot(&self) -> &index::Rendered {
-        let Some(live) = self.live else { return &self.held.zipped };
+        let Some(live) = self.live else { return &self.held.derived().zipped };
         let number = match self.form {
             Form { delta: false, .. } => 0,
             Form { delta: true, blocking, .. } => 1 + usize::from(blocking),
@@ -427,7 +428,7 @@ impl Told<'_> {
 
 /// The facts of a playlist, read once a version; `None` for anything else.
 pub(super) fn live_of<'a>(shard: &Shard, held: &'a Held) -> Option<&'a Live> {
-    held.live.get_or_init(|| read_live(shard, held)).as_deref()
+    held.derived().live.get_or_init(|| read_live(shard, held)).as_deref()
 }
 
 fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
@@ -437,7 +438,7 @@ fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
     let default = crate::media::cache_control(Class::Manifest, Some(&text));
     Some(Box::new(Live {
         facts: media.facts(),
-        age_is_default: *record.cache_control == *default.as_bytes(),
+        age_is_default: *record.fields.cache_control == *default.as_bytes(),
         delta_is_less: delta::skippable(&media) > 0,
         blocking: index::Rendered::default(),
         delta: Default::default(),

@@ -22,6 +22,7 @@ use crate::limits;
 use crate::origin::heads;
 use crate::origin::horizon::Horizon;
 use crate::store::Store;
+use crate::store::fields::KnownFields;
 use crate::store::message::Message;
 use crate::sys::clock::Clock;
 use crate::sys::extent::ShardId;
@@ -195,6 +196,7 @@ pub struct Shard {
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
+    known_fields: RefCell<KnownFields>,
     draining_since_ms: Cell<Option<u64>>,
     accounts: Accounts,
 }
@@ -267,6 +269,7 @@ impl Shard {
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),
+            known_fields: RefCell::default(),
             draining_since_ms: Cell::new(None),
             accounts,
         })

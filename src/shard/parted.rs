@@ -138,7 +138,7 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
-        writer.header(b"Content-Type", &held.record.content_type);
+        writer.header(b"Content-Type", &held.record.fields.content_type);
         match length {
             Some(length) => writer.header_u64(b"Content-Length", length),
             None => writer.raw(b"Transfer-Encoding: chunked\r\n"),

@@ -6,15 +6,12 @@
 //!
 //! Invariants: nothing is looked for where no path tells encoders apart.
 
-use super::Shard;
 use super::conn::{Conn, Gone, Then};
 use super::upload::{Denied, bare};
 use crate::http::request::Head;
 use crate::http::response::Status;
-use crate::origin::heads::ObjectHead;
 use crate::origin::write::{self, Intent};
 use crate::store::message::Streaming;
-use crate::store::object::Record;
 
 impl Conn {
     /// Notes which of several encoders an upload comes from.
@@ -56,21 +53,5 @@ impl Conn {
         let stands: &[u8] = if same { b"same" } else { b"other" };
         let lines = [b"ETag: ", etag, b"\r\nHeadwater-Kept: ", stands, b"\r\n"].concat();
         self.answer_write(head, &bare(Status::Ok, "", &lines), Then::Next).await
-    }
-}
-
-impl Shard {
-    /// The head of the version that an upload inherits.
-    pub(super) fn heir_head(&self, record: &Record, length: u64) -> Box<[u8]> {
-        let head = ObjectHead {
-            etag: &record.etag,
-            content_type: &record.content_type,
-            cache_control: &record.cache_control,
-            modified_s: record.modified_s,
-            length: Some(length),
-            cors: b"",
-            lines: &record.lines,
-        };
-        head.render()
     }
 }

@@ -274,7 +274,15 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         writer.raw(&self.shard.preamble.borrow().ok);
-        writer.raw(&whole.head);
+        let object = ObjectHead::of(&held.record, Some(length));
+        match held.head.get() {
+            Some(known) => writer.raw(known),
+            // Most objects are read once or never; a head of its own is for those that are hot.
+            None if held.record.heat.is_full() => {
+                writer.raw(held.head.get_or_init(|| object.render()));
+            }
+            None => object.write(&mut writer),
+        }
         writer.raw(self.cors_lines(true));
         self.identify(&mut writer);
         writer.raw(manner.connection_line());
@@ -293,7 +301,7 @@ impl Conn {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
-        writer.header(b"Content-Type", &held.record.content_type);
+        writer.header(b"Content-Type", &held.record.fields.content_type);
         writer.header_u64(b"Content-Length", part.len());
         writer.raw(b"Content-Range: ");
         range::content_range(part, Some(length), &mut writer);
@@ -321,7 +329,7 @@ impl Conn {
         let manner = self.manner(head, Then::Next);
         let record = held.record.clone();
         let boundary = self.shard.boundary();
-        let content_type = &record.content_type;
+        let content_type = &record.fields.content_type;
         let multipart = Multipart { boundary: &boundary, content_type, length };
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
@@ -389,15 +397,7 @@ impl Conn {
     }
 
     pub(super) fn object_head<'a>(&'a self, record: &'a Record) -> ObjectHead<'a> {
-        ObjectHead {
-            etag: &record.etag,
-            content_type: &record.content_type,
-            cache_control: &record.cache_control,
-            modified_s: record.modified_s,
-            length: None,
-            cors: self.cors_lines(true),
-            lines: &record.lines,
-        }
+        ObjectHead { cors: self.cors_lines(true), ..ObjectHead::of(record, None) }
     }
 }
 

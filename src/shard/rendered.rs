@@ -10,8 +10,10 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use super::{PREAMBLE_BYTES, Shard};
+use crate::http::response::Writer;
 use crate::limits;
 use crate::media::types::{self, Class};
+use crate::origin::heads::ObjectHead;
 use crate::store::Held;
 use crate::store::object::{Record, Whole};
 use crate::sys::arena::Arena;
@@ -58,17 +60,17 @@ impl Shard {
 
     #[inline(never)]
     fn render(&self, held: &Rc<Held>, whole: &Whole) -> Option<Answer> {
-        let cors = self.rules.borrow().cors_lines();
-        let head_len = PREAMBLE_BYTES + whole.head.len() + cors.len() + 2;
-        if head_len > limits::RENDERED_HEAD_BYTES_MAX {
-            return None;
-        }
+        let mut head = [0; limits::RENDERED_HEAD_BYTES_MAX - PREAMBLE_BYTES];
+        let mut writer = Writer::new(&mut head);
+        ObjectHead::of(&held.record, Some(whole.length)).write(&mut writer);
+        writer.raw(self.rules.borrow().cors_lines());
+        writer.end_head();
+        // One that is too long for its buffer is written for each answer.
+        let head_len = writer.finish().ok()?;
         let mut answer = self.rendered.spare.borrow_mut().pop()?;
         let bytes = Rc::get_mut(&mut answer)?;
         bytes.extend_from_slice(&self.preamble.borrow().ok);
-        bytes.extend_from_slice(&whole.head);
-        bytes.extend_from_slice(cors);
-        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&head[..head_len]);
         append_body(bytes, self.reactor.arena(), whole);
         self.rendered.of.borrow_mut().push((Rc::downgrade(held), answer.clone()));
         *held.rendered.bytes.borrow_mut() = Some(answer.clone());
@@ -95,7 +97,7 @@ impl Shard {
 /// The text of a complete manifest; `None` for what is none, or is larger than what is read.
 pub(super) fn manifest_text(shard: &Shard, record: &Record) -> Option<Vec<u8>> {
     let whole = record.whole()?;
-    let is_manifest = types::class(&record.key, &record.content_type) == Class::Manifest;
+    let is_manifest = types::class(&record.key, &record.fields.content_type) == Class::Manifest;
     if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
         return None;
     }

@@ -54,14 +54,14 @@ impl Conn {
 impl Shard {
     /// When a manifest becomes stale; the largest number for what does not.
     pub(super) fn good_until_ms(&self, held: &Held) -> u64 {
-        *held.stale_at_ms.get_or_init(|| self.stale_at_ms(held).unwrap_or(u64::MAX))
+        *held.derived().stale_at_ms.get_or_init(|| self.stale_at_ms(held).unwrap_or(u64::MAX))
     }
 
     /// When a manifest becomes stale; `None` for what does not.
     fn stale_at_ms(&self, held: &Held) -> Option<u64> {
         let record = &held.record;
         record.whole()?;
-        if types::class(&record.key, &record.content_type) != Class::Manifest {
+        if types::class(&record.key, &record.fields.content_type) != Class::Manifest {
             return None;
         }
         let after = self.rules.borrow().paths.stale_after(&record.key)?;

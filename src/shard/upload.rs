@@ -20,10 +20,12 @@ use crate::http::response::Status;
 use crate::limits;
 use crate::origin::auth::Denial;
 use crate::origin::errors::{ALLOW_ROOT, Bare, RETRY};
-use crate::origin::heads::{self, ObjectHead};
+use crate::origin::heads;
 use crate::origin::key;
 use crate::origin::momento;
 use crate::origin::write::{self, Intent, Said};
+use crate::store::etag::Etag;
+use crate::store::fields::Fields;
 use crate::store::growing::Growing;
 use crate::store::message::{Ask, Guard, Job, Publication, Refusal, Reply, Streaming};
 use crate::store::object::{Body, NEVER, Record};
@@ -180,10 +182,9 @@ impl Conn {
             }
         };
         intent.tell(&self.rules.paths, &key, writer.manifest());
-        let mut publication = shard.publication(&mut writer, &intent, streamed.as_deref());
+        let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
         let was_aside = heir.is_some();
-        publication.heir_head = heir.map(|of| shard.heir_head(&of, writer.written()));
         match shard.ask(owner, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
@@ -451,10 +452,8 @@ impl Shard {
         let etag = format!("\"g{:x}-{id:x}\"", self.nonce);
         let record = Record {
             key: key.into(),
-            etag: etag.into_bytes().into(),
-            content_type: intent.content_type.clone(),
-            cache_control: cache_control(intent, None),
-            lines: intent.lines.clone(),
+            etag: Etag::from(etag.as_bytes()),
+            fields: self.fields_of(intent, None),
             modified_s: self.reactor.clock.wall_s(),
             stored_ms: self.reactor.clock.now_ms(),
             heat: crate::store::heat::Heat::default(),
@@ -464,56 +463,51 @@ impl Shard {
         Streaming { record: Arc::new(record), aside_only }
     }
 
-    /// What the commit of a received body publishes. For an object that could be read while it
-    /// arrived, the head is rendered from its record.
+    /// What the commit of a received body publishes. An object that could be read while it arrived
+    /// keeps what its record says.
     fn publication(
         &self,
         writer: &mut Writer,
         intent: &Intent,
         streamed: Option<&Record>,
     ) -> Publication {
-        let etag: Box<[u8]> = match streamed {
-            Some(record) => record.etag.clone(),
-            None => heads::tag(writer.digest()),
-        };
-        let cache_control = match streamed {
-            Some(record) => record.cache_control.clone(),
-            None => cache_control(intent, writer.manifest()),
-        };
-        let modified_s = streamed.map_or(self.reactor.clock.wall_s(), |record| record.modified_s);
-        let head = ObjectHead {
-            etag: &etag,
-            content_type: &intent.content_type,
-            cache_control: &cache_control,
-            modified_s,
-            length: Some(writer.written()),
-            cors: b"",
-            lines: &intent.lines,
+        let (etag, fields, modified_s) = match streamed {
+            Some(record) => (record.etag.clone(), record.fields.clone(), record.modified_s),
+            None => (
+                heads::tag(writer.digest()),
+                self.fields_of(intent, writer.manifest()),
+                self.reactor.clock.wall_s(),
+            ),
         };
         Publication {
             length: writer.written(),
-            head: head.render(),
-            content_type: intent.content_type.clone(),
-            lines: intent.lines.clone(),
+            etag,
+            fields,
             modified_s,
             expires_ms: self.expires_ms(intent),
-            cache_control,
-            etag,
             gives_way: intent.gives_way,
-            heir_head: None,
             quality: writer.quality(),
         }
+    }
+
+    /// What answers say besides; the age of a cache may depend on the body.
+    fn fields_of(&self, intent: &Intent, body: Option<&[u8]>) -> Arc<Fields> {
+        match &intent.cache_control {
+            Some(sent) => self.fields(&intent.content_type, sent, &intent.lines),
+            None => {
+                let default = write::default_cache_control(intent.class, body);
+                self.fields(&intent.content_type, default.as_bytes(), &intent.lines)
+            }
+        }
+    }
+
+    /// These header values, shared with other objects that have the same.
+    pub(super) fn fields(&self, kind: &[u8], cache_control: &[u8], lines: &[u8]) -> Arc<Fields> {
+        self.known_fields.borrow_mut().of(kind, cache_control, lines)
     }
 
     fn expires_ms(&self, intent: &Intent) -> u64 {
         let now_ms = self.reactor.clock.now_ms();
         intent.ttl_ms.map_or(NEVER, |ttl_ms| now_ms.saturating_add(ttl_ms))
-    }
-}
-
-fn cache_control(intent: &Intent, body: Option<&[u8]>) -> Box<[u8]> {
-    match &intent.cache_control {
-        Some(sent) => sent.clone(),
-        None => write::default_cache_control(intent.class, body).as_bytes().into(),
     }
 }

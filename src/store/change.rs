@@ -70,7 +70,7 @@ impl Store {
         if child.changes.len() >= limits::CHANGES_WAITING_MAX {
             return self.refuse(asker, Refusal::Busy);
         }
-        child.queue(Change::Delete { asker, guard }, &mut self.spare_queues);
+        child.changes.push(Change::Delete { asker, guard }, &mut self.spare_queues);
         self.stir(&key);
     }
 
@@ -84,7 +84,7 @@ impl Store {
                 }
             }
             let child = self.folders.child_mut(key).expect("a change keeps its place");
-            let change = child.changes.pop_front().expect("a step is that of a change");
+            let change = child.changes.pop().expect("a step is that of a change");
             match step {
                 Step::Refuse(reply) => self.refuse_change(change, reply),
                 Step::Recall(place) => self.apply(change, Some(place), now_ms),
@@ -119,7 +119,7 @@ impl Store {
     /// Judges the change whose turn it is, also again after every wait.
     fn step(&self, key: &[u8], now_ms: Millis) -> Option<Step> {
         let child = self.folders.child(key)?;
-        let change = child.changes.front()?;
+        let change = child.changes.first()?;
         let (folder, object) = (child.folder, child.object);
         let current = object.filter(|&place| {
             let version = self.versions.at(place).expect("current versions are in the table");

@@ -13,12 +13,12 @@ use hashbrown::HashMap;
 
 use crate::limits;
 
-use super::change::Change;
 use super::message::{Ask, Message, Refusal, Reply, Ticket};
 use super::object::Millis;
 use super::owner::{Asker, STORE_TICKET, Store};
 use super::path;
 use super::pipeline::Leader;
+use super::queue::Queue;
 use super::slab::Slab;
 use super::upload::Opening;
 
@@ -57,8 +57,8 @@ pub(super) struct Child {
     pub folder: bool,
     /// Uploads begun and not ended.
     pub uploads: u32,
-    /// The first one runs, the others wait. See [`Child::queue`].
-    pub changes: VecDeque<Change>,
+    /// The first one runs, the others wait.
+    pub changes: Queue,
 }
 
 /// What waits for a folder to be linked.
@@ -144,20 +144,6 @@ impl Folder {
 }
 
 impl Child {
-    /// Puts a change at the end of the queue, whose memory a key has only while it has changes.
-    pub fn queue(&mut self, change: Change, spare: &mut Vec<VecDeque<Change>>) {
-        if self.changes.capacity() == 0 {
-            self.changes = spare.pop().unwrap_or_default();
-        }
-        self.changes.push_back(change);
-    }
-
-    /// The memory of an empty queue.
-    fn take_queue(&mut self) -> Option<VecDeque<Change>> {
-        let is_unused = self.changes.is_empty() && self.changes.capacity() > 0;
-        is_unused.then(|| std::mem::take(&mut self.changes))
-    }
-
     fn is_idle(&self) -> bool {
         self.object.is_none() && !self.folder && self.uploads == 0 && self.changes.is_empty()
     }
@@ -280,11 +266,7 @@ impl Store {
         let (folder, name) = path::split(key);
         let Some(entry) = self.folders.map.get_mut(folder) else { return };
         if let Some(child) = entry.children.get_mut(name) {
-            let queue =
-                child.take_queue().filter(|queue| queue.capacity() <= limits::SPARE_QUEUE_MAX);
-            if self.spare_queues.len() < limits::STORE_SPARE_MAX {
-                self.spare_queues.extend(queue);
-            }
+            child.changes.tidy(&mut self.spare_queues);
             if child.is_idle() {
                 entry.children.remove(name);
             }

@@ -22,6 +22,12 @@ impl Heat {
         }
     }
 
+    /// Whether the count is the largest.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::MOST
+    }
+
     /// Takes one from the count; `false` when there was nothing.
     pub fn cool(&self) -> bool {
         let heat = self.0.load(Ordering::Relaxed);

@@ -71,8 +71,16 @@ pub struct Held {
     /// Used since the eviction's hand last passed.
     touched: Cell<bool>,
     released: Rc<Released>,
+    /// What its answers say of it, once it is read often.
+    pub head: OnceCell<Box<[u8]>>,
     /// An answer with it that many readers share.
     pub rendered: Rendered,
+    derived: OnceCell<Box<Derived>>,
+}
+
+/// What was made out of a version on this shard; most versions are no manifests and have none.
+#[derive(Debug, Default)]
+pub struct Derived {
     /// As gzip, where the path offers that.
     pub zipped: Rendered,
     /// What it says of itself as a live playlist, once somebody has asked.
@@ -136,6 +144,11 @@ impl Held {
     /// Names the version at its owner.
     pub fn lease(&self) -> LeaseId {
         self.lease
+    }
+
+    /// What is made out of the version.
+    pub fn derived(&self) -> &Derived {
+        self.derived.get_or_init(Box::default)
     }
 }
 
@@ -206,23 +219,16 @@ impl Index {
 
     /// A hold that is not (yet) in the table.
     pub fn hold(&self, hash: u64, owner: ShardId, lease: LeaseId, record: Arc<Record>) -> Rc<Held> {
-        let touched = Cell::new(true);
-        let (released, rendered) = (Rc::clone(&self.released), Rendered::default());
-        let zipped = Rendered::default();
-        let live = OnceCell::new();
-        let (stale_at_ms, ladder) = (OnceCell::new(), OnceCell::new());
         Rc::new(Held {
             record,
             hash,
             owner,
             lease,
-            touched,
-            released,
-            rendered,
-            zipped,
-            live,
-            stale_at_ms,
-            ladder,
+            touched: Cell::new(true),
+            released: Rc::clone(&self.released),
+            head: OnceCell::new(),
+            rendered: Rendered::default(),
+            derived: OnceCell::new(),
         })
     }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use crate::sys::extent::{Extent, ShardId};
 
+use super::etag::Etag;
+use super::fields::Fields;
 use super::growing::Growing;
 use super::object::{Millis, Record};
 use super::pipeline::Pipeline;
@@ -118,30 +120,21 @@ pub struct Streaming {
     pub record: Arc<Record>,
 }
 
-/// What a commit publishes. For a growing object only `length`, `head` and
-/// `gives_way` are used.
+/// What a commit publishes. For a growing object only `length`, `quality` and `gives_way` are used.
 #[derive(Debug)]
 pub struct Publication {
     /// Bytes written.
     pub length: u64,
-    /// See [`super::object::Whole::head`].
-    pub head: Box<[u8]>,
     /// See [`Record::etag`].
-    pub etag: Box<[u8]>,
-    /// See [`Record::content_type`].
-    pub content_type: Box<[u8]>,
-    /// See [`Record::cache_control`].
-    pub cache_control: Box<[u8]>,
-    /// See [`Record::lines`].
-    pub lines: Box<[u8]>,
+    pub etag: Etag,
+    /// See [`Record::fields`].
+    pub fields: Arc<Fields>,
     /// See [`Record::modified_s`].
     pub modified_s: u64,
     /// See [`Record::expires_ms`].
     pub expires_ms: Millis,
     /// The version goes, the oldest first, when memory is full.
     pub gives_way: bool,
-    /// [`super::object::Whole::head`] for the version that the upload may inherit.
-    pub heir_head: Option<Box<[u8]>>,
     /// How good it is; matters between pipelines only.
     pub quality: Quality,
 }
@@ -199,7 +192,7 @@ pub enum Reply {
     /// To `Commit`: what is there stands, since it is the same, or by the path's policy.
     Kept {
         /// The entity tag of what is there.
-        etag: Box<[u8]>,
+        etag: Etag,
         /// Whether it has the upload's bytes.
         same: bool,
     },

@@ -1,9 +1,11 @@
 //! Which bytes we hold: objects, their owners, leases and expiry. Sans-IO.
 
 mod change;
+pub mod etag;
 pub mod event;
 mod eviction;
 mod expiry;
+pub mod fields;
 mod folder;
 pub mod growing;
 mod guard;
@@ -15,6 +17,7 @@ pub mod object;
 pub mod owner;
 pub mod path;
 pub mod pipeline;
+mod queue;
 mod reclaim;
 mod slab;
 pub mod space;

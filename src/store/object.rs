@@ -3,10 +3,13 @@
 //! A record is immutable and shared by reference between the owner and the holders of leases.
 //! The memory it names is freed by the protocol (holds and releases), never by its drop.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::sys::extent::Extent;
 
+use super::etag::Etag;
+use super::fields::Fields;
 use super::growing::Growing;
 use super::heat::Heat;
 
@@ -21,14 +24,10 @@ pub const NEVER: Millis = Millis::MAX;
 pub struct Record {
     /// The key: a relative path without a leading slash.
     pub key: Box<[u8]>,
-    /// Strong entity tag with its quotes (RFC 9110 section 8.8.3).
-    pub etag: Box<[u8]>,
-    /// Value of Content-Type.
-    pub content_type: Box<[u8]>,
-    /// Value of Cache-Control.
-    pub cache_control: Box<[u8]>,
-    /// Further header lines of its answers, each with its CRLF.
-    pub lines: Box<[u8]>,
+    /// Its entity tag.
+    pub etag: Etag,
+    /// What else its answers say.
+    pub fields: Arc<Fields>,
     /// Unix time of publication, in seconds: Last-Modified.
     pub modified_s: u64,
     /// Monotonic time at which the version was made.
@@ -56,9 +55,47 @@ pub struct Whole {
     /// Bytes in the body.
     pub length: u64,
     /// Where they lie, in order; the extents' lengths add up to `length`.
-    pub extents: Box<[Extent]>,
-    /// Rendered header lines of a plain 200 answer, without status line, Date and Connection.
-    pub head: Box<[u8]>,
+    pub extents: Extents,
+}
+
+/// Extents of a complete body; most bodies lie in one.
+#[derive(Clone, Debug)]
+pub enum Extents {
+    /// One, which needs no memory of its own.
+    One(Extent),
+    /// None, or several.
+    Many(Box<[Extent]>),
+}
+
+impl Deref for Extents {
+    type Target = [Extent];
+
+    #[inline]
+    fn deref(&self) -> &[Extent] {
+        match self {
+            Self::One(extent) => std::slice::from_ref(extent),
+            Self::Many(extents) => extents,
+        }
+    }
+}
+
+impl FromIterator<Extent> for Extents {
+    fn from_iter<I: IntoIterator<Item = Extent>>(extents: I) -> Self {
+        let mut extents = extents.into_iter();
+        match (extents.next(), extents.next()) {
+            (Some(only), None) => Self::One(only),
+            (first, second) => Self::Many(first.into_iter().chain(second).chain(extents).collect()),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Extents {
+    type Item = &'a Extent;
+    type IntoIter = std::slice::Iter<'a, Extent>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 impl Record {

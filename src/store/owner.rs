@@ -26,7 +26,6 @@ use crate::limits;
 use crate::sys::extent::{ShardId, SlotSource};
 use crate::sys::wheel::Wheel;
 
-use super::change::Change;
 use super::event::Events;
 use super::eviction::Eviction;
 use super::folder::Folders;
@@ -34,6 +33,7 @@ use super::index::{Held, Index, KeyHash};
 use super::lease::Holdings;
 use super::message::{Ask, LeaseId, Message, Outbox, Refusal, Reply, Ticket, UploadId};
 use super::object::Millis;
+use super::queue::SpareQueues;
 use super::slab::Slab;
 use super::space::Space;
 use super::statistics::Statistics;
@@ -56,7 +56,7 @@ pub struct Store {
     /// Keys whose queue of changes may go on, or whose place may be empty now.
     pub(super) stirred: Stirred,
     /// Queues of changes for keys that get one.
-    pub(super) spare_queues: Vec<VecDeque<Change>>,
+    pub(super) spare_queues: SpareQueues,
     pub(super) releasing: Vec<(ShardId, LeaseId)>,
     pub(super) watches: Watches,
     pub(super) statistics: Statistics,
@@ -97,7 +97,7 @@ impl Store {
             folders: Folders::new(),
             holdings: Holdings::new(),
             stirred: Stirred::default(),
-            spare_queues: Vec::new(),
+            spare_queues: SpareQueues::default(),
             releasing: Vec::new(),
             watches: Watches::default(),
             statistics: Statistics::default(),

@@ -105,7 +105,7 @@ impl Store {
             return match (version.upload.filter(|_| other.is_some()), &version.record.body) {
                 (Some(_), _) => Verdict::Wait,
                 (None, Body::Growing(growing))
-                    if self.begins_with(growing, upload, publication) =>
+                    if self.begins_with(growing, upload, publication.length) =>
                 {
                     Verdict::Inherit(place)
                 }
@@ -157,13 +157,12 @@ impl Store {
         &self,
         growing: &Arc<Growing>,
         upload: &super::upload::Upload,
-        publication: &Publication,
+        length: u64,
     ) -> bool {
         let tip = growing.tip();
         let delivered = tip.progress();
-        publication.heir_head.is_some()
-            && upload.aside.as_ref().is_some_and(|aside| self.is_heir_of(aside, growing))
-            && delivered <= publication.length
+        upload.aside.as_ref().is_some_and(|aside| self.is_heir_of(aside, growing))
+            && delivered <= length
             && self.are_same(&tip.extents(), &upload.extents, delivered)
     }
 
@@ -281,8 +280,7 @@ impl Store {
         let record = Arc::clone(&version.record);
         let Body::Growing(front) = &record.body else { unreachable!("judged as growing") };
         heir.advance(publication.length);
-        let head = publication.heir_head.expect("judged as an heir");
-        heir.finish(Whole { length: publication.length, extents, head });
+        heir.finish(Whole { length: publication.length, extents });
         self.succeed(front, &heir);
         self.note_finished(place, true, publication.length, publication.gives_way);
         self.end_upload(id);

@@ -110,7 +110,7 @@ impl Store {
             return false;
         }
         if is_leased {
-            child.queue(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
+            child.changes.push(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
             self.stir(&record.key);
         } else {
             self.note_evicted(entry.lease.version);

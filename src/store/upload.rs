@@ -17,7 +17,7 @@ use super::event::Kind;
 use super::growing::Growing;
 use super::guard;
 use super::message::{Guard, Message, Publication, Refusal, Reply, Streaming, UploadId};
-use super::object::{Body, Millis, Record, Whole};
+use super::object::{Body, Extents, Millis, Record, Whole};
 use super::owner::{Asker, Store};
 use super::pipeline::Aside;
 use super::version::held_bytes;
@@ -104,7 +104,7 @@ impl Store {
             Some(stream) => {
                 let Streaming { record, aside_only } = stream;
                 let change = Change::Open { asker, upload, record, aside_only };
-                child.queue(change, &mut self.spare_queues);
+                child.changes.push(change, &mut self.spare_queues);
                 self.stirred.push(key);
             }
             None => {
@@ -231,7 +231,8 @@ impl Store {
             self.end_upload(id);
             return self.refuse(asker, Refusal::Busy);
         }
-        child.queue(Change::Commit { asker, upload: id, publication }, &mut self.spare_queues);
+        let change = Change::Commit { asker, upload: id, publication };
+        child.changes.push(change, &mut self.spare_queues);
         self.stirred.push(&upload.key);
     }
 
@@ -253,12 +254,7 @@ impl Store {
                 let record = Arc::clone(&version.record);
                 let is_own =
                     matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));
-                let head = if is_own {
-                    publication.head
-                } else {
-                    publication.heir_head.unwrap_or_default()
-                };
-                growing.finish(Whole { length: publication.length, extents, head });
+                growing.finish(Whole { length: publication.length, extents });
                 self.nudge(&growing);
                 self.note_finished(place, created, publication.length, publication.gives_way);
                 self.statistics.pinned_bytes -= before - self.pinned_part(place);
@@ -340,21 +336,18 @@ impl Store {
 
     /// Cuts extents to a body of `length` bytes and frees the rest; `None`, and nothing freed, when
     /// the body is longer than they are.
-    pub(super) fn fit(&mut self, extents: &[Extent], length: u64) -> Option<Box<[Extent]>> {
+    pub(super) fn fit(&mut self, extents: &[Extent], length: u64) -> Option<Extents> {
         if length > extents.iter().map(|extent| u64::from(extent.len)).sum() {
             return None;
         }
         let mut left = length;
-        let mut kept = Vec::with_capacity(extents.len());
-        for &extent in extents {
+        let kept = extents.iter().filter_map(|&extent| {
             let len = u32::try_from(left.min(u64::from(extent.len))).expect("at most an extent");
             left -= u64::from(len);
             let extent = self.space.trim(extent, len);
-            if len > 0 {
-                kept.push(extent);
-            }
-        }
-        Some(kept.into_boxed_slice())
+            (len > 0).then_some(extent)
+        });
+        Some(kept.collect())
     }
 
     /// Wakes the readers who wait for news of a growing object.
@@ -378,21 +371,19 @@ impl Store {
     pub(super) fn record(
         key: Box<[u8]>,
         publication: Publication,
-        extents: Box<[Extent]>,
+        extents: Extents,
         now_ms: Millis,
     ) -> Record {
-        let Publication { length, head, .. } = publication;
+        let length = publication.length;
         Record {
             key,
             etag: publication.etag,
-            content_type: publication.content_type,
-            cache_control: publication.cache_control,
-            lines: publication.lines,
+            fields: publication.fields,
             modified_s: publication.modified_s,
             stored_ms: now_ms,
             heat: crate::store::heat::Heat::default(),
             expires_ms: publication.expires_ms,
-            body: Body::Whole(Whole { length, extents, head }),
+            body: Body::Whole(Whole { length, extents }),
         }
     }
 }

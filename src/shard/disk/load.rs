@@ -15,8 +15,8 @@ use super::{Disk, Shard, errno};
 use crate::limits;
 use crate::media::types;
 use crate::origin::gzip;
-use crate::origin::heads::ObjectHead;
 use crate::origin::write;
+use crate::store::etag::Etag;
 use crate::store::message::{Ask, Guard, Message, Publication, Quality, Refusal, Reply, UploadId};
 use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
@@ -210,34 +210,21 @@ impl Shard {
         let varies = varies && !gzip::is_coded(&attributes.lines);
         let vary: &[u8] = if varies { gzip::VARY } else { b"" };
         let lines: Box<[u8]> = [vary, &attributes.lines].concat().into();
-        let head = ObjectHead {
-            etag,
-            content_type,
-            cache_control,
-            modified_s,
-            length: Some(length),
-            cors: b"",
-            lines: &lines,
-        };
         let left_ms = expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();
         let publication = Publication {
             length,
-            head: head.render(),
-            etag: etag.clone(),
-            content_type: content_type.clone(),
-            cache_control: cache_control.clone(),
+            etag: Etag::from(&**etag),
+            fields: self.fields(content_type, cache_control, &lines),
             modified_s,
-            lines,
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
             gives_way: false,
-            heir_head: None,
             quality: Quality::UNKNOWN,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 let loaded = self.here(key);
-                let ours = loaded.filter(|held| held.record.etag == *etag);
+                let ours = loaded.filter(|held| *held.record.etag == **etag);
                 if let Some(held) = ours {
                     self.store.borrow_mut().note_backed(held.lease());
                 }

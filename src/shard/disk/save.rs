@@ -54,7 +54,7 @@ impl Shard {
     }
 
     async fn withdraw_unsaved(&self, key: &[u8], held: &Rc<Held>) {
-        let guard = Guard { if_match: Some(held.record.etag.clone()), ..Guard::default() };
+        let guard = Guard { if_match: Some((*held.record.etag).into()), ..Guard::default() };
         self.ask_here(Ask::Delete { key: key.into(), guard }).await;
     }
 
@@ -100,10 +100,10 @@ impl Shard {
             modified_s: record.modified_s,
             expires_ms: (record.expires_ms != NEVER).then(|| Clock::wall_ms() + left_ms),
             sum: sum.digest128(),
-            etag: record.etag.clone(),
-            content_type: record.content_type.clone(),
-            cache_control: record.cache_control.clone(),
-            lines: gzip::lines_without(&record.lines).into(),
+            etag: (*record.etag).into(),
+            content_type: record.fields.content_type.clone(),
+            cache_control: record.fields.cache_control.clone(),
+            lines: gzip::lines_without(&record.fields.lines).into(),
         }
     }
 

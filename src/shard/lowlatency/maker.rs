@@ -121,8 +121,8 @@ impl Work {
         let Some(is_taken) = self.take(&text).await else { return true };
         self.plain = Some(Plain {
             text,
-            content_type: record.content_type.clone(),
-            cache_control: record.cache_control.clone(),
+            content_type: record.fields.content_type.clone(),
+            cache_control: record.fields.cache_control.clone(),
             expires_ms: record.expires_ms,
             is_taken,
         });

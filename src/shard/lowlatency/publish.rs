@@ -10,16 +10,17 @@ use super::names;
 use crate::media::hls::{Media, Position};
 use crate::media::lowlatency::Report;
 use crate::media::{self, types};
-use crate::origin::heads::{self, ObjectHead};
+use crate::origin::heads;
 use crate::origin::{cmsd, gzip};
 use crate::shard::Shard;
 use crate::shard::body::Writer;
+use crate::store::etag::Etag;
 use crate::store::message::{Ask, Guard, Message, Publication, Quality, Reply};
 
 /// What was published last.
 #[derive(Default)]
 pub(super) struct Made {
-    etag: Box<[u8]>,
+    etag: Option<Etag>,
     position: Option<Position>,
     /// Whether the last publication failed and was said.
     is_failing: bool,
@@ -74,10 +75,11 @@ impl Work {
 
     /// Publishes `text` under the maker's key.
     async fn store(&mut self, plain: &Plain, text: &[u8]) {
-        let outcome = self.shard.clone().put_made(&self.maker.key, plain, text, &self.made.etag);
+        let outcome =
+            self.shard.clone().put_made(&self.maker.key, plain, text, self.made.etag.as_ref());
         match outcome.await {
             Ok(etag) => {
-                self.made.etag = etag;
+                self.made.etag = Some(etag);
                 self.made.is_failing = false;
             }
             Err(()) if !self.made.is_failing => {
@@ -106,10 +108,10 @@ impl Shard {
         key: &[u8],
         plain: &Plain,
         text: &[u8],
-        known: &[u8],
-    ) -> Result<Box<[u8]>, ()> {
+        known: Option<&Etag>,
+    ) -> Result<Etag, ()> {
         let etag = heads::tag(xxhash_rust::xxh3::xxh3_128(text));
-        if *etag == *known {
+        if known == Some(&etag) {
             return Ok(etag);
         }
         let guard = Guard::default();
@@ -133,26 +135,14 @@ impl Shard {
         let vary: &[u8] = if varies { gzip::VARY } else { b"" };
         let told = cmsd::line(&rules.paths, key, class, &plain.content_type, Some(text));
         let lines = [vary, &told].concat();
-        let head = ObjectHead {
-            etag: &etag,
-            content_type: &plain.content_type,
-            cache_control: &cache_control,
-            modified_s,
-            length: declared,
-            cors: b"",
-            lines: &lines,
-        };
+        let fields = self.fields(&plain.content_type, &cache_control, &lines);
         let publication = Publication {
             length: text.len() as u64,
-            head: head.render(),
-            content_type: plain.content_type.clone(),
-            lines: lines.into(),
+            fields,
             modified_s,
             expires_ms: plain.expires_ms,
-            cache_control: cache_control.clone(),
             etag: etag.clone(),
             gives_way: false,
-            heir_head: None,
             quality: Quality::UNKNOWN,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {

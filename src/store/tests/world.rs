@@ -275,9 +275,7 @@ impl World {
         Arc::new(Record {
             key: key.as_bytes().into(),
             etag: tag.as_bytes().into(),
-            content_type: b"video/mp4".as_slice().into(),
-            cache_control: b"".as_slice().into(),
-            lines: [].into(),
+            fields: Arc::default(),
             modified_s: 0,
             stored_ms: self.now_ms,
             heat: crate::store::heat::Heat::default(),
@@ -359,15 +357,11 @@ pub fn begin(key: &str, declared: Option<u64>) -> Ask {
 pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
     Publication {
         length,
-        head: b"".as_slice().into(),
         etag: tag.as_bytes().into(),
-        content_type: b"video/mp4".as_slice().into(),
-        cache_control: b"".as_slice().into(),
-        lines: [].into(),
+        fields: Arc::default(),
         modified_s: 0,
         expires_ms,
         gives_way: false,
-        heir_head: None,
         quality: Quality::UNKNOWN,
     }
 }
