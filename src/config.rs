@@ -17,6 +17,7 @@ pub mod cors;
 mod file;
 mod glob;
 mod host;
+mod mark;
 pub mod mediastore;
 mod mistake;
 pub mod momento;
@@ -35,6 +36,7 @@ mod webhook;
 pub use access::{Access, Door, PathAccess, Who};
 pub use cors::Cors;
 pub use host::Host;
+pub use mark::{DiskMarks, Mark};
 pub use mediastore::{AwsKey, MediaStore};
 pub use mistake::{Mistake, Mistakes};
 pub use momento::Momento;
@@ -85,6 +87,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The folder in which objects are kept; none: memory only.
     pub data: Option<PathBuf>,
+    /// How much of that folder's file system may be used.
+    pub disk: DiskMarks,
     /// A tree of files that is served as it lies.
     pub library: Option<PathBuf>,
     /// The object store behind memory and disk, as a URL.
@@ -301,6 +305,7 @@ impl Config {
             topics: TopicRules::default(),
             timeouts: Timeouts::DEFAULT,
             data: None,
+            disk: DiskMarks::default(),
             library: None,
             remote: None,
             cors: true,

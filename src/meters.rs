@@ -224,6 +224,10 @@ crate::meters! {
         disk_saved: Counter ["outcome=\"saved\""],
         disk_unsaved: Counter ["outcome=\"failed\""],
     }
+    "headwater_disk_refused_total", "Uploads refused because the disk is used up to its mark.",
+    per 1.0 {
+        disk_refused: Counter,
+    }
     "headwater_disk_loads_total", "Reads that memory did not have, by what the disk had.",
     per 1.0 {
         disk_loads: Counter ["outcome=\"loaded\""],

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
-use crate::config::{Config, Lag, TopicRule, Tx as TxWish};
+use crate::config::{Config, DiskMarks, Lag, Mark, TopicRule, Tx as TxWish};
 use crate::control::remote::RemoteStore;
 use crate::control::webhook::{Queues, Webhooks};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
@@ -28,6 +28,7 @@ use crate::sys::extent::SlotSource;
 use crate::sys::folder::DataFolder;
 use crate::sys::mailbox::{Mailbox, Remote, mailboxes};
 use crate::sys::reactor::Reactor;
+use crate::sys::room;
 use crate::sys::swap::Swap;
 use crate::sys::{cpu, net, probe};
 use crate::tier::remote::{Link, Ring};
@@ -239,7 +240,9 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         connections_max: connections.div_ceil(config.shards),
         topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
         topic_hook,
-        data: folder(config.data.as_deref(), DataFolder::open)?,
+        data: folder(config.data.as_deref(), |path| {
+            DataFolder::open(path).map(|folder| folder.with_marks(marks(&config.disk)))
+        })?,
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
         remote: None,
     })
@@ -272,7 +275,7 @@ fn topic_policy(rule: &TopicRule) -> Policy {
 
 fn folder(
     path: Option<&Path>,
-    open: fn(&Path) -> io::Result<DataFolder>,
+    open: impl FnOnce(&Path) -> io::Result<DataFolder>,
 ) -> Result<Option<Arc<DataFolder>>, Refusal> {
     let Some(path) = path else { return Ok(None) };
     let opened = open(path).map_err(|error| {
@@ -284,6 +287,14 @@ fn folder(
         format!("the folder {} cannot be used: {error}; {cure}", path.display())
     })?;
     Ok(Some(Arc::new(opened)))
+}
+
+fn marks(configured: &DiskMarks) -> room::Marks {
+    let mark = |mark| match mark {
+        Mark::Bytes(bytes) => room::Mark::Bytes(bytes),
+        Mark::Percent(percent) => room::Mark::Percent(percent),
+    };
+    room::Marks { high: configured.high.map(mark), low: configured.low.map(mark) }
 }
 
 /// What a configuration says that may be exchanged while the process runs.

@@ -15,8 +15,8 @@ use toml::de::{DeTable, DeValue};
 use super::mistake::nearest;
 use super::secret::read_bounded;
 use super::{
-    AccessFormat, AccessLogConfig, Config, Lag, LogFormat, LogLevel, Mistake, Mistakes, Timeouts,
-    TopicRule, Tx, glob, parse_size,
+    AccessFormat, AccessLogConfig, Config, DiskMarks, Lag, LogFormat, LogLevel, Mark, Mistake,
+    Mistakes, Timeouts, TopicRule, Tx, glob, parse_size,
 };
 use crate::limits;
 
@@ -129,6 +129,10 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
         apply_timeouts(&mut timeouts, &mut config.timeouts);
         timeouts.finish();
     }
+    if let Some(mut disk) = root.section("disk") {
+        apply_disk(&mut disk, &mut config.disk);
+        disk.finish();
+    }
     if let Some(mut section) = root.section("access_log") {
         config.access_log = access_log(&mut section);
         section.finish();
@@ -162,6 +166,11 @@ fn apply_timeouts(section: &mut Section<'_>, timeouts: &mut Timeouts) {
     });
     section.set("drain_ms", &mut timeouts.drain_ms, |value| integer(value, 0, DAY_MS));
     section.set("linger_ms", &mut timeouts.linger_ms, |value| integer(value, 0, 60_000));
+}
+
+fn apply_disk(section: &mut Section<'_>, marks: &mut DiskMarks) {
+    let mark = |value: &DeValue<'_>| Mark::parse(text(value)?).map(Some);
+    section.set("high_water", &mut marks.high, mark);
 }
 
 fn access_log(section: &mut Section<'_>) -> Option<AccessLogConfig> {

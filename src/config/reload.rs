@@ -78,6 +78,7 @@ impl Config {
             connections_max,
             object_bytes_max,
             data,
+            disk,
             library,
             remote,
             timeouts,

@@ -79,6 +79,7 @@ fn every_key_is_in_the_manual_and_the_example() {
         "[mediastore]",
         "[[aws_key]]",
         "[momento]",
+        "[disk]",
         "[timeouts]",
         "[access_log]",
         "[log]",

@@ -100,6 +100,14 @@ impl Text {
         self.gauge("headwater_disk_read_only", help, "", is_read_only);
         let help = "1 while a folder of the disk tier is not at its path.";
         self.gauge("headwater_disk_away", help, "", f64::from(process.disk.is_away));
+        let help = "1 while the disk is used up to disk.high_water and takes no uploads.";
+        self.gauge("headwater_disk_full", help, "", f64::from(process.disk.is_full));
+        if let Some((used_bytes, capacity_bytes)) = process.disk.room {
+            let help = "Bytes used of the data folder's file system, whoever uses them.";
+            self.gauge("headwater_disk_used_bytes", help, "", used_bytes as f64);
+            let help = "Bytes that can be used of it.";
+            self.gauge("headwater_disk_capacity_bytes", help, "", capacity_bytes as f64);
+        }
         let help = "Unix time of the process's start.";
         self.gauge("process_start_time_seconds", help, "", process.started_s);
         if let Some(cpu_s) = process.cpu_s {

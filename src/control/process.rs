@@ -48,6 +48,10 @@ pub struct Disk {
     pub is_read_only: bool,
     /// A folder is not at its path, and nothing is written until it is back.
     pub is_away: bool,
+    /// Bytes used of the data folder's file system, and those that can be; none without one.
+    pub room: Option<(u64, u64)>,
+    /// As much is used as may be, and uploads are refused.
+    pub is_full: bool,
 }
 
 impl Disk {
@@ -56,6 +60,11 @@ impl Disk {
         Self {
             is_read_only: folders.iter().any(|folder| folder.is_broken()),
             is_away: folders.iter().any(|folder| folder.is_away()),
+            room: folders
+                .iter()
+                .find(|folder| folder.temporary().is_some())
+                .map(|folder| (folder.room().used_bytes(), folder.room().capacity_bytes())),
+            is_full: folders.iter().any(|folder| folder.room().is_full()),
         }
     }
 }

@@ -110,9 +110,10 @@ impl From<Refusal> for Denied {
                      another try works once that is gone",
                 )
             },
-            Refusal::DiskFull => {
-                Self::new(Status::InsufficientStorage, "no space is left on the disk")
-            }
+            Refusal::DiskFull => Self::new(
+                Status::InsufficientStorage,
+                "no space is left on the disk, or no more of it is to be used",
+            ),
             Refusal::Damaged => Self::new(
                 Status::InternalServerError,
                 "the object on disk cannot be read, or is not what was written",

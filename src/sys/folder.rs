@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::room::{Marks, Room};
 use crate::limits;
 
 /// The tier's own folder beneath the root: what is being written lies in it.
@@ -31,6 +32,7 @@ pub struct DataFolder {
     files: Vec<File>,
     is_broken: AtomicBool,
     is_away: AtomicBool,
+    room: Room,
     /// Removals of folders by anybody, those under way (lower half) and those done, by a hash of
     /// the folder.
     removals: [AtomicU64; limits::FOLDER_REMOVALS],
@@ -71,6 +73,14 @@ impl DataFolder {
         Self::at(path, None, vec![root])
     }
 
+    /// The same folder, whose file system may be used up to these marks.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Marks) -> Self {
+        self.room = Room::new(marks);
+        self.look();
+        self
+    }
+
     /// The folder of a simulated disk.
     #[cfg(test)]
     pub fn simulated([root, own]: [RawFd; 2]) -> Self {
@@ -91,6 +101,7 @@ impl DataFolder {
             files: Vec::new(),
             is_broken: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
+            room: Room::default(),
             removals: [const { AtomicU64::new(0) }; limits::FOLDER_REMOVALS],
         }
     }
@@ -139,10 +150,13 @@ impl DataFolder {
     }
 
     /// Looks whether the folder still lies at its path: it may have been moved, unmounted or
-    /// removed, or something else mounted over it. Logs when that changes. Blocks as long as the
-    /// file system does.
+    /// removed, or something else mounted over it; and how much of its file system is used. Logs
+    /// when that changes. Blocks as long as the file system does.
     pub fn look(&self) {
         let Some(held) = self.files.first() else { return };
+        if let Err(error) = self.room.measure(held) {
+            tracing::warn!("the disk's use cannot be measured: {error}");
+        }
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let there = fs::metadata(&self.path).map(identity);
         let is_ours = match (held.metadata().map(identity), &there) {
@@ -163,6 +177,11 @@ impl DataFolder {
                 "the folder {path} is away: {error}; nothing is written until it is back"
             ),
         }
+    }
+
+    /// How much of its file system was used when somebody last looked.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Whether the folder was not at its path when somebody last looked.

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod random;
 pub mod reactor;
 pub mod ring;
+pub mod room;
 pub mod send;
 #[cfg(test)]
 pub mod sim;

@@ -106,7 +106,11 @@ impl Shard {
         intent: &Intent,
     ) -> Result<(), Refusal> {
         if let Some(disk) = self.disk.as_deref() {
-            disk.writable()?;
+            let (data, _) = disk.writable()?;
+            if data.room().is_full() {
+                self.accounts.meters.disk_refused.bump();
+                return Err(Refusal::DiskFull);
+            }
         }
         let guard = &intent.guard;
         if guard.if_match.is_none()
