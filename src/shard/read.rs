@@ -150,11 +150,11 @@ impl Conn {
         self.ready_unavailable(head, "the origin is busy; try again in a second")
     }
 
-    /// The answer to a read of an object that its disk does not give back.
+    /// The answer to a read of an object that its disk, or the remote store, does not give back.
     pub(super) fn ready_damaged(&mut self, head: &Head) -> Ready {
         let bare = Bare {
             status: Status::InternalServerError,
-            message: "the object cannot be read from disk, or is not what was written",
+            message: "what is kept of the object cannot be read, or is not what was written",
             lines: b"",
             body_allowed: head.method != Method::Head,
         };

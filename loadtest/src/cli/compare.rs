@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::preflight;
 use super::rate::measure;
 use super::{Ending, Failure};
+use crate::environment;
 use crate::limits::PAIRS_MAX;
 use crate::report::compare::{PAIRS_MIN, Pair, Side, compare, order};
 use crate::report::latency::Latency;
@@ -185,6 +186,9 @@ fn conclude(a: &str, b: &str, pairs: &[Pair], sums: [Sum; 2]) -> Report {
         report.load = run.load.clone();
         report.generators.clone_from(&run.generators);
     }
+    for generator in &mut report.generators {
+        environment::add_up(generator, runs().flat_map(|run| &run.generators));
+    }
     let add = |of: fn(&Report) -> f64| runs().map(of).sum::<f64>();
     let count = |of: fn(&Report) -> u64| runs().map(of).sum::<u64>();
     report.load.duration_s = add(|run| run.load.duration_s);
@@ -238,6 +242,10 @@ mod tests {
         run.operations.push(operation);
         run.load.achieved = 5;
         run.verdict = Verdict::from_reasons(vec!["The generator was late.".to_owned()]);
+        let mut environment = environment::describe(1);
+        environment.facts.insert("tcp.retransmits".to_owned(), "3".to_owned());
+        environment.facts.insert("run_queue.delay_ms".to_owned(), "1.250".to_owned());
+        run.generators.push(environment);
         let sums = ["A", "B"].map(|name| {
             let mut sum = Sum { operation: Operation::new(name), runs: Vec::new() };
             sum.add(run.clone());
@@ -247,6 +255,9 @@ mod tests {
         let report = conclude("http://a", "http://b", &[], sums);
         assert_eq!((report.operations[0].completed, report.operations[1].failed()), (10, 2));
         assert_eq!(report.load.achieved, 20);
+        // One run's counters stood for all.
+        let facts = &report.generators[0].facts;
+        assert_eq!((&*facts["tcp.retransmits"], &*facts["run_queue.delay_ms"]), ("12", "5.000"));
         assert_eq!(report.verdict.reasons.len(), 2, "{:?}", report.verdict);
         assert!(terminal::write(&report).contains("late"));
     }

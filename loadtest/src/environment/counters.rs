@@ -168,6 +168,23 @@ impl Change {
     }
 }
 
+/// Makes the counters of `sum`, which is one of these runs', those of all of them together.
+pub fn add_up<'a>(sum: &mut Environment, runs: impl Iterator<Item = &'a Environment> + Clone) {
+    for (name, value) in sum.facts.iter_mut().filter(|(name, _)| is_counter(name)) {
+        let values = runs.clone().filter_map(|run| run.facts.get(name)?.parse::<f64>().ok());
+        let total: f64 = values.sum();
+        *value = if value.contains('.') { format!("{total:.3}") } else { total.to_string() };
+    }
+}
+
+/// Whether a fact counts what happened in a run; others say what the run was made with.
+fn is_counter(name: &str) -> bool {
+    name.starts_with("tcp.")
+        || name == "server.cpu_ms"
+        || name == "cpu.steal_ms"
+        || name.ends_with("run_queue.delay_ms")
+}
+
 /// Cores that a server can use at once: CPUs that it may run on, at most one for each thread.
 pub fn server_cores(pid: u32) -> usize {
     let status = text(format!("/proc/{pid}/status"));

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::report::model::Environment;
 
-pub use counters::{Counters, ThreadTime};
+pub use counters::{Counters, ThreadTime, add_up};
 
 /// Settings that decide about connections and buffers, as paths below `/proc/sys`.
 const SYSCTLS: [&str; 14] = [

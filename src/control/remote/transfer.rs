@@ -148,7 +148,8 @@ impl Store {
         let mut there = within(self.client.get_opts(&place, options)).await;
         if !self.is_folder && matches!(there, Err(Trouble::Store(Error::NotFound { .. }))) {
             // An answer to HEAD has no body: only GET tells a missing bucket from a missing object.
-            there = within(self.client.get_opts(&place, GetOptions::default())).await;
+            let options = GetOptions { range: Some((0..1).into()), ..GetOptions::default() };
+            there = within(self.client.get_opts(&place, options)).await;
         }
         let there = there?;
         if let Some(now_ms) = expired_by_ms {
