@@ -9,12 +9,11 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use crate::exit::Exit;
 use crate::sys::folder;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::path::RESERVED;
+use crate::tier::disk::sums::Summing;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -144,25 +143,27 @@ impl<W: Write> Walk<'_, W> {
         Ok(())
     }
 
-    /// Reads an object, and compares it with the sum that was written with it.
+    /// Reads an object, and compares it with the sums that were written with it.
     fn verify(
         &mut self,
         key: &Path,
         file: &mut File,
         known: Option<&Attributes>,
     ) -> io::Result<()> {
-        let mut sum = Xxh3Default::new();
+        let chunks = known.and_then(|known| known.chunks.as_ref());
+        let mut sums = Summing::with_chunks(chunks.map(|chunks| chunks.bytes));
         loop {
             match file.read(&mut self.piece) {
                 Ok(0) => break,
-                Ok(count) => sum.update(&self.piece[..count]),
+                Ok(count) => sums.update(&self.piece[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.damaged(key, &error.to_string()),
             }
             self.show();
         }
+        let found = sums.finish();
         match known {
-            Some(known) if known.sum != sum.digest128() => {
+            Some(known) if (known.sum, known.chunks.as_ref()) != (found.0, found.1.as_ref()) => {
                 self.damaged(key, "its bytes are not what was written")
             }
             _ => Ok(()),

@@ -8,6 +8,8 @@ pub const SHARDS_MAX: usize = 256;
 
 /// Bytes in a request head, request line included; beyond it the answer is 431 (or 414).
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes in a request's method; beyond it the answer is 501.
+pub const METHOD_BYTES_MAX: usize = 32;
 /// Header lines in a request; beyond it the answer is 431.
 pub const HEADERS_MAX: usize = 100;
 /// Bytes in a request target; beyond it the answer is 414.
@@ -210,10 +212,6 @@ pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of a manifest that are looked at for its cache age.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 
-// --- http ---
-
-/// Bytes in a request's method; beyond it the answer is 501.
-pub const METHOD_BYTES_MAX: usize = 32;
 // Configuration and control.
 
 /// Bytes in a configuration file or a token file.
@@ -403,6 +401,10 @@ pub const LADDER_MEMBERS_MAX: usize = 32;
 
 /// Bytes of metadata beside an object on disk.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
+/// Least bytes of a file's chunk that has a sum of its own, and of a cold read; few under test.
+pub const DISK_CHUNK_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 64 * 1024 };
+/// Chunks of a file that have sums of their own; larger files have larger chunks.
+pub const DISK_CHUNKS_MAX: u64 = 64;
 /// Saves, loads and deletions that one shard has under way or waiting; more are answered 503.
 pub const DISK_JOBS_MAX: usize = 4096;
 /// Keys of which one shard remembers that they are not on disk.

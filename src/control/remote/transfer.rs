@@ -132,6 +132,7 @@ impl Store {
             modified_s,
             expires_ms: None,
             sum: 0,
+            chunks: None,
             etag: etag.into_bytes().into(),
             content_type: label(Attribute::ContentType).as_bytes().into(),
             cache_control: label(Attribute::CacheControl).as_bytes().into(),

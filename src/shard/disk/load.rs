@@ -111,6 +111,7 @@ impl Shard {
             modified_s: u64::try_from(seconds).unwrap_or(0),
             expires_ms: None,
             sum: 0,
+            chunks: None,
             etag: etag.into_bytes().into(),
             content_type: content_type.as_bytes().into(),
             cache_control: write::default_cache_control(class, None).as_bytes().into(),

@@ -7,8 +7,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::{Disk, Shard};
 use crate::limits;
 use crate::origin::gzip;
@@ -20,6 +18,7 @@ use crate::sys::folder::DataFolder;
 use crate::sys::reactor::Open;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::path;
+use crate::tier::disk::sums::{self, Summing};
 
 impl Shard {
     /// Writes what memory has of the key, unless the disk has it.
@@ -61,7 +60,8 @@ impl Shard {
     async fn save_version(&self, disk: &Disk, key: &[u8], held: &Rc<Held>) -> Result<(), Refusal> {
         let (data, temporary) = disk.writable()?;
         let whole = held.record.whole().expect("the caller looked");
-        let attributes = self.attributes(held, whole).await;
+        let summing = Summing::with_chunks(sums::chunk_bytes(whole.length));
+        let attributes = self.attributes(held, whole, summing).await;
         let attributes = attributes.encode().ok_or(Refusal::Unkeepable)?;
         let number = disk.number.replace(disk.number.get() + 1);
         let name = format!("{}-{number}", self.id).into_bytes();
@@ -80,26 +80,33 @@ impl Shard {
         named
     }
 
-    pub(in crate::shard) async fn attributes(&self, held: &Rc<Held>, whole: &Whole) -> Attributes {
+    /// What is kept beside a body, with the sums that are begun.
+    pub(in crate::shard) async fn attributes(
+        &self,
+        held: &Rc<Held>,
+        whole: &Whole,
+        mut sums: Summing,
+    ) -> Attributes {
         let record = &held.record;
-        let mut sum = Xxh3Default::new();
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for &extent in &whole.extents {
             let mut at = 0;
             while at < extent.len {
                 let count = scratch.len().min((extent.len - at) as usize);
                 self.reactor.arena().read(extent, at, &mut scratch[..count]);
-                sum.update(&scratch[..count]);
+                sums.update(&scratch[..count]);
                 at += u32::try_from(count).expect("within one extent");
                 self.give_way().await;
             }
         }
         let left_ms = record.expires_ms.saturating_sub(self.reactor.clock.now_ms());
+        let (sum, chunks) = sums.finish();
         Attributes {
             length: whole.length,
             modified_s: record.modified_s,
             expires_ms: (record.expires_ms != NEVER).then(|| Clock::wall_ms() + left_ms),
-            sum: sum.digest128(),
+            sum,
+            chunks,
             etag: (*record.etag).into(),
             content_type: record.fields.content_type.clone(),
             cache_control: record.fields.cache_control.clone(),

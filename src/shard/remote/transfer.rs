@@ -20,6 +20,7 @@ use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
 use crate::tier::disk::attributes::Attributes;
+use crate::tier::disk::sums::Summing;
 use crate::tier::remote::{Event, Fault, Order, Work, metadata};
 
 /// The waiting end of an order.
@@ -64,7 +65,7 @@ impl Shard {
         // What is gone needs no place; what still arrives is queued again by its commit.
         let Some(held) = self.here(key) else { return Ok(()) };
         let Some(whole) = held.record.whole() else { return Ok(()) };
-        let attributes = Box::new(self.attributes(&held, whole).await);
+        let attributes = Box::new(self.attributes(&held, whole, Summing::whole()).await);
         if metadata::value(&attributes).is_none() {
             tracing::warn!(
                 "an object's metadata cannot be kept in the remote store; it is not sent"

@@ -3,7 +3,8 @@
 //! `1 LENGTH MODIFIED EXPIRES SUM ETAG` (`2 ... ETAG LINES` with further lines in base64), as in
 //! the disk tier's attribute; type and Cache-Control have places of their own in a store. Where a
 //! store keeps no metadata (a plain folder), all of it is a file of its own that names the body's
-//! tag, so that it is never taken for another body's.
+//! tag, so that it is never taken for another body's. Sums of chunks are left out: a store's room
+//! for metadata is small, and what comes from there is read whole.
 //!
 //! Invariants: what was encoded decodes to the same; anything else is refused, never guessed.
 
@@ -17,7 +18,7 @@ pub const NAME: &str = "headwater";
 
 /// The value for a store that keeps type and Cache-Control itself.
 pub fn value(attributes: &Attributes) -> Option<String> {
-    let encoded = attributes.encode()?;
+    let encoded = attributes.encode_without_chunks()?;
     let mut lines = encoded.split(|&byte| byte == b'\n');
     let mut line = [lines.next()?, lines.next()?].join(&b' ');
     if !attributes.lines.is_empty() {
@@ -47,7 +48,7 @@ pub fn parse(value: &str, content_type: &str, cache_control: &str) -> Option<Att
 
 /// The contents of the file beside a body whose tag is `tag`.
 pub fn sidecar(attributes: &Attributes, tag: &str) -> Option<Vec<u8>> {
-    Some([tag.as_bytes(), b"\n", &attributes.encode()?].concat())
+    Some([tag.as_bytes(), b"\n", &attributes.encode_without_chunks()?].concat())
 }
 
 /// What such a file says, if it is about the body with this tag.
@@ -66,6 +67,7 @@ mod tests {
             modified_s: 1_700_000_000,
             expires_ms: Some(7),
             sum: 0xab,
+            chunks: None,
             etag: b"\"x y\"".as_slice().into(),
             content_type: b"video/mp4".as_slice().into(),
             cache_control: b"max-age=60".as_slice().into(),
