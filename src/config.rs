@@ -17,6 +17,7 @@ pub mod cors;
 mod file;
 mod glob;
 mod host;
+mod lifecycle;
 mod mark;
 pub mod mediastore;
 mod mistake;
@@ -418,6 +419,13 @@ impl Config {
                     self.memory_bytes
                 );
                 mistakes.add(explicit.about(&format!("path[{index}].object_bytes_max"), reason));
+            }
+        }
+        for (index, rule) in self.paths.iter().enumerate() {
+            if rule.remote_after_s.is_some() && self.remote.is_none() {
+                let reason = "has no effect without a remote store; set remote, or --remote";
+                let key = format!("path[{index}].remote_after_s");
+                mistakes.add(explicit.about(&key, reason.to_owned()));
             }
         }
         self.access.close(self.reads);

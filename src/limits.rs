@@ -3,6 +3,8 @@
 //! What an operator may change is in the configuration; its defaults and hard ends are here.
 //! Relations between bounds are asserted at compile time, under the sentence that explains them.
 
+pub mod lifecycle;
+
 /// Shards a process may have.
 pub const SHARDS_MAX: usize = 256;
 
@@ -411,8 +413,6 @@ pub const DISK_JOBS_MAX: usize = 4096;
 pub const DISK_ABSENT_MAX: usize = 4096;
 /// How long it remembers that, in milliseconds: files laid down by hand appear this late.
 pub const DISK_ABSENT_MS: u64 = 1000;
-/// Between two looks whether a folder of the disk tier is at its path, in milliseconds.
-pub const DISK_LOOK_MS: u64 = 1000;
 /// Folders of which one shard remembers that they are on disk.
 pub const DISK_FOLDERS_MAX: usize = 4096;
 /// Bytes of a file in one write.

@@ -249,6 +249,11 @@ crate::meters! {
     "Syncs of folders; each makes all names durable that wait for it.", per 1.0 {
         disk_folder_syncs: Counter,
     }
+    "headwater_lifecycle_total", "What lifecycle rules and the disk's marks came to.", per 1.0 {
+        lifecycle_expired: Counter ["outcome=\"expired\""],
+        lifecycle_moved: Counter ["outcome=\"moved\""],
+        lifecycle_failed: Counter ["outcome=\"failed\""],
+    }
     "headwater_remote_orders_total", "What was asked of the remote store, by what came of it.",
     per 1.0 {
         remote_saved: Counter ["outcome=\"saved\""],

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::{AccessLog, AccessSink};
 use crate::config::{Config, DiskMarks, Lag, Mark, TopicRule, Tx as TxWish};
+use crate::control::lifecycle::{self, Lifecycle};
 use crate::control::remote::RemoteStore;
 use crate::control::webhook::{Queues, Webhooks};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
@@ -76,6 +77,7 @@ struct Origin {
     log: Option<AccessLog>,
     endings: Receiver<io::Result<(Ending, Leftover)>>,
     arena: Arc<Arena>,
+    walker: Option<Lifecycle>,
 }
 
 fn start(config: &Config) -> Result<Origin, Refusal> {
@@ -102,6 +104,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
         let bound = bind(address, shards, config.congestion.as_deref())?;
         listeners.iter_mut().zip(bound).for_each(|(of_shard, listener)| of_shard.push(listener));
     }
+    let walker = lifecycle(config, &settings, &remote)?;
     let (started, starts) = channel();
     let (ended, endings) = channel();
     let common =
@@ -128,7 +131,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
         admin = %control.address(),
         "serving"
     );
-    Ok(Origin { remote, state, control, log, endings, arena })
+    Ok(Origin { remote, state, control, log, endings, arena, walker })
 }
 
 fn access_log(
@@ -258,6 +261,24 @@ fn remote_store(
     let remote = Arc::clone(remote);
     let ring: Ring = Arc::new(move |shard, task| remote.send(shard, Envelope::Woken(task)));
     Ok(Some((store, Link { orders, ring })))
+}
+
+/// Who walks the data folder, where there is one.
+fn lifecycle(
+    config: &Config,
+    settings: &Settings,
+    remote: &Arc<Remote<Envelope>>,
+) -> Result<Option<Lifecycle>, Refusal> {
+    let Some(data) = settings.data.clone() else { return Ok(None) };
+    let (rules, remote) = (settings.rules.clone(), Arc::clone(remote));
+    let parts = lifecycle::Parts {
+        data,
+        has_remote: config.remote.is_some(),
+        rules: Box::new(move |look| look(&rules.current().1.paths)),
+        propose: Box::new(move |due| remote.send(0, Envelope::Due(due))),
+    };
+    let walker = lifecycle::spawn(parts);
+    walker.map(Some).map_err(|error| format!("no thread for the lifecycle of files: {error}"))
 }
 
 fn topic_policy(rule: &TopicRule) -> Policy {
@@ -396,9 +417,10 @@ fn make_shard(
 
 impl Origin {
     /// Waits for a wish to stop, drains, and says how it went.
-    fn until_the_end(self, drain_ms: u64) -> Exit {
+    fn until_the_end(mut self, drain_ms: u64) -> Exit {
         let wish = self.state.wait();
         tracing::info!(?wish, "draining");
+        drop(self.walker.take());
         for shard in (0..).take(self.remote.shards()) {
             self.remote.send(shard, Envelope::Drain);
         }

@@ -171,6 +171,15 @@ fn apply_timeouts(section: &mut Section<'_>, timeouts: &mut Timeouts) {
 fn apply_disk(section: &mut Section<'_>, marks: &mut DiskMarks) {
     let mark = |value: &DeValue<'_>| Mark::parse(text(value)?).map(Some);
     section.set("high_water", &mut marks.high, mark);
+    section.set("low_water", &mut marks.low, mark);
+    let Some(low) = marks.low else { return };
+    match marks.high {
+        None => section.wrong("low_water", "has no effect without high_water".to_owned()),
+        Some(high) if low.is_above(high) => {
+            section.wrong("low_water", "lies above high_water".to_owned());
+        }
+        Some(_) => {}
+    }
 }
 
 fn access_log(section: &mut Section<'_>) -> Option<AccessLogConfig> {

@@ -61,6 +61,10 @@ pub struct PathRule {
     pub part_target_ms: Option<u32>,
     /// Where uploads are kept when they are acknowledged.
     pub durability: Option<Durability>,
+    /// From this age on the object is taken away, in seconds.
+    pub expire_after_s: Option<u64>,
+    /// From this age on its file is only kept in the remote store, in seconds.
+    pub remote_after_s: Option<u64>,
     /// How long a live manifest is good for that nobody renews.
     pub stale_after: Option<StaleAfter>,
     /// Whether a multivariant playlist fails when a rendition is missing or stale.
@@ -345,6 +349,8 @@ impl PathRule {
             ll: None,
             part_target_ms: None,
             durability: None,
+            expire_after_s: None,
+            remote_after_s: None,
             stale_after: None,
             whole_ladder: None,
             redundant: None,

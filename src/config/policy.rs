@@ -98,6 +98,8 @@ const SETTINGS: &[(&str, Says, Otherwise)] = &[
     ("cmsd_dynamic", |rule| flag(rule.cmsd_dynamic), |_| "false".to_owned()),
     ("on_full", |rule| rule.on_full.map(on_full), |_| "refuse".to_owned()),
     ("durability", |rule| rule.durability.map(durability), |_| "by lifetime".to_owned()),
+    ("expire_after_s", |rule| number(rule.expire_after_s), |_| "never".to_owned()),
+    ("remote_after_s", |rule| number(rule.remote_after_s), |_| "never".to_owned()),
     ("hold_ms", |rule| number(rule.hold_ms), |_| "none".to_owned()),
     ("segment_ms", |rule| number(rule.segment_ms), |_| "none".to_owned()),
     ("ll", |rule| flag(rule.ll), |_| "false".to_owned()),

@@ -251,7 +251,7 @@ async fn sample(admin: Arc<Admin>) {
 /// Sees whether folders of the disk tier are at their paths; never ends. A file system that hangs
 /// holds up one thread, and the next look.
 async fn look_at_folders(folders: Vec<Arc<DataFolder>>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(limits::DISK_LOOK_MS));
+    let mut ticks = tokio::time::interval(Duration::from_millis(limits::lifecycle::LOOK_MS));
     loop {
         ticks.tick().await;
         for folder in &folders {

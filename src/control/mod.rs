@@ -23,6 +23,7 @@ use crate::meters::ShardMeters;
 use crate::sys::folder::DataFolder;
 
 mod admin;
+pub mod lifecycle;
 mod listener;
 pub mod metrics;
 mod process;

@@ -31,6 +31,7 @@ use crate::sys::mailbox::Mailbox;
 use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::task::TaskId;
+use crate::tier::lifecycle::Due;
 use crate::tier::remote::Link;
 use crate::topic::message::Message as TopicMessage;
 use crate::topic::owner::{Hook as TopicHook, PolicyOf};
@@ -50,6 +51,7 @@ mod immutable;
 mod input;
 mod ladder;
 mod leftover;
+mod lifecycle;
 mod live;
 mod lowlatency;
 mod momento;
@@ -153,6 +155,8 @@ pub enum Envelope {
     },
     /// Something that a task waits for has happened elsewhere.
     Woken(TaskId),
+    /// Something may be due for a key's file.
+    Due(Due),
     /// A connection that another shard accepted.
     Connection(OwnedFd),
     /// Finish what is in flight and end.
@@ -316,6 +320,7 @@ impl Shard {
             Envelope::Store { from, message } => self.on_message(from, message),
             Envelope::Topic { from, message } => self.on_topic(from, message),
             Envelope::Woken(task) => self.reactor.tasks.wake(task),
+            Envelope::Due(due) => self.on_due(due),
             Envelope::Connection(fd) => self.spawn(fd.into_raw_fd()),
             Envelope::Drain => self.begin_drain(),
         }

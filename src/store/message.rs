@@ -234,6 +234,16 @@ pub enum Job {
         /// Preconditions.
         guard: Guard,
     },
+    /// Take it away from memory and disk if its version is old.
+    Expire {
+        /// Stored by then: Unix time in seconds.
+        until_s: u64,
+    },
+    /// Take the file away, and leave what memory has.
+    Release {
+        /// The metadata that the file must have.
+        described: Box<[u8]>,
+    },
 }
 
 /// What is to be done with a key's place in the remote store.
@@ -247,6 +257,11 @@ pub enum RemoteJob {
     Load,
     /// Take it away.
     Erase,
+    /// Take it away if its version is old.
+    Expire {
+        /// Stored by then: Unix time in seconds.
+        until_s: u64,
+    },
 }
 
 /// Why an ask was refused.

@@ -106,6 +106,11 @@ impl DataFolder {
         }
     }
 
+    /// Where an operator sees it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder that keys are relative to.
     pub fn root(&self) -> RawFd {
         self.root

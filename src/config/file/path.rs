@@ -94,6 +94,9 @@ fn storage(section: &mut Section<'_>, rule: &mut PathRule) {
     rule.cmsd_dynamic = section.read("cmsd_dynamic", boolean);
     rule.on_full = section.read("on_full", |value| one_of(value, &ON_FULL));
     rule.durability = section.read("durability", |value| one_of(value, &DURABILITIES));
+    let age = |value: &DeValue<'_>| integer(value, 1, limits::TTL_S_MAX);
+    rule.expire_after_s = section.read("expire_after_s", age);
+    rule.remote_after_s = section.read("remote_after_s", age);
 }
 
 /// What is done while a stream is live.

@@ -85,7 +85,7 @@ async fn carry_out(store: Arc<Store>, order: Order) {
     let Order { work, events, bell } = order;
     let line = Line { events: events.clone(), bell: bell.clone() };
     let room = match work {
-        Work::Get { .. } => &store.gets,
+        Work::Get { .. } | Work::Look { .. } => &store.gets,
         _ => &store.puts,
     };
     let patience = Duration::from_millis(limits::REMOTE_STEP_MS);
@@ -96,7 +96,8 @@ async fn carry_out(store: Arc<Store>, order: Order) {
     let done = match work {
         Work::Put { key, attributes, pieces } => store.put(&key, &attributes, pieces, &bell).await,
         Work::Get { key } => store.give(&key, &line).await,
-        Work::Erase { key, expired_by_ms } => store.erase(&key, expired_by_ms).await,
+        Work::Erase { key, only } => store.erase(&key, only).await,
+        Work::Look { key } => store.look(&key).await,
     };
     let event = match done {
         Ok(event) => {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::{Line, Store, Trouble};
 use crate::limits;
 use crate::tier::disk::attributes::Attributes;
-use crate::tier::remote::{Bell, Event, metadata};
+use crate::tier::remote::{Bell, Event, Only, metadata};
 
 type Told<T> = Result<T, Trouble>;
 
@@ -141,8 +141,17 @@ impl Store {
         Ok((foreign, false))
     }
 
-    /// Takes an object away, or only when its time is over.
-    pub(super) async fn erase(&self, key: &[u8], expired_by_ms: Option<u64>) -> Told<Event> {
+    /// Says what is known of an object.
+    pub(super) async fn look(&self, key: &[u8]) -> Told<Event> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let there = within(self.client.get_opts(&self.place(key), options)).await?;
+        let described = (&there.meta.clone(), &there.attributes.clone());
+        let (attributes, is_summed) = self.described(key, described).await?;
+        Ok(Event::Found { attributes: Box::new(attributes), is_summed })
+    }
+
+    /// Takes an object away, or only under a condition.
+    pub(super) async fn erase(&self, key: &[u8], only: Option<Only>) -> Told<Event> {
         let place = self.place(key);
         // Stores answer a deletion of nothing like any other.
         let options = GetOptions { head: true, ..GetOptions::default() };
@@ -153,10 +162,14 @@ impl Store {
             there = within(self.client.get_opts(&place, options)).await;
         }
         let there = there?;
-        if let Some(now_ms) = expired_by_ms {
+        if let Some(only) = only {
             let (attributes, _) =
                 self.described(key, (&there.meta.clone(), &there.attributes.clone())).await?;
-            if attributes.expires_ms.is_none_or(|ms| ms > now_ms) {
+            let is_due = match only {
+                Only::ExpiredBy(now_ms) => attributes.expires_ms.is_some_and(|ms| ms <= now_ms),
+                Only::StoredBy(until_s) => attributes.modified_s <= until_s,
+            };
+            if !is_due {
                 return Ok(Event::Absent);
             }
         }

@@ -9,6 +9,7 @@
 
 mod folders;
 mod load;
+mod retire;
 mod save;
 
 use std::cell::{Cell, RefCell};
@@ -181,6 +182,8 @@ impl Shard {
             Job::Save { etag } => self.save(disk, &key, &etag).await.map(|()| Reply::Saved),
             Job::Load => self.load(disk, &key).await,
             Job::Erase { guard } => self.erase(disk, &key, guard).await,
+            Job::Expire { until_s } => self.expire_here(disk, &key, until_s).await,
+            Job::Release { described } => self.release_file(disk, &key, &described).await,
         };
         let waiting = disk.busy.borrow_mut().remove(&key).unwrap_or_default();
         waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));

@@ -24,7 +24,7 @@ use crate::store::message::{Guard, Job, Message, Refusal, RemoteJob, Reply, Tick
 use crate::sys::extent::ShardId;
 use crate::sys::task::TaskId;
 use crate::tier::disk::path;
-use crate::tier::remote::Link;
+use crate::tier::remote::{Link, Only};
 use queue::{Queue, Wish};
 
 type Key = Box<[u8]>;
@@ -202,7 +202,7 @@ impl Shard {
     }
 
     /// Has the key's owner do a job, and waits for its answer.
-    async fn remote_job(&self, owner: ShardId, key: Key, job: RemoteJob) -> Reply {
+    pub(super) async fn remote_job(&self, owner: ShardId, key: Key, job: RemoteJob) -> Reply {
         self.have_done(owner, |ticket| Message::Remote { ticket, key, job }).await
     }
 
@@ -229,6 +229,10 @@ impl Shard {
             let done = match job {
                 RemoteJob::Load => shard.load_remote(tier, &key).await,
                 RemoteJob::Erase => shard.erase_now(tier, &key).await,
+                RemoteJob::Expire { until_s } => shard
+                    .erase_version(tier, &key, Some(Only::StoredBy(until_s)))
+                    .await
+                    .map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent }),
                 RemoteJob::Save | RemoteJob::Queue => shard.save_now(tier, &key).await,
             };
             shard.leave_remote_key(tier, &key);

@@ -14,6 +14,7 @@ use super::{Key, RemoteTier, Shard};
 use crate::limits;
 use crate::store::message::Refusal;
 use crate::sys::clock::Clock;
+use crate::tier::remote::Only;
 
 /// What is wished for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,10 @@ impl Shard {
         let done = match wish {
             Wish::Save => self.send_version(tier, key).await,
             Wish::Erase => self.erase_version(tier, key, None).await.map(drop),
-            Wish::Expire => self.erase_version(tier, key, Some(Clock::wall_ms())).await.map(drop),
+            Wish::Expire => self
+                .erase_version(tier, key, Some(Only::ExpiredBy(Clock::wall_ms())))
+                .await
+                .map(drop),
         };
         self.leave_remote_key(tier, key);
         let failures = {

@@ -21,7 +21,7 @@ use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::sums::Summing;
-use crate::tier::remote::{Event, Fault, Order, Work, metadata};
+use crate::tier::remote::{Event, Fault, Only, Order, Work, metadata};
 
 /// The waiting end of an order.
 struct Line(Receiver<Event>);
@@ -173,7 +173,15 @@ impl Shard {
         let wall_ms = Clock::wall_ms();
         if attributes.expires_ms.is_some_and(|ms| ms <= wall_ms) {
             drop(line);
-            self.erase_version(tier, key, Some(wall_ms)).await?;
+            self.erase_version(tier, key, Some(Only::ExpiredBy(wall_ms))).await?;
+            return Ok(Reply::Absent);
+        }
+        let after_s = self.rules.borrow().paths.expire_after_s(key);
+        if let Some(until_s) = after_s.and_then(|after_s| (wall_ms / 1000).checked_sub(after_s))
+            && attributes.modified_s <= until_s
+        {
+            drop(line);
+            self.erase_version(tier, key, Some(Only::StoredBy(until_s))).await?;
             return Ok(Reply::Absent);
         }
         fill_in(key, &mut attributes);
@@ -226,14 +234,27 @@ impl Shard {
         }
     }
 
+    /// What the store says of the key, which is not read.
+    pub(in crate::shard) async fn look_remote(
+        &self,
+        tier: &RemoteTier,
+        key: &[u8],
+    ) -> Result<Option<Attributes>, Refusal> {
+        match self.order(tier, Work::Look { key: key.into() })?.next().await {
+            Event::Found { attributes, .. } => Ok(Some(*attributes)),
+            Event::Failed(fault) => Err(refusal(fault)),
+            _ => Ok(None),
+        }
+    }
+
     /// Takes the key away in the store; `false` when it was not there, or has time left.
     pub(super) async fn erase_version(
         &self,
         tier: &RemoteTier,
         key: &[u8],
-        expired_by_ms: Option<u64>,
+        only: Option<Only>,
     ) -> Result<bool, Refusal> {
-        let mut line = self.order(tier, Work::Erase { key: key.into(), expired_by_ms })?;
+        let mut line = self.order(tier, Work::Erase { key: key.into(), only })?;
         match line.next().await {
             Event::Done => {
                 self.accounts.meters.remote_erased.bump();

@@ -47,9 +47,23 @@ pub enum Work {
     Erase {
         /// The key.
         key: Box<[u8]>,
-        /// Only when its time is over by this Unix time, in milliseconds.
-        expired_by_ms: Option<u64>,
+        /// Only under this condition.
+        only: Option<Only>,
     },
+    /// Say what is known of an object: `Found`, `Absent`, or `Failed`.
+    Look {
+        /// The key.
+        key: Box<[u8]>,
+    },
+}
+
+/// What has to hold of an object that is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Its time is over by this Unix time, in milliseconds.
+    ExpiredBy(u64),
+    /// It was stored by this Unix time, in seconds.
+    StoredBy(u64),
 }
 
 /// What the store answers.
