@@ -162,8 +162,12 @@ impl Rendition {
         let date = segment.program_date_time.and_then(Date::read);
         self.has_dates = date.is_some();
         let slot = self.window.at_mut(at);
-        if slot.listed {
+        if slot.listed && slot.uri.as_bytes() == segment.uri {
             return;
+        }
+        if slot.listed {
+            // The encoder gives a number to another segment: nothing is known of that one.
+            (slot.parts, slot.own) = (0, false);
         }
         (slot.listed, slot.public) = (true, true);
         slot.uri = Text::new(segment.uri).unwrap_or(Text::EMPTY);
