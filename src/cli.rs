@@ -10,11 +10,12 @@ use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::Look;
 use crate::config::{Config, Host, Overrides, Tx, parse_congestion, parse_remote, parse_size};
 use crate::exit::Exit;
-use crate::inspect::{self, Task};
 use crate::{logging, server};
 
+mod objects;
 mod signed;
 mod tune;
 
@@ -47,27 +48,29 @@ enum Command {
     /// Print a URL that lets its bearer in for a while
     #[command(after_help = AFTER_SIGN)]
     Sign(Sign),
-    /// List the objects of a data folder: bytes, seconds left, type, key
-    Ls(Data),
-    /// Count the objects of a data folder and their bytes
-    Du(Data),
-    /// Read every object of a data folder and name each that is not what was written
-    Verify(Data),
+    /// List the objects of a data folder or an origin: bytes, seconds left, type, key
+    #[command(after_help = objects::AFTER_LS)]
+    Ls(objects::Place),
+    /// Count the objects of a data folder or an origin, and their bytes
+    Du(objects::Place),
+    /// Read every object of a data folder or an origin and name each that is not what was written
+    #[command(after_help = objects::AFTER_VERIFY)]
+    Verify(objects::Place),
+    /// Fetch an object from an origin
+    #[command(after_help = objects::AFTER_GET)]
+    Get(objects::Get),
+    /// Upload files, folders or standard input to an origin
+    #[command(after_help = objects::AFTER_PUT)]
+    Put(objects::Put),
+    /// Delete objects of an origin
+    #[command(after_help = objects::AFTER_RM)]
+    Rm(objects::Rm),
     /// Measure from which size on it pays to send by reference on this host
     Tune {
         /// Write the threshold into this configuration file
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
-}
-
-#[derive(Args, Debug)]
-struct Data {
-    /// The folder, as given to serve --data; an origin may be using it
-    folder: PathBuf,
-    /// Only objects whose key begins so
-    #[arg(default_value = "")]
-    prefix: String,
 }
 
 #[derive(Args, Debug)]
@@ -136,9 +139,12 @@ pub fn run() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Policy { path, config } => policy(&path, config.as_deref()),
         Command::Sign(sign) => sign_url(&sign),
-        Command::Ls(of) => inspect::run(&of.folder, &of.prefix, Task::List),
-        Command::Du(of) => inspect::run(&of.folder, &of.prefix, Task::Sum),
-        Command::Verify(of) => inspect::run(&of.folder, &of.prefix, Task::Verify),
+        Command::Ls(of) => objects::look(&of, Look::List),
+        Command::Du(of) => objects::look(&of, Look::Sum),
+        Command::Verify(of) => objects::look(&of, Look::Verify),
+        Command::Get(of) => objects::get(&of),
+        Command::Put(of) => objects::put(&of),
+        Command::Rm(of) => objects::rm(&of),
         Command::Tune { write } => tune_host(write.as_deref()),
     };
     exit.into()
@@ -257,11 +263,13 @@ Examples:
   headwater policy /live/a.m3u8 --config /etc/headwater/headwater.toml
   headwater sign http://origin:8080/live/a.m3u8 --key k1.key --expires 2h --prefix /live/
   headwater verify /var/lib/headwater films/
+  headwater put film.mp4 http://127.0.0.1:8080/vod/
   headwater tune --write /etc/headwater/headwater.toml
 
 Exit codes:
   0    stopped cleanly, or the file is sound
-  1    the start was refused or failed, the log says why; or verify found damage
+  1    the start was refused or failed, the log says why; verify found damage; or an object is
+       not there, was refused, or could not be moved as a whole
   2    the command line or the configuration is wrong
   3    the drain's deadline cut connections off
   130  a second SIGINT ended it at once (143: SIGTERM)";

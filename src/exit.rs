@@ -5,9 +5,9 @@ use std::process::ExitCode;
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: stopped cleanly, every answer under way was finished.
+    /// 0: stopped cleanly, every answer under way was finished; or all was done.
     Clean,
-    /// 1: the start was refused or failed, or a thread died.
+    /// 1: the start was refused or failed, or a thread died; a command did not do all it was asked.
     Failed,
     /// 2: the command line or the configuration is wrong.
     Usage,

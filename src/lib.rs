@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod exit;
@@ -14,6 +15,7 @@ pub mod logging;
 pub mod media;
 pub mod meters;
 pub mod origin;
+pub mod progress;
 pub mod server;
 pub mod shard;
 pub mod store;

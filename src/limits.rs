@@ -3,8 +3,8 @@
 //! What an operator may change is in the configuration; its defaults and hard ends are here.
 //! Relations between bounds are asserted at compile time, under the sentence that explains them.
 
+pub mod client;
 pub mod lifecycle;
-
 /// Shards a process may have.
 pub const SHARDS_MAX: usize = 256;
 

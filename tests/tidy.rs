@@ -18,8 +18,10 @@ use source::Source;
 /// Room, and the rooms that it may name; arrows point downwards only.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "exit", "inspect", "limits", "logging", "origin", "server"]),
-    ("inspect", &["exit", "sys", "tier"]),
+    ("cli", &["client", "config", "exit", "inspect", "limits", "logging", "origin", "server"]),
+    ("inspect", &["exit", "progress", "sys", "tier"]),
+    ("client", &["exit", "http", "limits", "progress"]),
+    ("progress", &["limits"]),
     (
         "server",
         &[
@@ -110,6 +112,7 @@ const ABSENCES: &[Absence] = &[
             "src/control",
             "src/access",
             "src/inspect.rs",
+            "src/client/",
         ],
         words: &["std::fs"],
     },

@@ -1,0 +1,144 @@
+//! What the client says when an origin is away, cuts its answers short, or answers nonsense.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
+use super::support::{Origin, Scratch, free_address};
+use super::{bad, err, headwater, out};
+
+/// Passes on requests, and of each connection's answers only so many bytes. Its thread ends with
+/// the test's process.
+pub struct Cutting {
+    address: SocketAddr,
+}
+
+impl Cutting {
+    pub fn start(origin: SocketAddr, bytes: u64) -> Self {
+        let address = serve(move |mut client| {
+            let server = TcpStream::connect(origin).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let _ = std::io::copy(&mut server.take(bytes), &mut client);
+            let _ = client.shutdown(std::net::Shutdown::Both);
+        });
+        Self { address }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// Answers every connection's first request with these bytes, then ends it.
+fn answering(answer: &'static str) -> String {
+    let address = serve(move |mut client| {
+        let mut request = [0; 4096];
+        let _ = client.read(&mut request);
+        let _ = client.write_all(answer.as_bytes());
+    });
+    format!("http://{address}/a")
+}
+
+fn serve(one: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().flatten().for_each(one));
+    address
+}
+
+/// The one file in a folder.
+pub fn only_file(folder: &Scratch) -> PathBuf {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    paths.remove(0)
+}
+
+#[test]
+fn what_is_not_there_is_said_in_a_sentence() {
+    let origin = Origin::start(&["--shards", "1"]);
+    let scratch = Scratch::new("client-absent");
+    let (url, file) = (origin.url("/no/film.mp4"), scratch.path("film.mp4"));
+    for arguments in [
+        &["get", &url, &file][..],
+        &["get", "--resume", &url, &file],
+        &["get", &url, "-"],
+        &["rm", &url],
+        &["ls", &url],
+        &["du", &url],
+        &["verify", &origin.url("/no/")],
+        &["rm", "--recursive", "--yes", &origin.url("/no/")],
+    ] {
+        let words = "nothing is there (404)";
+        let output = headwater(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = err(&output);
+        assert!(said.starts_with(&origin.url("/no/")) && said.contains(words), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0, "nothing is left");
+    bad(&["get", &origin.url("/no/")], 2, "name one object");
+    bad(&["get", &origin.url("/a//b")], 2, "empty part");
+    bad(&["ls", "https://127.0.0.1/"], 2, "proxy");
+    bad(&["ls", &origin.url("/"), "films/"], 2, "into the URL");
+    origin.stop();
+}
+
+#[test]
+fn nobody_listening_is_said() {
+    let url = format!("http://{}/a", free_address());
+    bad(&["get", &url, "-"], 1, "no connection to 127.0.0.1");
+    bad(&["ls", &url], 1, "refused");
+    bad(&["put", "Cargo.toml", &url], 1, "refused");
+    bad(&["rm", &url], 1, "refused");
+}
+
+#[test]
+fn answers_that_are_not_whole_are_failures() {
+    for (answer, words) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour", "5 bytes are missing"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n", "last chunk"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx", "hexadecimal"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "within its head"),
+        ("", "before an answer"),
+        ("SSH-2.0-x\r\n", "not HTTP/1.1"),
+        ("HTTP/1.1 302 Found\r\nLocation: http://b/\r\nContent-Length: 0\r\n\r\n", "http://b/"),
+        (
+            "HTTP/1.1 200 OK\r\nETag: \"000102030405060708090a0b0c0d0e0f\"\r\n\
+             Content-Length: 1\r\n\r\nx",
+            "not those of its entity tag",
+        ),
+    ] {
+        let scratch = Scratch::new("client-nonsense");
+        bad(&["get", &answering(answer), &scratch.path("a")], 1, words);
+        assert!(!std::path::Path::new(&scratch.path("a")).exists());
+    }
+    bad(&["ls", &answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")], 1, "not JSON");
+    bad(
+        &["get", &answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour"), "/dev/full"],
+        1,
+        "No space left",
+    );
+}
+
+#[test]
+fn verify_names_what_is_damaged() {
+    const PAGE: &str = r#"{"Items":[{"Name":"a","Type":"OBJECT","ContentLength":4}]}"#;
+    let address = serve(|mut client| {
+        let mut request = [0; 4096];
+        let count = client.read(&mut request).unwrap_or(0);
+        let is_list = request[..count].starts_with(b"GET /?Path=");
+        let body = if is_list { PAGE } else { "four" };
+        let tag = "\"000102030405060708090a0b0c0d0e0f\"";
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: {tag}\r\n\r\n", body.len());
+        let _ = client.write_all(format!("{head}{body}").as_bytes());
+    });
+    let output = headwater(&["verify", &format!("http://{address}/")]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    let said = out(&output);
+    assert!(said.starts_with("damaged: a: its bytes are not those of its tag\n"), "{said}");
+    assert!(said.ends_with("1 damaged, 0 without a sum\n"), "{said}");
+}
