@@ -5,11 +5,12 @@
 //! grow with the number or the size of objects, only with the largest folder's names.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::sys::folder;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::path::RESERVED;
@@ -17,8 +18,6 @@ use crate::tier::disk::sums::Summing;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 256 * 1024;
-/// How often progress is shown on a terminal.
-const PROGRESS: Duration = Duration::from_millis(200);
 
 /// What is done with each object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +48,8 @@ pub fn run(root: &Path, prefix: &str, task: Task) -> Exit {
         task,
         found: Found::default(),
         piece: vec![0; PIECE_BYTES],
-        shown: io::stderr().is_terminal().then(Instant::now),
+        // Lines and a bar do not share a terminal.
+        progress: if task == Task::List { Progress::hidden() } else { Progress::of(None) },
         out: io::stdout().lock(),
     };
     let outcome = match fs::metadata(root) {
@@ -76,8 +76,7 @@ struct Walk<'a, W> {
     task: Task,
     found: Found,
     piece: Vec<u8>,
-    /// When progress was shown last; none without a terminal.
-    shown: Option<Instant>,
+    progress: Progress,
     out: W,
 }
 
@@ -138,8 +137,14 @@ impl<W: Write> Walk<'_, W> {
         }
         if self.task == Task::Verify {
             self.verify(key, &mut file, attributes.as_ref())?;
+        } else {
+            self.progress.advance(length);
         }
-        self.show();
+        let Found { objects, damaged, .. } = self.found;
+        self.progress.say(|| match damaged {
+            0 => format!("{objects} objects"),
+            _ => format!("{objects} objects, {damaged} damaged"),
+        });
         Ok(())
     }
 
@@ -155,11 +160,13 @@ impl<W: Write> Walk<'_, W> {
         loop {
             match file.read(&mut self.piece) {
                 Ok(0) => break,
-                Ok(count) => sums.update(&self.piece[..count]),
+                Ok(count) => {
+                    sums.update(&self.piece[..count]);
+                    self.progress.advance(count as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.damaged(key, &error.to_string()),
             }
-            self.show();
         }
         let found = sums.finish();
         match known {
@@ -182,29 +189,12 @@ impl<W: Write> Walk<'_, W> {
 
     fn damaged(&mut self, key: &Path, reason: &str) -> io::Result<()> {
         self.found.damaged += 1;
-        self.clear();
-        writeln!(self.out, "damaged: {}: {reason}", key.display())
-    }
-
-    fn show(&mut self) {
-        let Some(shown) = &mut self.shown else { return };
-        if shown.elapsed() >= PROGRESS {
-            *shown = Instant::now();
-            let Found { objects, bytes, damaged, .. } = self.found;
-            let mib = bytes >> 20;
-            eprint!("\r{objects} objects, {mib} MiB, {damaged} damaged\x1b[K");
-        }
-    }
-
-    /// Takes the line of progress away.
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
+        let out = &mut self.out;
+        self.progress.aside(|| writeln!(out, "damaged: {}: {reason}", key.display()))
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.clear();
+        self.progress.end();
         let Found { objects, bytes, plain, damaged } = self.found;
         match self.task {
             Task::List => {}

@@ -104,7 +104,7 @@ fn a_tree_goes_up_is_seen_comes_down_and_goes_away() {
     bad(&["rm", &base], 2, "--recursive");
     bad(&["rm", "--recursive", &base], 2, "--yes");
     assert_eq!(good(&["rm", "--recursive", "--yes", &base]), "7 objects deleted\n");
-    bad(&["ls", &base], 1, "nothing is there");
+    bad(&["ls", &base], 1, "nothing is listed there (404)");
     assert_eq!(good(&["du", &origin.url("/")]), "0 objects, 0 bytes\n");
     origin.stop();
 }
@@ -157,8 +157,13 @@ fn an_upload_says_how_it_is_to_be_kept() {
     drop(input);
     assert!(child.wait().unwrap().success());
     assert_eq!(origin.get("/piped.txt").text(), "from standard input");
+    // A segment that arrives in chunks can be read meanwhile: its tag comes before its sum.
+    let piped = command(&["put", "-", &origin.url("/piped.m4s")])
+        .stdin(fs::File::open(&file).unwrap())
+        .status();
+    assert!(piped.unwrap().success());
     let verified = good(&["verify", &origin.url("/")]);
-    assert!(verified.contains("2 objects, 3000019 bytes: 0 damaged"), "{verified}");
+    assert_eq!(verified, "3 objects, 6000019 bytes: 0 damaged, 1 without a sum\n");
 
     bad(&["put", &scratch.path(""), &url], 2, "--recursive");
     bad(&["put", &file, &file, &url], 2, "slash");
@@ -178,6 +183,42 @@ fn of_several_files_those_that_can_be_are_stored() {
     assert_eq!(out(&output), "2 objects, 2 bytes, 1 not stored\n");
     assert!(err(&output).contains("/b: No such file"), "{}", err(&output));
     assert_eq!(origin.get("/x/c").text(), "c");
+    origin.stop();
+}
+
+/// Runs it on a terminal of its own, typing `typed`; its exit code and what the terminal showed.
+fn on_a_terminal(line: &str, typed: &str) -> (Option<i32>, String) {
+    let line = format!("{} {line}", env!("CARGO_BIN_EXE_headwater"));
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), out(&output))
+}
+
+#[test]
+fn a_terminal_gets_bars_and_questions() {
+    let origin = Origin::start(&["--shards", "1"]);
+    origin.put("/films/a.mp4", &pattern(1, 20_000_000));
+    let (code, shown) = on_a_terminal(&format!("verify {}", origin.url("/")), "");
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("MiB/s") && shown.contains("\x1b["), "{shown}");
+    let last = shown.lines().last().unwrap();
+    assert!(last.ends_with("1 objects, 20000000 bytes: 0 damaged, 0 without a sum"), "{shown}");
+
+    let remove = format!("rm --recursive {}", origin.url("/films/"));
+    let (code, shown) = on_a_terminal(&remove, "n\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("delete everything below http://"), "{shown}");
+    assert_eq!(origin.request("HEAD", "/films/a.mp4", &[], b"").status, 200);
+    let (code, shown) = on_a_terminal(&remove, "y\n");
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(origin.request("HEAD", "/films/a.mp4", &[], b"").status, 404);
     origin.stop();
 }
 

@@ -69,7 +69,7 @@ pub fn walk(
     let prefix = String::from_utf8(url.key.clone())
         .map_err(|_| Fault::Usage(format!("{url}: listings have names of UTF-8 only")))?;
     let folder = &prefix[..prefix.rfind('/').map_or(0, |at| at + 1)];
-    let mut levels = vec![open(origin, url, folder, None, 0)?];
+    let mut levels = vec![open(origin, url, folder, None, 0).map_err(unlisted)?];
     let mut visited = 0;
     while let Some(level) = levels.last_mut() {
         let Some(item) = level.items.next() else {
@@ -106,9 +106,21 @@ pub fn walk(
         }
     }
     if visited == 0 && !prefix.is_empty() {
-        return Err(Fault::Refused(404, String::new()));
+        return Err(unlisted(Fault::Refused(404, String::new())));
     }
     Ok(visited)
+}
+
+/// Says what a missing folder need not mean.
+fn unlisted(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(404, _) => Fault::Answer(
+            "nothing is listed there (404); an origin lists what it has in memory, and ls, du and \
+             verify of its data folder show what lies on disk"
+                .to_owned(),
+        ),
+        other => other,
+    }
 }
 
 /// One page of a folder.
