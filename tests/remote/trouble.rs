@@ -100,3 +100,34 @@ fn a_missing_bucket_is_503_for_reads_and_deletions() {
     }
     kill(origin);
 }
+
+/// A deletion told the store behind an upload that had come after it and was acknowledged: the store
+/// lost what it was to keep, and a crash would have lost it for good.
+#[test]
+fn a_deletion_takes_no_version_that_was_uploaded_behind_it() {
+    let scratch = Scratch::new("remote-race");
+    let config = config(&scratch, "durability = \"remote\"");
+    let origin = start(&scratch, &["--config", &config, "--data", &scratch.path("data")]);
+    let mut kept = 0;
+    for number in 0..150 {
+        let target = format!("/race/{number}");
+        origin.put(&target, b"first");
+        std::thread::scope(|scope| {
+            let delete = scope.spawn(|| {
+                let answer = origin.client().request("DELETE", &target, &[], b"").unwrap();
+                assert!([200, 204, 404].contains(&answer.status), "{}", answer.text());
+            });
+            let answer = origin.client().request("PUT", &target, &[], b"second").unwrap();
+            // The deletion may have come behind it while it was being kept.
+            assert!([200, 409].contains(&answer.status), "{}", answer.text());
+            delete.join().unwrap();
+        });
+        if origin.get(&target).status == 200 {
+            kept += 1;
+            let path = scratch.path(&format!("store{target}"));
+            assert_eq!(std::fs::read(path).unwrap_or_default(), b"second", "{target}");
+        }
+    }
+    println!("{kept} of 150 were there behind their deletion");
+    origin.stop();
+}

@@ -168,6 +168,7 @@ impl Store {
             let is_due = match only {
                 Only::ExpiredBy(now_ms) => attributes.expires_ms.is_some_and(|ms| ms <= now_ms),
                 Only::StoredBy(until_s) => attributes.modified_s <= until_s,
+                Only::OtherThan(etag) => attributes.etag != etag,
             };
             if !is_due {
                 return Ok(Event::Absent);

@@ -254,9 +254,14 @@ impl Shard {
 
     /// Takes a key away while its deletion waits; what fails is tried again later.
     async fn erase_now(&self, tier: &RemoteTier, key: &[u8]) -> Result<Reply, Refusal> {
-        tier.queue.borrow_mut().forget(key);
-        let erased = self.erase_version(tier, key, None).await;
-        if erased.is_err() {
+        // What was uploaded behind the deletion may be in the store already, or waits to be sent.
+        let newer = self.here(key);
+        if newer.is_none() {
+            tier.queue.borrow_mut().forget(key);
+        }
+        let stays = newer.as_ref().map(|held| Only::OtherThan((*held.record.etag).into()));
+        let erased = self.erase_version(tier, key, stays).await;
+        if erased.is_err() && newer.is_none() {
             self.note_wish(tier, key.into(), Wish::Erase)?;
         }
         erased.map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent })

@@ -58,12 +58,14 @@ pub enum Work {
 }
 
 /// What has to hold of an object that is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Only {
     /// Its time is over by this Unix time, in milliseconds.
     ExpiredBy(u64),
     /// It was stored by this Unix time, in seconds.
     StoredBy(u64),
+    /// It is another version than the one with this entity tag.
+    OtherThan(Box<[u8]>),
 }
 
 /// What the store answers.
