@@ -39,6 +39,11 @@ impl Fault {
         matches!(self, Self::Refused(..) | Self::Answer(_) | Self::File(_))
     }
 
+    /// Whether the credential does not let it happen.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(401 | 403, _))
+    }
+
     /// Whether the origin has nothing under the name.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Refused(404, _))

@@ -42,6 +42,8 @@ pub fn get(origin: &mut Origin, url: &Url, file: Option<&Path>, resume: bool) ->
         let head = origin.ask("GET", &url.target(), &[], Body::None)?;
         return Transfer::new(head.length, &mut out, Some(&path)).run(origin);
     }
+    // A link stays, and what it leads to is replaced.
+    let path = fs::canonicalize(&path).unwrap_or(path);
     to_file(origin, url, &path, resume)
 }
 
@@ -76,7 +78,8 @@ fn earlier(origin: &mut Origin, target: &str, path: &Path) -> Result<Option<(u64
     let head = origin.ask("HEAD", target, &[], Body::None)?;
     let Some(tag) = head.strong_tag() else { return Ok(None) };
     let bytes = fs::metadata(partial(path, Some(tag))).map_or(0, |status| status.len());
-    let is_part = bytes > 0 && head.length.is_none_or(|length| bytes < length);
+    // Of what is arriving nobody knows yet whether there is more.
+    let is_part = bytes > 0 && head.length.is_some_and(|length| bytes < length);
     Ok(is_part.then(|| (bytes, tag.to_owned())))
 }
 

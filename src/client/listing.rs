@@ -30,9 +30,10 @@ impl Object {
     /// A failure that it met, with its name.
     pub fn fault(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Refused(404, _) if self.is_unsayable() => {
-                Fault::Answer(format!("/{}: its name is no UTF-8", plain(&self.key)))
-            }
+            Fault::Refused(404, _) if self.is_unsayable() => Fault::Answer(format!(
+                "/{}: its name is no UTF-8; name it by %XX",
+                plain(&self.key)
+            )),
             Fault::Refused(status, said) => {
                 let said = Fault::Refused(status, said);
                 Fault::Answer(format!("/{}: {said}", plain(&self.key)))

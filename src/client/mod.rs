@@ -84,7 +84,12 @@ pub fn remove(urls: &[String], token: Option<&str>, recursive: bool, agreed: boo
             outcome
         });
         match outcome {
-            Ok(count) => removed += count,
+            Ok(outcome) => {
+                removed += outcome.done;
+                if outcome.failed > 0 {
+                    exit = Exit::Failed;
+                }
+            }
             Err(fault) => exit = said(&fault, url),
         }
     }

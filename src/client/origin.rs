@@ -195,7 +195,7 @@ impl Origin {
     /// What a status from 300 on means, with the sentence in its body.
     fn refused(&mut self, head: &Head) -> Fault {
         if let (301..=308, Some(location)) = (head.status, &head.location) {
-            let said = format!("what is asked for is at {}; say so", plain(location));
+            let said = format!("it is at {} instead; name that", plain(location));
             return Fault::Refused(head.status, said);
         }
         let body = self.read_all(ERROR_BYTES_MAX).unwrap_or_default();
@@ -221,7 +221,13 @@ fn once(
     let small: &[u8] = if let Body::Small(bytes) = body { bytes } else { b"" };
     let sent = link.send(&[text, small].concat());
     let is_large = matches!(body, Body::Sized(..) | Body::Chunked(_));
-    if sent.is_err() || !is_large {
+    if sent.is_err() {
+        // It may have said why before it went away; what it did not take, it must not get.
+        let outcome = answer(link, bodiless);
+        link.spoil();
+        return outcome;
+    }
+    if !is_large {
         return answer(link, bodiless);
     }
     match link.head(false, CONTINUE_WAIT) {

@@ -40,26 +40,39 @@ pub fn agree(urls: &[Url], recursive: bool, agreed: bool) -> Result<bool, Fault>
     Ok(true)
 }
 
-/// Deletes one object, or everything below a folder; how many objects that were.
+/// Objects that were deleted, and those that could not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Deleted.
+    pub done: u64,
+    /// Named on standard error.
+    pub failed: u64,
+}
+
+/// Deletes one object, or everything below a folder.
 ///
 /// # Errors
 /// For one object also when it is not there.
-pub fn remove(origin: &mut Origin, url: &Url) -> Result<u64, Fault> {
+pub fn remove(origin: &mut Origin, url: &Url) -> Result<Removed, Fault> {
     if !url.is_folder() {
         origin.ask("DELETE", &url.target(), &[], Body::None)?;
-        return Ok(1);
+        return Ok(Removed { done: 1, failed: 0 });
     }
     let progress = Progress::of(None);
-    let mut removed = 0;
+    let mut removed = Removed::default();
     listing::walk(origin, url, &mut |origin, object| {
         let target = url.with_key(object.key.as_bytes()).target();
         match origin.ask("DELETE", &target, &[], Body::None) {
-            Ok(_) => removed += 1,
+            Ok(_) => removed.done += 1,
             Err(fault) if fault.is_absent() && !object.is_unsayable() => {}
+            Err(fault) if fault.is_of_one() && !fault.is_denied() => {
+                removed.failed += 1;
+                progress.aside(|| eprintln!("{}", object.fault(fault).about(url)));
+            }
             Err(fault) => return Err(object.fault(fault)),
         }
         progress.advance(object.length.unwrap_or(0));
-        progress.say(|| format!("{removed} objects deleted"));
+        progress.say(|| format!("{} objects deleted", removed.done));
         Ok(())
     })?;
     Ok(removed)

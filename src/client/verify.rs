@@ -52,7 +52,9 @@ pub fn verify(origin: &mut Origin, url: &Url) -> Result<bool, Fault> {
                 found.bytes += bytes;
                 found.plain += u64::from(!has_sum);
             }
-            Seen::Gone => damaged(&mut found, &progress, &object.key, "its name is no UTF-8")?,
+            Seen::Gone => {
+                damaged(&mut found, &progress, &object.key, "its name is no UTF-8, get it by %XX")?
+            }
             Seen::Damaged(why) => damaged(&mut found, &progress, &object.key, &why)?,
         }
         found.objects += 1;
@@ -116,7 +118,7 @@ fn is_same(head: &Head, again: &Head, bytes: u64) -> bool {
 fn judged(fault: Fault) -> Result<Seen, Fault> {
     match fault {
         fault if fault.is_absent() => Ok(Seen::Gone),
-        Fault::Refused(401 | 403, _) => Err(fault),
+        fault if fault.is_denied() => Err(fault),
         fault if fault.is_of_one() => Ok(Seen::Damaged(fault.to_string())),
         fault => Err(fault),
     }

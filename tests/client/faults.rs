@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 
-use super::support::{Origin, Scratch, free_address};
-use super::{bad, err, headwater, out};
+use super::support::access::Guarded;
+use super::support::{Origin, Scratch, free_address, pattern};
+use super::{bad, command, err, headwater, out};
 
 /// Passes on requests, and of each connection's answers only so many bytes. Its thread ends with
 /// the test's process.
@@ -85,6 +86,41 @@ fn what_is_not_there_is_said_in_a_sentence() {
     bad(&["get", &origin.url("/a//b")], 2, "empty part");
     bad(&["ls", "https://127.0.0.1/"], 2, "proxy");
     bad(&["ls", &origin.url("/"), "films/"], 2, "into the URL");
+    origin.stop();
+}
+
+#[test]
+fn an_upload_that_is_refused_is_heard_and_not_cut() {
+    let config = "object_bytes_max = 1000000\n";
+    let guarded = Guarded::start("client-large", "1", config);
+    let (file, url) = (guarded.scratch.path("large"), guarded.origin.url("/a.mp4"));
+    std::fs::write(&file, pattern(1, 20_000_000)).unwrap();
+    bad(&["put", &file, &url], 1, "413: the object is larger than the limit");
+    let output = command(&["put", "-", &url]).stdin(std::fs::File::open(&file).unwrap()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("413"), "{}", err(&output));
+    bad(&["put", &file, &guarded.origin.url("/topics/a")], 1, "409: the path is reserved");
+    guarded.stop();
+}
+
+#[test]
+fn a_name_that_json_cannot_carry_is_named_and_keeps_nothing_else_back() {
+    let origin = Origin::start(&["--shards", "1"]);
+    for target in ["/x/a.ts", "/x/b%E9.ts", "/x/c.ts"] {
+        origin.put(target, b"x");
+    }
+    let url = origin.url("/x/");
+    let verified = headwater(&["verify", &url]);
+    assert_eq!(verified.status.code(), Some(1));
+    let said = out(&verified);
+    assert!(said.starts_with("damaged: x/b\u{fffd}.ts: its name is no UTF-8"), "{said}");
+    assert!(said.contains("\n3 objects, 2 bytes: 1 damaged"), "{said}");
+    let removed = headwater(&["rm", "--recursive", "--yes", &url]);
+    assert_eq!(removed.status.code(), Some(1));
+    assert_eq!(out(&removed), "2 objects deleted\n");
+    assert!(err(&removed).contains("b\u{fffd}.ts: its name is no UTF-8"), "{}", err(&removed));
+    assert!(headwater(&["rm", &origin.url("/x/b%E9.ts")]).status.success());
     origin.stop();
 }
 
