@@ -92,6 +92,7 @@ impl World {
             expires_ms: NEVER,
             gives_way: false,
             quality: Quality::UNKNOWN,
+            in_chunks: false,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

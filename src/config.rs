@@ -92,6 +92,10 @@ pub struct Config {
     pub disk: DiskMarks,
     /// A tree of files that is served as it lies.
     pub library: Option<PathBuf>,
+    /// Files from this size on are read in chunks, in bytes.
+    pub large_bytes_min: u64,
+    /// Bytes in a chunk; `None` derives it from the memory, see [`Config::chunk_bytes`].
+    pub chunk_bytes: Option<u64>,
     /// The object store behind memory and disk, as a URL.
     pub remote: Option<Box<str>>,
     /// Whether reads answer any web page (CORS).
@@ -308,6 +312,8 @@ impl Config {
             data: None,
             disk: DiskMarks::default(),
             library: None,
+            large_bytes_min: file::chunks::LARGE_BYTES_MIN_DEFAULT,
+            chunk_bytes: None,
             remote: None,
             cors: true,
             cmcd: false,
@@ -399,6 +405,7 @@ impl Config {
     fn validate(&mut self, explicit: &file::Explicit, mistakes: &mut Mistakes) {
         self.validate_ranges(mistakes);
         self.validate_listeners(mistakes);
+        self.validate_chunks(explicit, mistakes);
         if !explicit.object_bytes_max {
             self.object_bytes_max = OBJECT_BYTES_MAX_DEFAULT.min(self.memory_bytes);
         } else if self.object_bytes_max > self.memory_bytes {

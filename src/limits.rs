@@ -3,10 +3,12 @@
 //! What an operator may change is in the configuration; its defaults and hard ends are here.
 //! Relations between bounds are asserted at compile time, under the sentence that explains them.
 
+mod chunks;
 pub mod client;
 pub mod lifecycle;
 mod topic;
 
+pub use chunks::*;
 pub use topic::*;
 
 /// Shards a process may have.
@@ -407,10 +409,6 @@ pub const LADDER_MEMBERS_MAX: usize = 32;
 
 /// Bytes of metadata beside an object on disk.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
-/// Least bytes of a file's chunk that has a sum of its own, and of a cold read; few under test.
-pub const DISK_CHUNK_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 64 * 1024 };
-/// Chunks of a file that have sums of their own; larger files have larger chunks.
-pub const DISK_CHUNKS_MAX: u64 = 64;
 /// Saves, loads and deletions that one shard has under way or waiting; more are answered 503.
 pub const DISK_JOBS_MAX: usize = 4096;
 /// Keys of which one shard remembers that they are not on disk.

@@ -234,6 +234,13 @@ crate::meters! {
         disk_absent: Counter ["outcome=\"absent\""],
         disk_damaged: Counter ["outcome=\"damaged\""],
     }
+    "headwater_disk_chunks_total",
+    "Chunks of large files read from disk, those of them that were read ahead, and answers cut \
+     because a chunk was not to be had.", per 1.0 {
+        disk_chunks: Counter ["outcome=\"loaded\""],
+        disk_chunks_ahead: Counter ["outcome=\"ahead\""],
+        disk_chunks_missed: Counter ["outcome=\"missed\""],
+    }
     "headwater_evictions_total",
     "Objects that gave way: the disk has them, or their path says so.", per 1.0 {
         evictions: Counter,

@@ -247,6 +247,8 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
             DataFolder::open(path).map(|folder| folder.with_marks(marks(&config.disk)))
         })?,
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
+        large_bytes_min: config.large_bytes_min,
+        chunk_bytes: config.chunk_bytes(),
         remote: None,
     })
 }

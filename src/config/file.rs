@@ -21,6 +21,7 @@ use super::{
 use crate::limits;
 
 mod access;
+pub(super) mod chunks;
 mod dialect;
 mod path;
 mod webhook;
@@ -131,6 +132,7 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     }
     if let Some(mut disk) = root.section("disk") {
         apply_disk(&mut disk, &mut config.disk);
+        chunks::apply(&mut disk, config);
         disk.finish();
     }
     if let Some(mut section) = root.section("access_log") {

@@ -80,6 +80,8 @@ impl Config {
             data,
             disk,
             library,
+            large_bytes_min,
+            chunk_bytes,
             remote,
             timeouts,
             access_log,

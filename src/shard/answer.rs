@@ -113,19 +113,31 @@ impl Conn {
     }
 
     /// Sends what is ready and the body behind it: one send after the other.
-    pub(super) async fn transmit(
+    pub(super) fn transmit(
         &mut self,
         front: Front,
         body: Option<Cursor>,
+    ) -> impl Future<Output = Result<(), Gone>> {
+        self.transmit_next(Some(front), body)
+    }
+
+    /// The same where the front may have left already.
+    pub(super) async fn transmit_next(
+        &mut self,
+        front: Option<Front>,
+        body: Option<Cursor>,
     ) -> Result<(), Gone> {
         if self.mute {
-            if let Front::Assembled(buffer) = front {
+            if let Some(Front::Assembled(buffer)) = front {
                 self.shard.reactor.recycle(buffer);
             }
             return Ok(());
         }
+        if body.as_ref().is_some_and(|cursor| cursor.held.record.is_in_chunks()) {
+            return Box::pin(self.transmit_chunks(front, body)).await;
+        }
         let way = body.as_ref().map_or(Way::Copy, |cursor| self.way(cursor));
-        let mut rest = Rest { front: Some(front), body, way };
+        let mut rest = Rest { front, body, way };
         if way == Way::Share {
             self.share(&mut rest).await?;
         }

@@ -40,6 +40,7 @@ mod accept;
 mod account;
 mod answer;
 mod body;
+mod chunks;
 mod cmcd;
 mod cmsd;
 mod conn;
@@ -122,6 +123,10 @@ pub struct Settings {
     pub data: Option<Arc<DataFolder>>,
     /// A tree of files that is served as it lies.
     pub library: Option<Arc<DataFolder>>,
+    /// Files from this size on are read in chunks, in bytes.
+    pub large_bytes_min: u64,
+    /// Bytes in a chunk, a power of two.
+    pub chunk_bytes: u64,
     /// The way to the remote store.
     pub remote: Option<Link>,
     /// What the rules say of a topic.

@@ -54,6 +54,8 @@ pub(super) enum Obtained {
 pub(super) enum Rare {
     Parts(Rc<Held>, Box<RangeList>, u64),
     Growing(Rc<Held>),
+    /// Its body lies on disk.
+    InChunks(Rc<Held>),
     /// Its renditions are to be looked after first.
     Ladder(Rc<Held>),
 }
@@ -195,6 +197,9 @@ impl Conn {
                     return self.answer_parts(head, held, &list, length).await;
                 }
                 Rare::Growing(held) => return self.answer_growing(head, held).await,
+                Rare::InChunks(held) => {
+                    return Box::pin(self.answer_in_chunks(head, held)).await;
+                }
                 Rare::Ladder(held) => {
                     self.shard.clone().look_at_ladder(&held).await;
                     // What was seen holds for longer than this turn.
@@ -222,6 +227,9 @@ impl Conn {
         }
         let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
         self.shard.accounts.meters.object_age.observe(age_ms);
+        if held.record.is_in_chunks() {
+            return Err(Rare::InChunks(held));
+        }
         match held.record.whole().map(|whole| whole.length) {
             Some(length) if read::is_plain(head) => Ok(self.ready_whole(head, held, length)),
             length => self.ready_planned(head, held, length),
@@ -229,7 +237,7 @@ impl Conn {
     }
 
     #[inline(never)]
-    fn ready_planned(
+    pub(super) fn ready_planned(
         &mut self,
         head: &Head,
         held: Rc<Held>,
@@ -319,7 +327,7 @@ impl Conn {
     }
 
     /// Several ranges as multipart/byteranges (RFC 9110 section 14.6).
-    async fn answer_parts(
+    pub(super) async fn answer_parts(
         &mut self,
         head: &Head,
         held: Rc<Held>,
@@ -448,7 +456,7 @@ impl Shard {
     }
 
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.
-    async fn obtain_from(&self, owner: ShardId, key: Box<[u8]>) -> Obtained {
+    pub(super) async fn obtain_from(&self, owner: ShardId, key: Box<[u8]>) -> Obtained {
         if self.fetching.borrow().contains_key(&key) {
             self.wait_for_fetch(&key).await;
             if let Found::Here(held) = self.find_key(&key) {

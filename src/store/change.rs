@@ -223,7 +223,7 @@ impl Store {
                 let extents = std::mem::take(&mut upload.extents);
                 let key = upload.key.clone();
                 let extents =
-                    self.fit(&extents, publication.length).expect("checked at the commit");
+                    self.fit(&extents, publication.bytes_here()).expect("checked at the commit");
                 let (gives_way, quality) = (publication.gives_way, publication.quality);
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::object::Record;
+use super::path;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,12 @@ pub struct Events {
 impl Events {
     #[inline]
     pub(super) fn note(&mut self, kind: Kind, record: &Arc<Record>) {
-        if self.wanted && record.whole().is_some() {
+        // A description comes and goes with what is read; the object is there all the time.
+        let is_told = record.whole().is_some_and(|whole| match kind {
+            Kind::Deleted | Kind::Replaced => true,
+            Kind::Published | Kind::Expired => !whole.is_in_chunks(),
+        });
+        if self.wanted && is_told && !path::is_internal(&record.key) {
             self.noted.push(Event { kind, record: Arc::clone(record) });
         }
     }

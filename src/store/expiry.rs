@@ -44,8 +44,9 @@ impl Store {
     /// Takes an expired or cut version away. The upload of a growing one goes on and will be
     /// acknowledged: its object was there and its time was over.
     pub(super) fn expire(&mut self, place: u32) {
-        self.statistics.expired_total += 1;
         if let Some(version) = self.versions.at(place) {
+            let is_looked_at_again = version.record.is_in_chunks();
+            self.statistics.expired_total += u64::from(!is_looked_at_again);
             self.events.note(Kind::Expired, &version.record);
         }
         self.retire(place);

@@ -137,6 +137,15 @@ pub struct Publication {
     pub gives_way: bool,
     /// How good it is; matters between pipelines only.
     pub quality: Quality,
+    /// `length` bytes that stay on disk, of which the upload brings none.
+    pub in_chunks: bool,
+}
+
+impl Publication {
+    /// Bytes that memory gets.
+    pub(super) fn bytes_here(&self) -> u64 {
+        if self.in_chunks { 0 } else { self.length }
+    }
 }
 
 /// What tells a good copy of a segment from a bad one.
@@ -227,8 +236,13 @@ pub enum Job {
         /// The version that was uploaded; a newer one in its place will do.
         etag: Box<[u8]>,
     },
-    /// Bring it into memory.
+    /// Bring it into memory; a large file's description, or a chunk by the chunk's own key.
     Load,
+    /// The same, after the description of a large file that is there no longer was let go.
+    Renew {
+        /// The version that was there.
+        etag: Etag,
+    },
     /// Take it away from memory and disk; answered when that survives a loss of power.
     Erase {
         /// Preconditions.

@@ -54,8 +54,22 @@ pub enum Body {
 pub struct Whole {
     /// Bytes in the body.
     pub length: u64,
-    /// Where they lie, in order; the extents' lengths add up to `length`.
+    /// Where they lie, in order; the extents' lengths add up to `length`. Of a body in chunks there
+    /// are none: it lies on disk, and each of its chunks is an object of its own.
     pub extents: Extents,
+}
+
+impl Whole {
+    /// Whether memory has the body's description only.
+    #[inline]
+    pub fn is_in_chunks(&self) -> bool {
+        self.extents.is_empty() && self.length > 0
+    }
+
+    /// Bytes of the body that are in memory under the object's own key.
+    pub fn bytes_here(&self) -> u64 {
+        if self.is_in_chunks() { 0 } else { self.length }
+    }
 }
 
 /// Extents of a complete body; most bodies lie in one.
@@ -119,6 +133,11 @@ impl Record {
     #[inline]
     pub fn is_gone(&self, now_ms: Millis) -> bool {
         self.is_expired(now_ms) || matches!(&self.body, Body::Growing(growing) if growing.is_cut())
+    }
+
+    /// Whether memory has the description only of a body that lies on disk.
+    pub fn is_in_chunks(&self) -> bool {
+        self.whole().is_some_and(Whole::is_in_chunks)
     }
 
     /// Whether this is the empty object that some packagers store to probe a key.

@@ -9,6 +9,13 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Whether a key is the origin's own, such as a chunk's: no request can name it, nor does a listing
+/// or an event.
+#[inline]
+pub fn is_internal(key: &[u8]) -> bool {
+    key.first() == Some(&0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::split;

@@ -174,7 +174,9 @@ impl Store {
     }
 
     fn are_same(&self, one: &[Extent], other: &[Extent], length: u64) -> bool {
-        length <= limits::COPIES_COMPARED_BYTES_MAX && self.space.are_same(one, other, length)
+        length <= limits::COPIES_COMPARED_BYTES_MAX
+            && one.is_empty() == (length == 0)
+            && self.space.are_same(one, other, length)
     }
 
     /// Keeps an upload aside whose object another pipeline is bringing, if it can inherit that.

@@ -98,6 +98,19 @@ impl Store {
         }
     }
 
+    /// Has a version that the disk has too leave memory now, since the disk may have another.
+    pub fn forget(&mut self, lease: LeaseId, now_ms: Millis) {
+        let Some(version) = self.versions.find(lease.version, lease.generation) else { return };
+        if !version.current || !version.backed {
+            return;
+        }
+        let record = version.record.clone();
+        let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
+        child.changes.push(Change::Evict { lease }, &mut self.spare_queues);
+        self.stir(&record.key);
+        self.settle(now_ms);
+    }
+
     fn evict_version(&mut self, entry: Entry, yields: bool) -> bool {
         let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
         let (record, is_leased) = (version.record.clone(), !version.holders.is_empty());

@@ -221,7 +221,7 @@ impl Store {
         if upload.growing.is_some() {
             return self.finish(asker, id, publication);
         }
-        if publication.length > upload.room_bytes() {
+        if publication.bytes_here() > upload.room_bytes() {
             self.end_upload(id);
             return self.refuse(asker, Refusal::TooLarge);
         }

@@ -16,8 +16,9 @@ use crate::sys::extent::{Extent, GRANULE_BYTES, ShardId};
 use crate::sys::wheel::TimerId;
 
 use super::message::{LeaseId, Message, Quality, Reply, UploadId};
-use super::object::{Body, Millis, NEVER, Record};
+use super::object::{Body, Millis, NEVER, Record, Whole};
 use super::owner::{Asker, Store};
+use super::path;
 use super::pipeline::Pipeline;
 
 /// One version of an own key.
@@ -103,7 +104,9 @@ impl Store {
             let timer = self.wheel.insert(expires_ms, place);
             self.versions.at_mut(place).expect("just let in").timer = Some(timer);
         }
-        if let Some(gap_ms) = self.folders.note_publication(&record.key, record.stored_ms)
+        let is_internal = path::is_internal(&record.key);
+        if !is_internal
+            && let Some(gap_ms) = self.folders.note_publication(&record.key, record.stored_ms)
             && self.gaps_ms.len() < limits::GAPS_MAX
         {
             self.gaps_ms.push(gap_ms);
@@ -111,9 +114,9 @@ impl Store {
         let child = self.folders.child_mut(&record.key).expect("a change keeps its place");
         debug_assert!(child.object.is_none() && !child.folder);
         child.object = Some(place);
-        self.statistics.objects += 1;
+        self.statistics.objects += u64::from(!is_internal);
         self.statistics.growing += u64::from(record.whole().is_none());
-        self.statistics.object_bytes += record.whole().map_or(0, |whole| whole.length);
+        self.statistics.object_bytes += record.whole().map_or(0, Whole::bytes_here);
         let held = self.index.hold(hash, self.id, LeaseId { version: place, generation }, record);
         self.index.put(&held);
         self.tell_watchers(&held.record.key);
@@ -135,9 +138,9 @@ impl Store {
         let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
         debug_assert_eq!(child.object, Some(place));
         child.object = None;
-        self.statistics.objects -= 1;
+        self.statistics.objects -= u64::from(!path::is_internal(&record.key));
         self.statistics.growing -= u64::from(record.whole().is_none());
-        self.statistics.object_bytes -= record.whole().map_or(0, |whole| whole.length);
+        self.statistics.object_bytes -= record.whole().map_or(0, Whole::bytes_here);
         self.statistics.pinned_versions += 1;
         self.statistics.pinned_bytes += held_bytes(&record);
         self.recall(place);

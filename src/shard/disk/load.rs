@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) fd: RawFd,
     pub(super) attributes: Attributes,
     /// The sum is known.
-    is_summed: bool,
+    pub(super) is_summed: bool,
 }
 
 impl Shard {
@@ -41,7 +41,10 @@ impl Shard {
         }
         for folder in [&disk.data, &disk.library].into_iter().flatten() {
             let Some(found) = self.find_file(disk, folder, key).await? else { continue };
-            let loaded = self.load_file(key, &found).await;
+            let loaded = match self.is_large(key, &found) {
+                true => self.load_description(key, &found).await,
+                false => self.load_file(key, &found).await,
+            };
             self.reactor.close_file(found.fd);
             match loaded {
                 Ok(()) => self.accounts.meters.disk_loads.bump(),
@@ -91,7 +94,7 @@ impl Shard {
     }
 
     /// What is known of an open file; `None` when it is no regular file.
-    async fn describe_file(&self, fd: RawFd, key: &[u8]) -> io::Result<Option<Found>> {
+    pub(super) async fn describe_file(&self, fd: RawFd, key: &[u8]) -> io::Result<Option<Found>> {
         let status = self.reactor.file_status(fd).await?;
         if !status.is_regular {
             return Ok(None);
@@ -139,7 +142,7 @@ impl Shard {
             return Err(Refusal::Damaged);
         }
         self.accounts.meters.disk_read_bytes.add(length);
-        self.publish_loaded(key, upload, &found.attributes).await
+        self.publish_loaded(key, upload, &found.attributes, false).await
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
@@ -185,6 +188,15 @@ impl Shard {
         if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
             return Err(Refusal::TooLarge);
         }
+        self.begin_part(key, length).await
+    }
+
+    /// The same for what is a part of an object only, which may be of any size.
+    pub(super) async fn begin_part(
+        &self,
+        key: &[u8],
+        length: u64,
+    ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
         let begin = || {
             let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
             Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
@@ -197,12 +209,14 @@ impl Shard {
         }
     }
 
-    /// Makes what a slower tier had the version in memory, which may give way to others.
+    /// Makes what a slower tier had the version in memory, which may give way to others; only its
+    /// description when it stays there `in_chunks`.
     pub(in crate::shard) async fn publish_loaded(
         &self,
         key: &[u8],
         upload: UploadId,
         attributes: &Attributes,
+        in_chunks: bool,
     ) -> Result<(), Refusal> {
         let Attributes { etag, content_type, cache_control, .. } = attributes;
         let Attributes { length, modified_s, expires_ms, .. } = *attributes;
@@ -221,6 +235,7 @@ impl Shard {
             expires_ms: left_ms.map_or(NEVER, |left_ms| now_ms.saturating_add(left_ms)),
             gives_way: false,
             quality: Quality::UNKNOWN,
+            in_chunks,
         };
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
@@ -238,25 +253,25 @@ impl Shard {
     }
 }
 
-/// A file that is read from its beginning to its end.
+/// A file that is read on from a place, its beginning at first.
 ///
 /// Larger ones are read past the page cache, straight into the arena, as far as they have whole
 /// blocks: memory is the cache, and copying into it costs more than anything else of a cold read.
-struct Reading {
+pub(super) struct Reading {
     fd: RawFd,
-    place: u64,
+    pub(super) place: u64,
     is_direct: bool,
 }
 
 impl Reading {
-    fn begin(shard: &Shard, found: &Found) -> Self {
+    pub(super) fn begin(shard: &Shard, found: &Found) -> Self {
         let fd = found.fd;
         let is_large = found.attributes.length >= limits::DISK_DIRECT_BYTES_MIN;
         Self { fd, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
     }
 
     /// Reads on into an extent, from `at` of it; the bytes that it got, at least one.
-    async fn read(&mut self, shard: &Shard, extent: Extent, at: u32) -> io::Result<u32> {
+    pub(super) async fn read(&mut self, shard: &Shard, extent: Extent, at: u32) -> io::Result<u32> {
         loop {
             let wanted = (extent.len - at).min(limits::DISK_READ_BYTES);
             let blocks = wanted - wanted % limits::DISK_BLOCK_BYTES;
@@ -281,7 +296,7 @@ impl Reading {
 }
 
 /// What a file that cannot be opened comes to.
-fn unopened(error: &io::Error) -> Result<(), Refusal> {
+pub(super) fn unopened(error: &io::Error) -> Result<(), Refusal> {
     match error.kind() {
         io::ErrorKind::NotFound
         | io::ErrorKind::NotADirectory

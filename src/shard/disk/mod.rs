@@ -7,6 +7,7 @@
 //! Invariants: whoever asked for a job is answered; a save is answered only after file and folder
 //! were synced; after a sync that failed nothing is written any more until the process ends.
 
+mod chunks;
 mod folders;
 mod load;
 mod retire;
@@ -27,7 +28,8 @@ use crate::store::message::{Ask, Job, Message, Refusal, Reply, Ticket};
 use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
 use crate::sys::task::TaskId;
-use crate::tier::disk::path;
+use crate::tier::disk::{chunk, path};
+use chunks::Wanted;
 use folders::FolderSync;
 
 type Key = Box<[u8]>;
@@ -44,6 +46,8 @@ pub(super) struct Disk {
     /// Folders that are on disk, unless one was removed since there were so many removals.
     folders: RefCell<HashMap<Key, u32>>,
     syncs: RefCell<HashMap<Key, FolderSync>>,
+    /// Chunks that are being read ahead of answers of this shard.
+    ahead: Cell<usize>,
     /// Names temporary files.
     number: Cell<u64>,
 }
@@ -61,6 +65,7 @@ impl Disk {
                 absent: RefCell::default(),
                 folders: RefCell::default(),
                 syncs: RefCell::default(),
+                ahead: Cell::default(),
                 number: Cell::default(),
             })
         })
@@ -180,7 +185,13 @@ impl Shard {
         self.enter_key(disk, &key).await;
         let done = match job {
             Job::Save { etag } => self.save(disk, &key, &etag).await.map(|()| Reply::Saved),
-            Job::Load => self.load(disk, &key).await,
+            Job::Load => match chunk::parse(&key) {
+                None => self.load(disk, &key).await,
+                Some((of, tag, index)) => {
+                    self.load_chunk(disk, &key, Wanted { of: &of, tag, index }).await
+                }
+            },
+            Job::Renew { etag } => self.renew(disk, &key, &etag).await,
             Job::Erase { guard } => self.erase(disk, &key, guard).await,
             Job::Expire { until_s } => self.expire_here(disk, &key, until_s).await,
             Job::Release { described } => self.release_file(disk, &key, &described).await,

@@ -65,6 +65,10 @@ impl Shard {
         // What is gone needs no place; what still arrives is queued again by its commit.
         let Some(held) = self.here(key) else { return Ok(()) };
         let Some(whole) = held.record.whole() else { return Ok(()) };
+        if whole.is_in_chunks() {
+            tracing::warn!("a file that is served in chunks is not sent to the remote store");
+            return Ok(());
+        }
         let attributes = Box::new(self.attributes(&held, whole, Summing::whole()).await);
         if metadata::value(&attributes).is_none() {
             tracing::warn!(
@@ -197,7 +201,7 @@ impl Shard {
             }
         }
         self.accounts.meters.remote_read_bytes.add(attributes.length);
-        self.publish_loaded(key, upload, &attributes).await.map(|()| Reply::Loaded)
+        self.publish_loaded(key, upload, &attributes, false).await.map(|()| Reply::Loaded)
     }
 
     /// Fills the extents; the sum of what came.

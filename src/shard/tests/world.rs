@@ -57,6 +57,8 @@ impl Plan {
             topic_hook: None,
             data: None,
             library: None,
+            large_bytes_min: limits::LARGE_BYTES_MIN,
+            chunk_bytes: limits::CHUNK_BYTES_MIN,
             remote: None,
         };
         Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Asker, Child, Millis, Reply, Store};
 use crate::limits;
 use crate::store::message::Item;
+use crate::store::path;
 
 impl Store {
     /// Answers `List`. What is there throughout a walk from name to name appears exactly once,
@@ -46,6 +47,9 @@ impl Store {
     }
 
     fn item(&self, name: &[u8], child: &Child, now_ms: Millis) -> Option<Item> {
+        if path::is_internal(name) {
+            return None;
+        }
         if child.folder {
             return Some(Item { name: name.into(), object: None });
         }

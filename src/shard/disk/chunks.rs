@@ -1,0 +1,192 @@
+//! Large files: memory gets a description, and chunk by chunk what is read of the body.
+//!
+//! The description is the object under the file's own key: it has tag, type and length, so that
+//! conditions, uploads and deletions are judged by it, and no bytes. A chunk is an object under a
+//! key of its own ([`chunk`]), which other shards lease and which gives way like any other. It is
+//! loaded by its owner, which opens the file anew and looks whether it is the version that was
+//! asked for, before and after.
+//!
+//! Invariants: a chunk's name says the version, and its bytes are that version's; the description
+//! of a file of the library is believed for a second only.
+
+use std::io;
+
+use super::load::{Found, Reading, unopened};
+use super::{Disk, Shard};
+use crate::limits;
+use crate::store::etag::Etag;
+use crate::store::message::{Message, Refusal, Reply};
+use crate::sys::clock::Clock;
+use crate::sys::extent::Extent;
+use crate::sys::reactor::Open;
+use crate::tier::disk::attributes::Attributes;
+use crate::tier::disk::chunk;
+
+/// A chunk that is to be loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Key of the file.
+    pub(super) of: &'a [u8],
+    pub(super) tag: u64,
+    pub(super) index: u64,
+}
+
+impl Shard {
+    /// Whether a file is served in chunks. Where its sum is known and it fits into memory, it is
+    /// loaded as a whole: only so can the sum be checked.
+    pub(super) fn is_large(&self, key: &[u8], found: &Found) -> bool {
+        let length = found.attributes.length;
+        let otherwise = self.settings.object_bytes_max;
+        let is_too_large = length > self.rules.borrow().paths.object_bytes_max(key, otherwise);
+        let is_large = length >= self.settings.large_bytes_min && !found.is_summed;
+        length >= limits::LARGE_BYTES_MIN && (is_large || is_too_large)
+    }
+
+    /// Makes a description the version in memory.
+    pub(super) async fn load_description(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
+        let Some((upload, _)) = self.begin_part(key, 0).await? else { return Ok(()) };
+        let mut attributes = found.attributes.clone();
+        if !found.is_summed {
+            let until_ms = Clock::wall_ms() + limits::LARGE_LOOK_MS;
+            attributes.expires_ms = Some(until_ms);
+        }
+        self.publish_loaded(key, upload, &attributes, true).await
+    }
+
+    /// Looks at the disk again after a description turned out not to be true any more.
+    pub(super) async fn renew(
+        &self,
+        disk: &Disk,
+        key: &[u8],
+        etag: &Etag,
+    ) -> Result<Reply, Refusal> {
+        let held = self.here(key);
+        let is_it =
+            |record: &crate::store::object::Record| record.is_in_chunks() && record.etag == *etag;
+        if let Some(held) = held.filter(|held| is_it(&held.record)) {
+            let now_ms = self.reactor.clock.now_ms();
+            self.store.borrow_mut().forget(held.lease(), now_ms);
+            self.carry();
+        }
+        self.load(disk, key).await
+    }
+
+    /// Brings a chunk into memory: `Loaded`, or `Absent` when the file is not there, or is another
+    /// version.
+    pub(super) async fn load_chunk(
+        &self,
+        disk: &Disk,
+        name: &[u8],
+        wanted: Wanted<'_>,
+    ) -> Result<Reply, Refusal> {
+        if self.here(name).is_some() {
+            return Ok(Reply::Loaded);
+        }
+        for folder in [&disk.data, &disk.library].into_iter().flatten() {
+            let fd = match self.reactor.open(folder.root(), wanted.of, Open::Read).await {
+                Ok(fd) => fd,
+                Err(error) => {
+                    unopened(&error)?;
+                    continue;
+                }
+            };
+            let loaded = match self.describe_file(fd, wanted.of).await {
+                Ok(Some(found)) => self.load_part(name, &found, wanted).await,
+                Ok(None) => Ok(Reply::Absent),
+                Err(error) => Err(self.unread(&error)),
+            };
+            self.reactor.close_file(fd);
+            if matches!(loaded, Err(Refusal::Damaged)) {
+                self.accounts.meters.disk_damaged.bump();
+            }
+            return loaded;
+        }
+        if [&disk.data, &disk.library].into_iter().flatten().any(|folder| folder.is_away()) {
+            return Err(Refusal::DiskFault);
+        }
+        Ok(Reply::Absent)
+    }
+
+    async fn load_part(
+        &self,
+        name: &[u8],
+        found: &Found,
+        wanted: Wanted<'_>,
+    ) -> Result<Reply, Refusal> {
+        let chunk_bytes = self.settings.chunk_bytes;
+        let Attributes { length, expires_ms, .. } = found.attributes;
+        let first = wanted.index.saturating_mul(chunk_bytes);
+        let is_over = expires_ms.is_some_and(|ms| ms <= Clock::wall_ms());
+        let tag = chunk::tag_of(&found.attributes.etag);
+        if tag != wanted.tag || first >= length || is_over {
+            return Ok(Reply::Absent);
+        }
+        let bytes = chunk_bytes.min(length - first);
+        let Some((upload, extents)) = self.begin_part(name, bytes).await? else {
+            return Ok(Reply::Loaded);
+        };
+        let read = self.read_part(found, wanted.of, first, &extents).await;
+        if !matches!(read, Ok(true)) {
+            self.post(self.id, Message::Abort { upload });
+            return read.map(|_| Reply::Absent).map_err(|error| self.unread(&error));
+        }
+        let meters = &self.accounts.meters;
+        meters.disk_read_bytes.add(bytes);
+        meters.disk_chunks.bump();
+        let attributes = Attributes {
+            length: bytes,
+            content_type: [].into(),
+            cache_control: [].into(),
+            lines: [].into(),
+            ..found.attributes.clone()
+        };
+        self.publish_loaded(name, upload, &attributes, false).await.map(|()| Reply::Loaded)
+    }
+
+    /// Fills the extents from byte `first` on; `false` when the file changed meanwhile.
+    async fn read_part(
+        &self,
+        found: &Found,
+        key: &[u8],
+        first: u64,
+        extents: &[Extent],
+    ) -> io::Result<bool> {
+        let mut file = Reading::begin(self, found);
+        file.place = first;
+        for &extent in extents {
+            let mut at = 0;
+            while at < extent.len {
+                at += file.read(self, extent, at).await?;
+            }
+        }
+        // What is in the data folder is never written to again, only replaced.
+        if found.is_summed {
+            return Ok(true);
+        }
+        let now = self.describe_file(found.fd, key).await?;
+        Ok(now.is_some_and(|now| now.attributes.etag == found.attributes.etag))
+    }
+
+    /// Takes a place among the chunks that are read ahead, if one is free.
+    pub(in crate::shard) fn begin_ahead(&self) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let is_free = disk.ahead.get() < limits::CHUNKS_AHEAD_MAX;
+        if is_free {
+            disk.ahead.set(disk.ahead.get() + 1);
+            self.accounts.meters.disk_chunks_ahead.bump();
+        }
+        is_free
+    }
+
+    /// Gives the place back.
+    pub(in crate::shard) fn end_ahead(&self) {
+        if let Some(disk) = &self.disk {
+            disk.ahead.set(disk.ahead.get() - 1);
+        }
+    }
+
+    fn unread(&self, error: &io::Error) -> Refusal {
+        tracing::warn!("a chunk of a file cannot be read: {error}");
+        Refusal::Damaged
+    }
+}
