@@ -101,8 +101,8 @@ fn a_missing_bucket_is_503_for_reads_and_deletions() {
     kill(origin);
 }
 
-/// A deletion told the store behind an upload that had come after it and was acknowledged: the store
-/// lost what it was to keep, and a crash would have lost it for good.
+/// A deletion told the store behind an upload that had come after it and was acknowledged: the
+/// store lost what it was to keep, and a crash would have lost it for good.
 #[test]
 fn a_deletion_takes_no_version_that_was_uploaded_behind_it() {
     let scratch = Scratch::new("remote-race");
