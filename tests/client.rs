@@ -84,7 +84,7 @@ fn a_tree_goes_up_is_seen_comes_down_and_goes_away() {
     assert_eq!(keys, wanted.chain(["film/master.m3u8"]).collect::<Vec<_>>());
     let line = listed.lines().find(|line| line.ends_with("high/seg 2#%.m4s")).unwrap();
     let words: Vec<&str> = line.split_whitespace().take(3).collect();
-    assert_eq!(words, ["200000", "?", "video/iso.segment"], "{line}");
+    assert_eq!(words, ["200000", "-", "video/iso.segment"], "{line}");
     let part = good(&["ls", &origin.url("/vod/film/h")]);
     assert_eq!(part.lines().count(), 3, "{part}");
     assert_eq!(good(&["du", &base]), "8 objects, 600015 bytes\n");
@@ -143,6 +143,11 @@ fn an_upload_says_how_it_is_to_be_kept() {
     assert_eq!(answer.body, pattern(7, 3_000_000));
     assert_eq!(answer.header("content-type"), Some("video/x-own"));
     bad(&["put", &file, &url, "--if-none-match"], 1, "already (412)");
+    good(&["put", &file, &origin.url("/long"), "--ttl", "1h"]);
+    let line = good(&["ls", &origin.url("/long")]);
+    let left = line.split_whitespace().nth(1).unwrap().strip_suffix('s').unwrap();
+    assert!((3_500..=3_600).contains(&left.parse::<u32>().unwrap()), "{line}");
+    good(&["rm", &origin.url("/long")]);
     good(&["put", &file, &origin.url("/brief/"), "--ttl", "1s"]);
     assert_eq!(origin.get("/brief/a.bin").status, 200);
     std::thread::sleep(std::time::Duration::from_millis(1_200));

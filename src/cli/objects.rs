@@ -185,9 +185,8 @@ Examples:
   headwater ls /var/lib/headwater films/
   headwater ls http://127.0.0.1:8080/films/
 
-A line is: bytes (- while it arrives), seconds left (- for ever, ? as an origin does not tell),
-type, key. An origin lists what it has in memory; what lies only in its data folder, the folder's
-listing shows.";
+A line is: bytes (- while it arrives), seconds left (- for ever), type, key. An origin lists what
+it has in memory; what lies only in its data folder, the folder's listing shows.";
 
 pub(super) const AFTER_VERIFY: &str = "\
 Examples:

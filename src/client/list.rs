@@ -8,8 +8,8 @@ use super::origin::Origin;
 use super::url::Url;
 use crate::progress::Progress;
 
-/// Prints a line for each object: bytes, seconds left, type, key. Listings do not tell of seconds
-/// left, nor of the bytes of what is arriving.
+/// Prints a line for each object: bytes, seconds left, type, key. What is arriving has no bytes
+/// yet.
 pub fn list(origin: &mut Origin, url: &Url) -> Result<(), Fault> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     listing::walk(origin, url, &mut |_, object| line(&mut out, &object).map_err(Fault::Output))?;
@@ -19,7 +19,8 @@ pub fn list(origin: &mut Origin, url: &Url) -> Result<(), Fault> {
 fn line(out: &mut impl Write, object: &Object) -> io::Result<()> {
     let length = object.length.map_or("-".to_owned(), |length| length.to_string());
     let (kind, key) = (plain(&object.content_type), plain(&object.key));
-    writeln!(out, "{length:>12} {:>9} {kind:<32} {key}", "?")
+    let left = object.left_s.map_or("-".to_owned(), |left_s| format!("{left_s}s"));
+    writeln!(out, "{length:>12} {left:>9} {kind:<32} {key}")
 }
 
 /// Prints how many objects there are, and their bytes.

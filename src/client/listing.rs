@@ -19,6 +19,8 @@ pub struct Object {
     pub length: Option<u64>,
     /// Its Content-Type.
     pub content_type: String,
+    /// Seconds until it is gone.
+    pub left_s: Option<u64>,
 }
 
 impl Object {
@@ -54,8 +56,8 @@ struct Level {
 
 struct Item {
     name: String,
-    /// Length and type; a folder has none.
-    object: Option<(Option<u64>, String)>,
+    /// Length, type and seconds left; a folder has none.
+    object: Option<(Option<u64>, String, Option<u64>)>,
 }
 
 /// Visits all objects whose key begins with the URL's, in the order of names; how many there were.
@@ -91,9 +93,9 @@ pub fn walk(
         let key = format!("{}{}", level.folder, item.name);
         let is_below = key.starts_with(&prefix);
         match item.object {
-            Some((length, content_type)) if is_below => {
+            Some((length, content_type, left_s)) if is_below => {
                 visited += 1;
-                visit(origin, Object { key, length, content_type })?;
+                visit(origin, Object { key, length, content_type, left_s })?;
             }
             None if is_below && levels.len() < DEPTH_MAX => {
                 match open(origin, url, &format!("{key}/"), None, levels.len()) {
@@ -166,7 +168,8 @@ fn item(json: &Value) -> Option<Item> {
         "FOLDER" => None,
         _ => {
             let content_type = json["ContentType"].as_str().unwrap_or("-");
-            Some((json["ContentLength"].as_u64(), content_type.to_owned()))
+            let number = |name: &str| json[name].as_u64();
+            Some((number("ContentLength"), content_type.to_owned(), number("SecondsLeft")))
         }
     };
     Some(Item { name: name.to_owned(), object })
@@ -179,13 +182,15 @@ mod tests {
     #[test]
     fn a_page_is_read() {
         let body = br#"{"Items":[{"Name":"a","Type":"OBJECT","ETag":"t","LastModified":"x",
-            "ContentType":"video/mp4","ContentLength":7},{"Name":"b","Type":"FOLDER"},
+            "ContentType":"video/mp4","ContentLength":7,
+            "SecondsLeft":3},{"Name":"b","Type":"FOLDER"},
             {"Name":"c","Type":"OBJECT","ContentType":"video/mp4"}],"NextToken":"c"}"#;
         let (items, next) = page(body, Some("Z")).unwrap();
         assert_eq!(next.as_deref(), Some("c"));
         let mp4 = || "video/mp4".to_owned();
         let objects: Vec<_> = items.into_iter().map(|item| (item.name, item.object)).collect();
-        let wanted = [("a", Some((Some(7), mp4()))), ("b", None), ("c", Some((None, mp4())))];
+        let wanted =
+            [("a", Some((Some(7), mp4(), Some(3)))), ("b", None), ("c", Some((None, mp4(), None)))];
         assert_eq!(objects, wanted.map(|(name, object)| (name.to_owned(), object)));
     }
 

@@ -3,6 +3,7 @@
 use crate::http::date;
 use crate::limits::{KEY_BYTES_MAX, LIST_ITEMS_MAX};
 use crate::store::message::Item;
+use crate::store::object::{Millis, NEVER};
 
 use super::dialect::Dialect;
 use super::key;
@@ -55,14 +56,15 @@ pub fn subject<'a>(query: &[u8], room: &'a mut [u8; KEY_BYTES_MAX + 1]) -> &'a [
 }
 
 /// The JSON of a listing: `Items` and, when more follow, `NextToken`: the name after which they do.
-pub fn render(items: &[Item], next: Option<&[u8]>, dialect: Dialect) -> Vec<u8> {
+/// What expires says how many whole seconds are left.
+pub fn render(items: &[Item], next: Option<&[u8]>, dialect: Dialect, now_ms: Millis) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + items.len() * 256);
     out.extend_from_slice(b"{\"Items\":[");
     for (place, item) in items.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        render_item(item, dialect, &mut out);
+        render_item(item, dialect, now_ms, &mut out);
     }
     out.push(b']');
     if let Some(next) = next {
@@ -73,7 +75,7 @@ pub fn render(items: &[Item], next: Option<&[u8]>, dialect: Dialect) -> Vec<u8> 
     out
 }
 
-fn render_item(item: &Item, dialect: Dialect, out: &mut Vec<u8>) {
+fn render_item(item: &Item, dialect: Dialect, now_ms: Millis, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"Name\":");
     string(&item.name, out);
     let Some(record) = &item.object else {
@@ -96,6 +98,11 @@ fn render_item(item: &Item, dialect: Dialect, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"ContentLength\":");
         out.extend_from_slice(whole.length.to_string().as_bytes());
     }
+    if record.expires_ms != NEVER {
+        out.extend_from_slice(b",\"SecondsLeft\":");
+        let left_s = record.expires_ms.saturating_sub(now_ms) / 1000;
+        out.extend_from_slice(left_s.to_string().as_bytes());
+    }
     out.push(b'}');
 }
 
@@ -111,11 +118,11 @@ mod tests {
 
     use super::*;
     use crate::store::fields::Fields;
-    use crate::store::object::{Body, NEVER, Record, Whole};
+    use crate::store::object::{Body, Record, Whole};
 
     #[test]
     fn a_listing_is_json_with_the_last_name_as_token() {
-        let record = Record {
+        let record = |expires_ms| Record {
             key: b"live/a\"b.ts"[..].into(),
             etag: b"\"tag\""[..].into(),
             fields: Arc::new(Fields {
@@ -125,15 +132,16 @@ mod tests {
             modified_s: 0,
             stored_ms: 0,
             heat: crate::store::heat::Heat::default(),
-            expires_ms: NEVER,
+            expires_ms,
             body: Body::Whole(Whole { length: 7, extents: [].into_iter().collect() }),
         };
         let items = [
-            Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record)) },
+            Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record(NEVER))) },
+            Item { name: b"brief"[..].into(), object: Some(Arc::new(record(9_999))) },
             Item { name: b"folder"[..].into(), object: None },
         ];
         let read = |dialect| -> serde_json::Value {
-            serde_json::from_slice(&render(&items, Some(b"folder"), dialect)).unwrap()
+            serde_json::from_slice(&render(&items, Some(b"folder"), dialect, 5_000)).unwrap()
         };
         let json = read(Dialect::Native);
         assert_eq!(json["NextToken"], "folder");
@@ -141,7 +149,9 @@ mod tests {
         assert_eq!(json["Items"][0]["ETag"], "tag");
         assert_eq!(json["Items"][0]["ContentLength"], 7);
         assert_eq!(json["Items"][0]["LastModified"], "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(json["Items"][1]["Type"], "FOLDER");
+        assert!(json["Items"][0]["SecondsLeft"].is_null());
+        assert_eq!(json["Items"][1]["SecondsLeft"], 4);
+        assert_eq!(json["Items"][2]["Type"], "FOLDER");
         assert_eq!(read(Dialect::MediaStore)["Items"][0]["LastModified"], 0);
     }
 

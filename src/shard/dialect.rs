@@ -133,7 +133,12 @@ impl Conn {
             let message = "the origin is busy; try again in a second";
             return self.answer_fault(head, Status::ServiceUnavailable, message).await;
         };
-        let body = list::render(&items, more.as_deref(), Dialect::MediaStore);
+        let body = list::render(
+            &items,
+            more.as_deref(),
+            Dialect::MediaStore,
+            self.shard.reactor.clock.now_ms(),
+        );
         self.answer_text(head, b"application/json", b"no-store", body).await
     }
 

@@ -49,7 +49,8 @@ impl Conn {
         match shard.ask(owner, Ask::List { folder, after, count_max }).await {
             Reply::Listing { items, more } => {
                 let last = items.last().filter(|_| more).map(|item| &*item.name);
-                let body = list::render(&items, last, Dialect::Native);
+                let body =
+                    list::render(&items, last, Dialect::Native, shard.reactor.clock.now_ms());
                 self.answer_text(head, b"application/json", b"max-age=1", body).await
             }
             Reply::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
