@@ -92,7 +92,7 @@ impl World {
             expires_ms: NEVER,
             gives_way: false,
             quality: Quality::UNKNOWN,
-            in_chunks: false,
+            in_chunks: None,
         };
         self.ask(0, key, Ask::Commit { upload, publication });
     }

@@ -168,6 +168,45 @@ fn a_part_that_was_broken_off_is_resumed_by_curl() {
     film.origin.stop();
 }
 
+/// What was uploaded has sums of its chunks: damage costs what lies near it, and no wrong byte
+/// leaves.
+#[test]
+fn uploaded_files_are_read_and_checked_chunk_by_chunk() {
+    let scratch = Scratch::new("large-data");
+    let data = scratch.path("data");
+    let start = || Origin::start(&["--shards", "2", "--memory", "64MiB", "--data", &data]);
+    let (origin, body) = (start(), film(3, 40 * MIB + 77));
+    let etag = origin.put("/films/b.mp4", &body).header("ETag").unwrap().to_owned();
+    origin.stop();
+    let file = File::options().write(true).open(format!("{data}/films/b.mp4")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[!body[22 * MIB]], 22 * MIB as u64).unwrap();
+    let origin = start();
+    let ask = |range: &str| {
+        origin.request("GET", "/films/b.mp4", &[&format!("Range: bytes={range}")], b"")
+    };
+    let near = ask("0-99999");
+    assert!(near.status == 206 && near.body == body[..100_000]);
+    assert_eq!(near.header("ETag"), Some(etag.as_str()));
+    let end = ask("-100000");
+    assert!(end.status == 206 && end.body == body[body.len() - 100_000..]);
+    assert_eq!(ask(&format!("{}-{}", 21 * MIB, 21 * MIB + 9)).status, 500);
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let read = origin.metric("headwater_disk_bytes_total", "way=\"read\"");
+    assert!(read <= (2 * CHUNK + 77) as f64, "{read}");
+    // Conditions of uploads are judged by the description; what is uploaded is there at once.
+    let put = |lines: &[&str]| origin.request("PUT", "/films/b.mp4", lines, b"new").status;
+    assert_eq!(put(&["If-None-Match: *"]), 412);
+    assert_eq!(put(&["If-Match: \"other\""]), 412);
+    assert_eq!(put(&[&format!("If-Match: {etag}")]), 200);
+    assert_eq!(origin.get("/films/b.mp4").body, b"new");
+    assert_eq!(origin.request("DELETE", "/films/b.mp4", &[], b"").status, 200);
+    assert_eq!(ask("0-9").status, 404);
+    // No chunk keeps the folder's name.
+    origin.put("/films", b"an object now");
+    let log = origin.stop_with_log();
+    assert!(log.contains("it is not what was written"), "{log}");
+}
+
 /// An upload takes the file's place at once, and a delete gives it back.
 #[test]
 fn uploads_go_before_the_file() {

@@ -105,7 +105,9 @@ impl Conn {
             Plan::Parts(list) => list.as_slice()[0].first,
             _ => return Ok(()),
         };
-        let index = first / self.shard.settings.chunk_bytes;
+        let chunk_bytes =
+            record.whole().and_then(|whole| whole.chunk_bytes()).ok_or(Missing::Replaced)?;
+        let index = first / chunk_bytes;
         self.shard.clone().obtain_chunk(record, index).await.map(drop)
     }
 
@@ -117,7 +119,7 @@ impl Conn {
     ) -> Result<(), Gone> {
         let Some(body) = body else { return Ok(()) };
         let (shard, record) = (self.shard.clone(), body.held.record.clone());
-        let chunk_bytes = shard.settings.chunk_bytes;
+        let chunk_bytes = record.whole().and_then(|whole| whole.chunk_bytes()).ok_or(Gone)?;
         let last = (body.end - 1) / chunk_bytes;
         let (mut in_row, mut ahead) = (0, 0);
         let mut at = body.at;

@@ -488,7 +488,7 @@ impl Shard {
             expires_ms: self.expires_ms(intent),
             gives_way: intent.gives_way,
             quality: writer.quality(),
-            in_chunks: false,
+            in_chunks: None,
         }
     }
 

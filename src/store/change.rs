@@ -17,7 +17,7 @@ use crate::limits;
 use super::event::Kind;
 use super::guard;
 use super::message::{Guard, LeaseId, Publication, Refusal, Reply, UploadId};
-use super::object::{Body, Millis, Record};
+use super::object::{Body, Extents, Millis, Record};
 use super::owner::{Asker, Store};
 use super::pipeline::Verdict;
 
@@ -224,6 +224,7 @@ impl Store {
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.bytes_here()).expect("checked at the commit");
+                let extents = publication.in_chunks.map_or(extents, Extents::Chunks);
                 let (gives_way, quality) = (publication.gives_way, publication.quality);
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());

@@ -137,14 +137,14 @@ pub struct Publication {
     pub gives_way: bool,
     /// How good it is; matters between pipelines only.
     pub quality: Quality,
-    /// `length` bytes that stay on disk, of which the upload brings none.
-    pub in_chunks: bool,
+    /// Bytes of each chunk of a body that stays on disk, of which the upload brings none.
+    pub in_chunks: Option<u64>,
 }
 
 impl Publication {
     /// Bytes that memory gets.
     pub(super) fn bytes_here(&self) -> u64 {
-        if self.in_chunks { 0 } else { self.length }
+        if self.in_chunks.is_some() { 0 } else { self.length }
     }
 }
 

@@ -54,8 +54,7 @@ pub enum Body {
 pub struct Whole {
     /// Bytes in the body.
     pub length: u64,
-    /// Where they lie, in order; the extents' lengths add up to `length`. Of a body in chunks there
-    /// are none: it lies on disk, and each of its chunks is an object of its own.
+    /// Where they lie, in order; the extents' lengths add up to `length`, unless it is in chunks.
     pub extents: Extents,
 }
 
@@ -63,7 +62,16 @@ impl Whole {
     /// Whether memory has the body's description only.
     #[inline]
     pub fn is_in_chunks(&self) -> bool {
-        self.extents.is_empty() && self.length > 0
+        self.chunk_bytes().is_some()
+    }
+
+    /// Bytes of each chunk but the last, where the body is in chunks.
+    #[inline]
+    pub fn chunk_bytes(&self) -> Option<u64> {
+        match self.extents {
+            Extents::Chunks(bytes) => Some(bytes),
+            Extents::One(_) | Extents::Many(_) => None,
+        }
     }
 
     /// Bytes of the body that are in memory under the object's own key.
@@ -79,6 +87,8 @@ pub enum Extents {
     One(Extent),
     /// None, or several.
     Many(Box<[Extent]>),
+    /// None: the body lies on disk, and its chunks of so many bytes are objects of their own.
+    Chunks(u64),
 }
 
 impl Deref for Extents {
@@ -89,6 +99,7 @@ impl Deref for Extents {
         match self {
             Self::One(extent) => std::slice::from_ref(extent),
             Self::Many(extents) => extents,
+            Self::Chunks(_) => &[],
         }
     }
 }

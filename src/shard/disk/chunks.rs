@@ -6,8 +6,9 @@
 //! loaded by its owner, which opens the file anew and looks whether it is the version that was
 //! asked for, before and after.
 //!
-//! Invariants: a chunk's name says the version, and its bytes are that version's; the description
-//! of a file of the library is believed for a second only.
+//! Invariants: a chunk that has sums is served only when they are right; its name says the version,
+//! and its bytes are that version's; the description of a file of the library is believed for a
+//! second only.
 
 use std::io;
 
@@ -21,6 +22,7 @@ use crate::sys::extent::Extent;
 use crate::sys::reactor::Open;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::chunk;
+use crate::tier::disk::sums::ChunkSumming;
 
 /// A chunk that is to be loaded.
 #[derive(Clone, Copy)]
@@ -32,14 +34,23 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Shard {
-    /// Whether a file is served in chunks. Where its sum is known and it fits into memory, it is
-    /// loaded as a whole: only so can the sum be checked.
+    /// Whether a file is served in chunks. Where only the sum of the whole is known and that fits
+    /// into memory, it is loaded as a whole: only so can the sum be checked. Likewise where a
+    /// remote store may still have to get it.
     pub(super) fn is_large(&self, key: &[u8], found: &Found) -> bool {
         let length = found.attributes.length;
         let otherwise = self.settings.object_bytes_max;
         let is_too_large = length > self.rules.borrow().paths.object_bytes_max(key, otherwise);
-        let is_large = length >= self.settings.large_bytes_min && !found.is_summed;
+        let is_checked = found.attributes.chunks.is_some() && self.remote.is_none();
+        let may_be = is_checked || !found.is_summed;
+        let is_large = length >= self.settings.large_bytes_min && may_be;
         length >= limits::LARGE_BYTES_MIN && (is_large || is_too_large)
+    }
+
+    /// Bytes of each of a file's chunks: as many as have sums of their own, or a multiple of that.
+    fn chunk_bytes(&self, found: &Found) -> u64 {
+        let summed = found.attributes.chunks.as_ref().map_or(0, |chunks| chunks.bytes);
+        self.settings.chunk_bytes.max(summed)
     }
 
     /// Makes a description the version in memory.
@@ -50,7 +61,8 @@ impl Shard {
             let until_ms = Clock::wall_ms() + limits::LARGE_LOOK_MS;
             attributes.expires_ms = Some(until_ms);
         }
-        self.publish_loaded(key, upload, &attributes, true).await
+        let in_chunks = Some(self.chunk_bytes(found));
+        self.publish_loaded(key, upload, &attributes, in_chunks).await
     }
 
     /// Looks at the disk again after a description turned out not to be true any more.
@@ -113,7 +125,7 @@ impl Shard {
         found: &Found,
         wanted: Wanted<'_>,
     ) -> Result<Reply, Refusal> {
-        let chunk_bytes = self.settings.chunk_bytes;
+        let chunk_bytes = self.chunk_bytes(found);
         let Attributes { length, expires_ms, .. } = found.attributes;
         let first = wanted.index.saturating_mul(chunk_bytes);
         let is_over = expires_ms.is_some_and(|ms| ms <= Clock::wall_ms());
@@ -140,7 +152,7 @@ impl Shard {
             lines: [].into(),
             ..found.attributes.clone()
         };
-        self.publish_loaded(name, upload, &attributes, false).await.map(|()| Reply::Loaded)
+        self.publish_loaded(name, upload, &attributes, None).await.map(|()| Reply::Loaded)
     }
 
     /// Fills the extents from byte `first` on; `false` when the file changed meanwhile.
@@ -161,10 +173,35 @@ impl Shard {
         }
         // What is in the data folder is never written to again, only replaced.
         if found.is_summed {
+            self.check_part(found, first, extents).await?;
             return Ok(true);
         }
         let now = self.describe_file(found.fd, key).await?;
         Ok(now.is_some_and(|now| now.attributes.etag == found.attributes.etag))
+    }
+
+    /// Compares a part with the sums that the file has of it, if any.
+    async fn check_part(&self, found: &Found, first: u64, extents: &[Extent]) -> io::Result<()> {
+        let Some(chunks) = &found.attributes.chunks else { return Ok(()) };
+        let mut sums = ChunkSumming::new(chunks.bytes);
+        let mut scratch = vec![0; limits::DISK_SUM_BYTES];
+        for &extent in extents {
+            let mut at = 0;
+            while at < extent.len {
+                let count = scratch.len().min((extent.len - at) as usize);
+                self.reactor.arena().read(extent, at, &mut scratch[..count]);
+                sums.update(&scratch[..count]);
+                at += u32::try_from(count).expect("within one extent");
+                self.give_way().await;
+            }
+        }
+        let sums = sums.finish().sums;
+        let place = usize::try_from(first / chunks.bytes).unwrap_or(usize::MAX);
+        let known = chunks.sums.get(place..).and_then(|known| known.get(..sums.len()));
+        match known == Some(&*sums) {
+            true => Ok(()),
+            false => Err(io::Error::other("it is not what was written")),
+        }
     }
 
     /// Takes a place among the chunks that are read ahead, if one is free.

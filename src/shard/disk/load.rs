@@ -142,7 +142,7 @@ impl Shard {
             return Err(Refusal::Damaged);
         }
         self.accounts.meters.disk_read_bytes.add(length);
-        self.publish_loaded(key, upload, &found.attributes, false).await
+        self.publish_loaded(key, upload, &found.attributes, None).await
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
@@ -216,7 +216,7 @@ impl Shard {
         key: &[u8],
         upload: UploadId,
         attributes: &Attributes,
-        in_chunks: bool,
+        in_chunks: Option<u64>,
     ) -> Result<(), Refusal> {
         let Attributes { etag, content_type, cache_control, .. } = attributes;
         let Attributes { length, modified_s, expires_ms, .. } = *attributes;

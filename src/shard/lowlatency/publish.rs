@@ -144,7 +144,7 @@ impl Shard {
             etag: etag.clone(),
             gives_way: false,
             quality: Quality::UNKNOWN,
-            in_chunks: false,
+            in_chunks: None,
         };
         match self.ask(self.id, Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {

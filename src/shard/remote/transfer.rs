@@ -201,7 +201,7 @@ impl Shard {
             }
         }
         self.accounts.meters.remote_read_bytes.add(attributes.length);
-        self.publish_loaded(key, upload, &attributes, false).await.map(|()| Reply::Loaded)
+        self.publish_loaded(key, upload, &attributes, None).await.map(|()| Reply::Loaded)
     }
 
     /// Fills the extents; the sum of what came.

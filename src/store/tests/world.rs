@@ -363,7 +363,7 @@ pub fn publication(tag: &str, length: u64, expires_ms: Millis) -> Publication {
         expires_ms,
         gives_way: false,
         quality: Quality::UNKNOWN,
-        in_chunks: false,
+        in_chunks: None,
     }
 }
 
