@@ -98,7 +98,8 @@ fn render_item(item: &Item, dialect: Dialect, now_ms: Millis, out: &mut Vec<u8>)
         out.extend_from_slice(b",\"ContentLength\":");
         out.extend_from_slice(whole.length.to_string().as_bytes());
     }
-    if record.expires_ms != NEVER {
+    // A large file's description ends, and is made again; the file does not.
+    if record.expires_ms != NEVER && !record.is_in_chunks() {
         out.extend_from_slice(b",\"SecondsLeft\":");
         let left_s = record.expires_ms.saturating_sub(now_ms) / 1000;
         out.extend_from_slice(left_s.to_string().as_bytes());
