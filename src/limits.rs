@@ -419,8 +419,8 @@ pub const DISK_ABSENT_MS: u64 = 1000;
 pub const DISK_FOLDERS_MAX: usize = 4096;
 /// Bytes of a file in one write.
 pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
-/// Bytes of a file in one read.
-pub const DISK_READ_BYTES: u32 = 1024 * 1024;
+/// Bytes of a file in one read; few under test, so that simulated objects take several.
+pub const DISK_READ_BYTES: u32 = if cfg!(test) { 4096 } else { 1024 * 1024 };
 /// Files of so many bytes are read past the page cache where the file system can do that.
 pub const DISK_DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes in a block of such reads; disks that want more of them are read through the page cache.

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "disk/filling.rs"]
+mod filling;
 #[path = "disk/kills.rs"]
 mod kills;
 #[path = "disk/library.rs"]

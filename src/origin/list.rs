@@ -94,9 +94,9 @@ fn render_item(item: &Item, dialect: Dialect, now_ms: Millis, out: &mut Vec<u8>)
     }
     out.extend_from_slice(b",\"ContentType\":");
     string(&record.fields.content_type, out);
-    if let Some(whole) = record.whole() {
+    if let Some(length) = record.length() {
         out.extend_from_slice(b",\"ContentLength\":");
-        out.extend_from_slice(whole.length.to_string().as_bytes());
+        out.extend_from_slice(length.to_string().as_bytes());
     }
     // A large file's description ends, and is made again; the file does not.
     if record.expires_ms != NEVER && !record.is_in_chunks() {

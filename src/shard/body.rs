@@ -16,7 +16,7 @@ use crate::media::boxes::{self, Fragment};
 use crate::media::types::{self, Class};
 use crate::origin::write::Intent;
 use crate::store::growing::Growing;
-use crate::store::message::{Ask, Message, Quality, Refusal, Reply, UploadId};
+use crate::store::message::{Ask, Quality, Refusal, Reply, UploadId};
 use crate::sys::extent::{Extent, ShardId};
 use crate::sys::reactor::Interrupt;
 use crate::sys::socket::End;
@@ -235,9 +235,7 @@ impl Writer {
         let Some(growing) = &self.growing else { return };
         if self.written > self.published {
             self.published = self.written;
-            growing.advance(self.written);
-            let id = growing.id;
-            growing.drain_watchers(|shard| self.shard.post(shard, Message::Nudge { growing: id }));
+            self.shard.show_growth(growing, self.written);
         }
     }
 }

@@ -85,6 +85,9 @@ impl Conn {
                 return self.answer_parts(head, held, &list, length).await;
             }
             Judged::Rare(Rare::Growing(held)) => return self.answer_growing(head, held).await,
+            Judged::Rare(rare @ (Rare::Awaited(..) | Rare::Filling(..))) => {
+                return Box::pin(self.answer_rare(head, rare)).await;
+            }
             Judged::Rare(_) => self.ready_busy(head),
             _ => self.ready_bare(head, &not_found(head), Then::Next),
         };

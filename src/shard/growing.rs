@@ -19,6 +19,7 @@ use crate::limits;
 use crate::origin::heads;
 use crate::store::Held;
 use crate::store::growing::Growing;
+use crate::store::message::Message;
 use crate::store::object::Body;
 use crate::sys::reactor::Interrupt;
 use crate::sys::send::{Keep, SendBuffer};
@@ -116,6 +117,20 @@ impl Conn {
         ready: u64,
         chunked: bool,
     ) -> Box<SendBuffer> {
+        let mut buffer = self.shard.reactor.send_buffer();
+        self.add_growing(&mut buffer, growing, at, ready, chunked);
+        buffer
+    }
+
+    /// Adds those bytes to a buffer.
+    pub(super) fn add_growing(
+        &self,
+        buffer: &mut SendBuffer,
+        growing: &Growing,
+        at: &mut u64,
+        ready: u64,
+        chunked: bool,
+    ) {
         let mut runs = [None; limits::SEND_RUNS_MAX - 2];
         let mut bytes = 0;
         let most = u64::from(limits::SEND_BYTES_MAX);
@@ -124,7 +139,6 @@ impl Conn {
             bytes += u64::from(found.2);
             *run = Some(found);
         }
-        let mut buffer = self.shard.reactor.send_buffer();
         if chunked {
             let mut head = [0; framing::CHUNK_HEAD_BYTES_MAX];
             let len = framing::chunk_head(bytes, &mut head);
@@ -137,10 +151,13 @@ impl Conn {
             buffer.push_copy(b"\r\n");
         }
         *at += bytes;
-        buffer
     }
 
-    async fn wait_for_growth(&self, growing: &Arc<Growing>, at: u64) -> Result<(), Gone> {
+    pub(super) async fn wait_for_growth(
+        &self,
+        growing: &Arc<Growing>,
+        at: u64,
+    ) -> Result<(), Gone> {
         self.wait_for_change_of(growing, || growing.progress() > at).await
     }
 
@@ -177,6 +194,20 @@ impl Conn {
 }
 
 impl Shard {
+    /// Lets readers of a growing object have its first `bytes` bytes.
+    pub(super) fn show_growth(&self, growing: &Growing, bytes: u64) {
+        growing.advance(bytes);
+        let id = growing.id;
+        growing.drain_watchers(|shard| self.post(shard, Message::Nudge { growing: id }));
+    }
+
+    /// A name for another growing object; the shard's number keeps those of two shards apart.
+    pub(super) fn next_growing(&self) -> u64 {
+        let number = self.growing_next.get();
+        self.growing_next.set(number + 1);
+        u64::from(self.id) << 48 | number
+    }
+
     /// Puts the calling task on the list of those to be woken by the object's next nudge.
     pub(super) fn await_nudge(&self, growing: u64) {
         let task = self.reactor.tasks.current();

@@ -46,6 +46,7 @@ mod cmsd;
 mod conn;
 mod dialect;
 mod disk;
+mod filling;
 mod growing;
 mod horizon;
 mod immutable;

@@ -15,13 +15,14 @@ use crate::limits;
 use crate::origin::auth::Denial;
 use crate::origin::dialect::Dialect;
 use crate::origin::errors::{Bare, RETRY};
-use crate::origin::heads::{self, ObjectHead};
+use crate::origin::heads::{self, Manner, ObjectHead};
 use crate::origin::key;
 use crate::origin::read::{self, Plan};
 use crate::store::Held;
 use crate::store::message::{Refusal, Reply};
 use crate::store::object::Record;
 use crate::sys::extent::ShardId;
+use crate::sys::send::SendBuffer;
 
 /// Where a read's object is.
 enum Found {
@@ -56,6 +57,10 @@ pub(super) enum Rare {
     Growing(Rc<Held>),
     /// Its body lies on disk.
     InChunks(Rc<Held>),
+    /// So many bytes of it have to come from disk first.
+    Awaited(Rc<Held>, u64),
+    /// The first byte of the answer, which is all of it or a range, is there; the others come.
+    Filling(Rc<Held>, Option<Box<ByteRange>>),
     /// Its renditions are to be looked after first.
     Ladder(Rc<Held>),
 }
@@ -138,7 +143,7 @@ impl Conn {
     }
 
     /// Fetches what the owner has in memory, or else on disk, or else the remote store.
-    async fn fetch(&mut self, head: &Head) -> Obtained {
+    pub(super) async fn fetch(&mut self, head: &Head) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
@@ -190,9 +195,10 @@ impl Conn {
         self.ready_bare(head, &bare, Then::Next)
     }
 
-    async fn answer_rare(&mut self, head: &Head, mut rare: Rare) -> Result<Then, Gone> {
+    pub(super) async fn answer_rare(&mut self, head: &Head, mut rare: Rare) -> Result<Then, Gone> {
+        let mut broken = 0;
         loop {
-            rare = match rare {
+            let ready = match rare {
                 Rare::Parts(held, list, length) => {
                     return self.answer_parts(head, held, &list, length).await;
                 }
@@ -200,15 +206,26 @@ impl Conn {
                 Rare::InChunks(held) => {
                     return Box::pin(self.answer_in_chunks(head, held)).await;
                 }
+                Rare::Filling(held, part) => {
+                    return self.answer_filling(head, held, part).await;
+                }
+                Rare::Awaited(held, needed) => match self.await_filling(&held, needed).await? {
+                    true => {
+                        broken += 1;
+                        self.look_again(head, broken).await
+                    }
+                    false => self.ready_object(head, held),
+                },
                 Rare::Ladder(held) => {
                     self.shard.clone().look_at_ladder(&held).await;
                     // What was seen holds for longer than this turn.
-                    match self.ready_object(head, held) {
-                        Ok(ready) => return self.deliver(ready).await,
-                        Err(rare) => rare,
-                    }
+                    self.ready_object(head, held)
                 }
             };
+            match ready {
+                Ok(ready) => return self.deliver(ready).await,
+                Err(next) => rare = next,
+            }
         }
     }
 
@@ -225,15 +242,26 @@ impl Conn {
         {
             return Ok(ready);
         }
-        let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
-        self.shard.accounts.meters.object_age.observe(age_ms);
+        let whole = held.record.whole().map(|whole| whole.length);
+        if whole.is_none()
+            && let Some(length) = held.record.length()
+        {
+            return self.ready_filling(head, held, length);
+        }
+        self.note_age(&held);
         if held.record.is_in_chunks() {
             return Err(Rare::InChunks(held));
         }
-        match held.record.whole().map(|whole| whole.length) {
+        match whole {
             Some(length) if read::is_plain(head) => Ok(self.ready_whole(head, held, length)),
             length => self.ready_planned(head, held, length),
         }
+    }
+
+    #[inline]
+    pub(super) fn note_age(&self, held: &Held) {
+        let age_ms = self.shard.reactor.clock.now_ms().saturating_sub(held.record.stored_ms);
+        self.shard.accounts.meters.object_age.observe(age_ms);
     }
 
     #[inline(never)]
@@ -245,6 +273,16 @@ impl Conn {
     ) -> Result<Ready, Rare> {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let plan = read::plan(head, bytes, &held.record, length);
+        self.ready_by_plan(head, held, plan, length)
+    }
+
+    pub(super) fn ready_by_plan(
+        &mut self,
+        head: &Head,
+        held: Rc<Held>,
+        plan: Plan,
+        length: Option<u64>,
+    ) -> Result<Ready, Rare> {
         Ok(match (plan, length) {
             (Plan::Whole, Some(length)) => self.ready_whole(head, held, length),
             (Plan::Part(part), Some(length)) => self.ready_part(head, held, part, length),
@@ -279,6 +317,20 @@ impl Conn {
             let front = Front::Rendered(bytes);
             return Ready { front, body: None, then: manner.then() };
         }
+        let buffer = self.whole_head(head, &held, length, manner);
+        let has_body = head.method == Method::Get && length > 0;
+        let body = has_body.then_some(Cursor { held, at: 0, end: length });
+        Ready::new(buffer, body, manner.then())
+    }
+
+    /// The head of a 200.
+    pub(super) fn whole_head(
+        &mut self,
+        head: &Head,
+        held: &Held,
+        length: u64,
+        manner: Manner,
+    ) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         writer.raw(&self.shard.preamble.borrow().ok);
@@ -299,13 +351,25 @@ impl Conn {
         buffer.push_own(len);
         self.note_head(Status::Ok, len);
         self.input_past_head(head);
-        let has_body = head.method == Method::Get && length > 0;
-        let body = has_body.then_some(Cursor { held, at: 0, end: length });
-        Ready::new(buffer, body, manner.then())
+        buffer
     }
 
     fn ready_part(&mut self, head: &Head, held: Rc<Held>, part: ByteRange, length: u64) -> Ready {
         let manner = self.manner(head, Then::Next);
+        let buffer = self.part_head(head, &held, part, length, manner);
+        let body = Some(Cursor { held, at: part.first, end: part.last + 1 });
+        Ready::new(buffer, body, manner.then())
+    }
+
+    /// The head of a 206 with one range.
+    pub(super) fn part_head(
+        &mut self,
+        head: &Head,
+        held: &Held,
+        part: ByteRange,
+        length: u64,
+        manner: Manner,
+    ) -> Box<SendBuffer> {
         let mut buffer = self.shard.reactor.send_buffer();
         let mut writer = Writer::new(buffer.space());
         heads::begin(&mut writer, Status::PartialContent, &self.shard.date());
@@ -322,8 +386,7 @@ impl Conn {
         buffer.push_own(len);
         self.note_head(Status::PartialContent, len);
         self.input_past_head(head);
-        let body = Some(Cursor { held, at: part.first, end: part.last + 1 });
-        Ready::new(buffer, body, manner.then())
+        buffer
     }
 
     /// Several ranges as multipart/byteranges (RFC 9110 section 14.6).

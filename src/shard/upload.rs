@@ -445,10 +445,7 @@ impl Shard {
         is_parted: bool,
         aside_only: bool,
     ) -> Streaming {
-        let number = self.growing_next.get();
-        self.growing_next.set(number + 1);
-        // The shard's number keeps the names of two shards apart.
-        let id = u64::from(self.id) << 48 | number;
+        let id = self.next_growing();
         let growing = if is_parted { Growing::parted(id) } else { Growing::new(id) };
         let etag = format!("\"g{:x}-{id:x}\"", self.nonce);
         let record = Record {

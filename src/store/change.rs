@@ -169,7 +169,7 @@ impl Store {
         if guard.immutable && !is_delete && !record.is_empty_probe() {
             return Some(keep(change, record));
         }
-        if record.whole().is_none() {
+        if record.is_arriving() {
             if let Change::Open { upload, .. } = change
                 && self.finds_another(*upload, place)
             {
@@ -256,7 +256,7 @@ impl Store {
     /// Takes the old version away, the way its state asks for.
     fn supersede(&mut self, place: u32, now_ms: Millis) {
         let version = self.versions.at(place).expect("current versions are in the table");
-        let arriving = version.record.whole().is_none();
+        let arriving = version.record.is_arriving();
         if version.record.is_expired(now_ms) {
             self.expire(place);
         } else if arriving {

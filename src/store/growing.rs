@@ -4,6 +4,8 @@
 //! send up to that mark and ask to be nudged about more. The record that names a growing object
 //! stays valid when it is complete: `finished` then says where the whole body lies.
 //!
+//! A slower tier's object grows, too, while it is filled; then its length is known from the start.
+//!
 //! Invariants: `progress` never shrinks; an extent once appended never changes; `finished` and
 //! `cut` exclude each other; a watch bit is cleared exactly once per nudge that is owed.
 
@@ -33,6 +35,8 @@ pub struct Growing {
     /// Bytes that ranges may take; all that are there for objects without parts.
     released: AtomicU64,
     is_parted: bool,
+    /// Bytes of the whole, where they are known before.
+    length: Option<u64>,
     cut: AtomicBool,
     watch: [AtomicU64; WATCH_WORDS],
     finished: OnceLock<Whole>,
@@ -43,20 +47,27 @@ pub struct Growing {
 impl Growing {
     /// A growing object without bytes yet.
     pub fn new(id: u64) -> Self {
-        Self::made(id, false)
+        Self::made(id, false, None)
     }
 
     /// The same for one that may be cut into parts: a range waits until [`Growing::release`] has
     /// said that its bytes belong to whole parts.
     pub fn parted(id: u64) -> Self {
-        Self::made(id, true)
+        Self::made(id, true, None)
     }
 
-    fn made(id: u64, is_parted: bool) -> Self {
+    /// The same for one that a slower tier fills with so many bytes: it is read like a whole one,
+    /// of which some bytes have to be waited for, and a change of its key does not cut it.
+    pub fn filled(id: u64, length: u64) -> Self {
+        Self::made(id, false, Some(length))
+    }
+
+    fn made(id: u64, is_parted: bool, length: Option<u64>) -> Self {
         Self {
             id,
             released: AtomicU64::new(if is_parted { 0 } else { u64::MAX }),
             is_parted,
+            length,
             extents: [const { OnceLock::new() }; NEAR_EXTENTS],
             more_extents: OnceLock::new(),
             extent_count: AtomicUsize::new(0),
@@ -121,6 +132,11 @@ impl Growing {
     /// Bytes that may be read now.
     pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that it will have, where a slower tier fills it.
+    pub fn length(&self) -> Option<u64> {
+        self.length
     }
 
     /// Whether ranges of it are served while it arrives, part by part.

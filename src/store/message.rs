@@ -236,8 +236,11 @@ pub enum Job {
         /// The version that was uploaded; a newer one in its place will do.
         etag: Box<[u8]>,
     },
-    /// Bring it into memory; a large file's description, or a chunk by the chunk's own key.
+    /// Bring it into memory; answered when it can be read, which may be while it still comes. A
+    /// large file's description, or a chunk by the chunk's own key.
     Load,
+    /// The same, answered when all of it is there.
+    LoadWhole,
     /// The same, after the description of a large file that is there no longer was let go.
     Renew {
         /// The version that was there.

@@ -133,6 +133,22 @@ impl Record {
         }
     }
 
+    /// Bytes of the body, or `None` while only its upload can tell.
+    pub fn length(&self) -> Option<u64> {
+        match &self.body {
+            Body::Whole(whole) => Some(whole.length),
+            Body::Growing(growing) => {
+                growing.finished().map(|whole| whole.length).or(growing.length())
+            }
+        }
+    }
+
+    /// Whether its upload is still arriving. What a slower tier fills is as good as whole: a change
+    /// takes its place in turn.
+    pub fn is_arriving(&self) -> bool {
+        self.length().is_none()
+    }
+
     /// Whether the object is absent at `now_ms` because its time is over.
     #[inline]
     pub fn is_expired(&self, now_ms: Millis) -> bool {

@@ -16,7 +16,7 @@ fn a_flipped_bit_is_found_and_concerns_one_object() {
     kill(origin);
     let path = scratch.path("data/f/flipped");
     let file = std::fs::File::options().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[body[99_999] ^ 1], 99_999).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[body[9_999] ^ 1], 9_999).unwrap();
     let file = std::fs::File::options().write(true).open(scratch.path("data/f/short")).unwrap();
     file.set_len(150_000).unwrap();
     let origin = start(&scratch, &[]);
@@ -28,7 +28,7 @@ fn a_flipped_bit_is_found_and_concerns_one_object() {
     assert!(origin.get("/f/whole").body == body);
     // What was mended, or replaced, is served again.
     let file = std::fs::File::options().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[body[99_999]], 99_999).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[body[9_999]], 9_999).unwrap();
     assert!(origin.get("/f/flipped").body == body);
     origin.put("/f/short", b"new");
     assert_eq!(origin.get("/f/short").body, b"new");

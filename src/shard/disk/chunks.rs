@@ -55,7 +55,7 @@ impl Shard {
 
     /// Makes a description the version in memory.
     pub(super) async fn load_description(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
-        let Some((upload, _)) = self.begin_part(key, 0).await? else { return Ok(()) };
+        let Some((upload, _)) = self.begin_part(key, 0, None).await? else { return Ok(()) };
         let mut attributes = found.attributes.clone();
         if !found.is_summed {
             let until_ms = Clock::wall_ms() + limits::LARGE_LOOK_MS;
@@ -80,7 +80,7 @@ impl Shard {
             self.store.borrow_mut().forget(held.lease(), now_ms);
             self.carry();
         }
-        self.load(disk, key).await
+        self.load(disk, key, &|| {}).await
     }
 
     /// Brings a chunk into memory: `Loaded`, or `Absent` when the file is not there, or is another
@@ -134,7 +134,7 @@ impl Shard {
             return Ok(Reply::Absent);
         }
         let bytes = chunk_bytes.min(length - first);
-        let Some((upload, extents)) = self.begin_part(name, bytes).await? else {
+        let Some((upload, extents)) = self.begin_part(name, bytes, None).await? else {
             return Ok(Reply::Loaded);
         };
         let read = self.read_part(found, wanted.of, first, &extents).await;
@@ -168,7 +168,7 @@ impl Shard {
         for &extent in extents {
             let mut at = 0;
             while at < extent.len {
-                at += file.read(self, extent, at).await?;
+                at += file.read(self, extent, at, u64::MAX).await?;
             }
         }
         // What is in the data folder is never written to again, only replaced.

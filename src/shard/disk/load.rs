@@ -1,7 +1,8 @@
 //! Cold reads: a file becomes an object in memory, once, whoever waits for it.
 //!
-//! The body is read into the extents of an upload that nobody sees until it is whole and its sum
-//! is right. An upload of the key that came first keeps its place: the load then has no effect.
+//! A small body, or one that has a sum of the whole only, is read into the extents of an upload
+//! that nobody sees until it is whole and its sum is right; larger ones are filled (`fill`). An
+//! upload of the key that came first keeps its place: the load then has no effect.
 //!
 //! Invariants: no byte is served that was not checked against the sum written with it; only
 //! regular files beneath the root are opened, through no link.
@@ -17,7 +18,9 @@ use crate::media::types;
 use crate::origin::gzip;
 use crate::origin::write;
 use crate::store::etag::Etag;
-use crate::store::message::{Ask, Guard, Message, Publication, Quality, Refusal, Reply, UploadId};
+use crate::store::message::{
+    Ask, Guard, Message, Publication, Quality, Refusal, Reply, Streaming, UploadId,
+};
 use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
@@ -34,8 +37,14 @@ pub(super) struct Found {
 }
 
 impl Shard {
-    /// Brings the key into memory: `Loaded`, or `Absent`.
-    pub(super) async fn load(&self, disk: &Disk, key: &[u8]) -> Result<Reply, Refusal> {
+    /// Brings the key into memory: `Loaded`, or `Absent`. Where it can be read before all of it is
+    /// there, `begun` is called then.
+    pub(super) async fn load(
+        &self,
+        disk: &Disk,
+        key: &[u8],
+        begun: &dyn Fn(),
+    ) -> Result<Reply, Refusal> {
         if self.here(key).is_some() {
             return Ok(Reply::Loaded);
         }
@@ -43,6 +52,7 @@ impl Shard {
             let Some(found) = self.find_file(disk, folder, key).await? else { continue };
             let loaded = match self.is_large(key, &found) {
                 true => self.load_description(key, &found).await,
+                false if self.is_filled(key, &found) => self.fill(disk, key, &found, begun).await,
                 false => self.load_file(key, &found).await,
             };
             self.reactor.close_file(found.fd);
@@ -125,7 +135,7 @@ impl Shard {
 
     async fn load_file(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
         let length = found.attributes.length;
-        let Some((upload, extents)) = self.begin_loaded(key, length).await? else {
+        let Some((upload, extents)) = self.begin_loaded(key, length, None).await? else {
             return Ok(());
         };
         let sum = match self.read_body(found, &extents).await {
@@ -153,7 +163,7 @@ impl Shard {
         for &extent in extents {
             let mut at = 0;
             while at < extent.len {
-                let count = file.read(self, extent, at).await?;
+                let count = file.read(self, extent, at, u64::MAX).await?;
                 if found.is_summed {
                     self.add_to_sum(&mut sum, &mut scratch, (extent, at, count)).await;
                 }
@@ -178,17 +188,19 @@ impl Shard {
         }
     }
 
-    /// Room for a version that comes from a slower tier; none where an upload was faster.
+    /// Room for a version that comes from a slower tier, which is published now where there is a
+    /// stream; none where an upload was faster.
     pub(in crate::shard) async fn begin_loaded(
         &self,
         key: &[u8],
         length: u64,
+        stream: Option<Streaming>,
     ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
         let otherwise = self.settings.object_bytes_max;
         if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
             return Err(Refusal::TooLarge);
         }
-        self.begin_part(key, length).await
+        self.begin_part(key, length, stream).await
     }
 
     /// The same for what is a part of an object only, which may be of any size.
@@ -196,10 +208,11 @@ impl Shard {
         &self,
         key: &[u8],
         length: u64,
+        stream: Option<Streaming>,
     ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
         let begin = || {
             let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
-            Ask::Begin { key: key.into(), declared: Some(length), guard, stream: None }
+            Ask::Begin { key: key.into(), declared: Some(length), guard, stream: stream.clone() }
         };
         match self.ask_for_room(self.id, begin).await {
             Reply::Begun { upload, extents, .. } => Ok(Some((upload, extents))),
@@ -218,6 +231,29 @@ impl Shard {
         attributes: &Attributes,
         in_chunks: Option<u64>,
     ) -> Result<(), Refusal> {
+        let publication = self.loaded_publication(key, attributes, in_chunks);
+        match self.ask_here(Ask::Commit { upload, publication }).await {
+            Reply::Committed { .. } => {
+                let loaded = self.here(key);
+                let ours = loaded.filter(|held| *held.record.etag == *attributes.etag);
+                if let Some(held) = ours {
+                    self.store.borrow_mut().note_backed(held.lease());
+                }
+                Ok(())
+            }
+            Reply::Refused(Refusal::Precondition) => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::Busy),
+        }
+    }
+
+    /// What a version says of itself that comes from a slower tier.
+    pub(super) fn loaded_publication(
+        &self,
+        key: &[u8],
+        attributes: &Attributes,
+        in_chunks: Option<u64>,
+    ) -> Publication {
         let Attributes { etag, content_type, cache_control, .. } = attributes;
         let Attributes { length, modified_s, expires_ms, .. } = *attributes;
         let class = types::class(key, content_type);
@@ -227,7 +263,7 @@ impl Shard {
         let lines: Box<[u8]> = [vary, &attributes.lines].concat().into();
         let left_ms = expires_ms.map(|ms| ms.saturating_sub(Clock::wall_ms()));
         let now_ms = self.reactor.clock.now_ms();
-        let publication = Publication {
+        Publication {
             length,
             etag: Etag::from(&**etag),
             fields: self.fields(content_type, cache_control, &lines),
@@ -236,19 +272,6 @@ impl Shard {
             gives_way: false,
             quality: Quality::UNKNOWN,
             in_chunks,
-        };
-        match self.ask_here(Ask::Commit { upload, publication }).await {
-            Reply::Committed { .. } => {
-                let loaded = self.here(key);
-                let ours = loaded.filter(|held| *held.record.etag == **etag);
-                if let Some(held) = ours {
-                    self.store.borrow_mut().note_backed(held.lease());
-                }
-                Ok(())
-            }
-            Reply::Refused(Refusal::Precondition) => Ok(()),
-            Reply::Refused(refusal) => Err(refusal),
-            _ => Err(Refusal::Busy),
         }
     }
 }
@@ -270,10 +293,18 @@ impl Reading {
         Self { fd, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
     }
 
-    /// Reads on into an extent, from `at` of it; the bytes that it got, at least one.
-    pub(super) async fn read(&mut self, shard: &Shard, extent: Extent, at: u32) -> io::Result<u32> {
+    /// Reads on into an extent, from `at` of it; the bytes that it got, at least one and at most
+    /// `most`.
+    pub(super) async fn read(
+        &mut self,
+        shard: &Shard,
+        extent: Extent,
+        at: u32,
+        most: u64,
+    ) -> io::Result<u32> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX).min(limits::DISK_READ_BYTES);
         loop {
-            let wanted = (extent.len - at).min(limits::DISK_READ_BYTES);
+            let wanted = (extent.len - at).min(most);
             let blocks = wanted - wanted % limits::DISK_BLOCK_BYTES;
             if self.is_direct && blocks == 0 {
                 self.is_direct = shard.reactor.read_directly(self.fd, false);

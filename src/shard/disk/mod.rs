@@ -8,6 +8,7 @@
 //! were synced; after a sync that failed nothing is written any more until the process ends.
 
 mod chunks;
+mod fill;
 mod folders;
 mod load;
 mod retire;
@@ -127,7 +128,7 @@ impl Shard {
         {
             return Ok(());
         }
-        match self.tier(owner, key.into(), Job::Load).await {
+        match self.tier(owner, key.into(), Job::LoadWhole).await {
             Reply::Refused(refusal) => Err(refusal),
             _ => Ok(()),
         }
@@ -139,8 +140,10 @@ impl Shard {
             return Obtained::Absent;
         }
         let owner = self.store.borrow().owner_of(&key);
-        for _ in 0..limits::DISK_LOAD_ATTEMPTS {
-            match self.tier(owner, key.clone(), Job::Load).await {
+        for attempt in 0..limits::DISK_LOAD_ATTEMPTS {
+            // What was gone at once may have broken off: then the end tells why.
+            let job = if attempt == 0 { Job::Load } else { Job::LoadWhole };
+            match self.tier(owner, key.clone(), job).await {
                 Reply::Loaded => {}
                 Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
                 Reply::Refused(_) => return Obtained::Busy,
@@ -169,27 +172,37 @@ impl Shard {
         if disk.jobs.get() >= limits::DISK_JOBS_MAX {
             return answer(Reply::Refused(Refusal::Busy));
         }
-        if matches!(job, Job::Load) && shard.is_known_absent(disk, &key) {
+        if matches!(job, Job::Load | Job::LoadWhole) && shard.is_known_absent(disk, &key) {
             return answer(Reply::Absent);
         }
         disk.jobs.set(disk.jobs.get() + 1);
         self.reactor.tasks.spawn(async move {
             let disk = shard.disk.as_deref().expect("looked at above");
-            let reply = shard.run_job(disk, key, job).await;
+            let is_answered = Cell::new(false);
+            let answer = |reply| {
+                if !is_answered.replace(true) {
+                    shard.post(from, Message::Reply { ticket, reply });
+                }
+            };
+            let reply = shard.run_job(disk, key, job, &|| answer(Reply::Loaded)).await;
             disk.jobs.set(disk.jobs.get() - 1);
-            shard.post(from, Message::Reply { ticket, reply });
+            answer(reply);
         });
     }
 
-    async fn run_job(&self, disk: &Disk, key: Key, job: Job) -> Reply {
-        self.enter_key(disk, &key).await;
+    /// `begun` is called when a load's object can be read, which may be before the job's end.
+    async fn run_job(&self, disk: &Disk, key: Key, job: Job, begun: &dyn Fn()) -> Reply {
+        if !self.enter_key(disk, &key, matches!(job, Job::Load)).await {
+            return Reply::Loaded;
+        }
         let done = match job {
             Job::Save { etag } => self.save(disk, &key, &etag).await.map(|()| Reply::Saved),
-            Job::Load => match chunk::parse(&key) {
-                None => self.load(disk, &key).await,
-                Some((of, tag, index)) => {
+            Job::Load | Job::LoadWhole => match (chunk::parse(&key), job) {
+                (Some((of, tag, index)), _) => {
                     self.load_chunk(disk, &key, Wanted { of: &of, tag, index }).await
                 }
+                (None, Job::Load) => self.load(disk, &key, begun).await,
+                (None, _) => self.load(disk, &key, &|| {}).await,
             },
             Job::Renew { etag } => self.renew(disk, &key, &etag).await,
             Job::Erase { guard } => self.erase(disk, &key, guard).await,
@@ -201,22 +214,30 @@ impl Shard {
         done.unwrap_or_else(Reply::Refused)
     }
 
-    /// Waits until no other job works on the key.
-    async fn enter_key(&self, disk: &Disk, key: &[u8]) {
+    /// Wakes who waits for the key, although the job that works on it goes on.
+    fn wake_waiting(&self, disk: &Disk, key: &[u8]) {
+        let waiting = disk.busy.borrow_mut().get_mut(key).map(std::mem::take);
+        waiting.into_iter().flatten().for_each(|task| self.reactor.tasks.wake(task));
+    }
+
+    /// Waits until no other job works on the key; `false` when nothing is to be done any more: it
+    /// is for a `load`, and what is wanted has come.
+    async fn enter_key(&self, disk: &Disk, key: &[u8], is_load: bool) -> bool {
         std::future::poll_fn(|_| {
             let mut busy = disk.busy.borrow_mut();
             match busy.get_mut(key) {
                 None => {
                     busy.insert(key.into(), Vec::new());
-                    Poll::Ready(())
+                    Poll::Ready(true)
                 }
+                Some(_) if is_load && self.here(key).is_some() => Poll::Ready(false),
                 Some(waiting) => {
                     waiting.push(self.reactor.tasks.current());
                     Poll::Pending
                 }
             }
         })
-        .await;
+        .await
     }
 
     fn is_known_absent(&self, disk: &Disk, key: &[u8]) -> bool {

@@ -200,7 +200,7 @@ impl Shard {
     ) -> Result<Reply, Refusal> {
         if guard.if_match.is_some() || guard.if_none_match.is_some() {
             // The conditions are judged by what is on disk too.
-            self.load(disk, key).await?;
+            self.load(disk, key, &|| {}).await?;
         }
         if disk.data.is_none() {
             return Ok(self.ask_here(Ask::Delete { key: key.into(), guard }).await);

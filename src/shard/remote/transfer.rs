@@ -59,8 +59,10 @@ impl Shard {
 
     /// Sends what memory, or else the disk, has of the key.
     pub(super) async fn send_version(&self, tier: &RemoteTier, key: &[u8]) -> Result<(), Refusal> {
-        if self.here(key).is_none() && self.reads_disk(key) {
-            self.tier(self.id, key.into(), Job::Load).await;
+        // It may be on its way from disk at this moment.
+        let is_here = self.here(key).is_some_and(|held| held.record.whole().is_some());
+        if !is_here && self.reads_disk(key) {
+            self.tier(self.id, key.into(), Job::LoadWhole).await;
         }
         // What is gone needs no place; what still arrives is queued again by its commit.
         let Some(held) = self.here(key) else { return Ok(()) };
@@ -189,7 +191,7 @@ impl Shard {
             return Ok(Reply::Absent);
         }
         fill_in(key, &mut attributes);
-        let Some((upload, extents)) = self.begin_loaded(key, attributes.length).await? else {
+        let Some((upload, extents)) = self.begin_loaded(key, attributes.length, None).await? else {
             return Ok(Reply::Loaded);
         };
         match self.receive_pieces(&mut line, &extents, attributes.length).await {

@@ -110,6 +110,11 @@ impl Client {
         }
     }
 
+    /// Whether some of a body has come, and not all.
+    pub fn is_within_body(&self) -> bool {
+        self.reader.is_within() && self.reader.fragment().is_some_and(|body| !body.is_empty())
+    }
+
     pub fn plan(&mut self, request: Request) {
         self.plan.push_back(request);
         self.done = false;

@@ -3,6 +3,7 @@
 
 mod book;
 mod client;
+mod cold;
 mod content;
 mod laws;
 mod nth;

@@ -272,6 +272,16 @@ impl World {
     /// A record for a streaming upload.
     pub fn growing_record(&mut self, key: &str, tag: &str, expires_ms: Millis) -> Arc<Record> {
         self.next_growing += 1;
+        self.record(key, tag, expires_ms, Growing::new(self.next_growing))
+    }
+
+    /// A record for what a slower tier fills.
+    pub fn filled_record(&mut self, key: &str, tag: &str, length: u64) -> Arc<Record> {
+        self.next_growing += 1;
+        self.record(key, tag, NEVER, Growing::filled(self.next_growing, length))
+    }
+
+    fn record(&self, key: &str, tag: &str, expires_ms: Millis, growing: Growing) -> Arc<Record> {
         Arc::new(Record {
             key: key.as_bytes().into(),
             etag: tag.as_bytes().into(),
@@ -280,7 +290,7 @@ impl World {
             stored_ms: self.now_ms,
             heat: crate::store::heat::Heat::default(),
             expires_ms,
-            body: Body::Growing(Arc::new(Growing::new(self.next_growing))),
+            body: Body::Growing(Arc::new(growing)),
         })
     }
 

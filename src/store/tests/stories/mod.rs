@@ -1,6 +1,7 @@
 //! One story for each rule of the store.
 
 mod expiry;
+mod fills;
 mod folders;
 mod leases;
 mod streams;

@@ -1,0 +1,198 @@
+//! Cold reads of larger files: an object that is read while the disk gives it back.
+//!
+//! The version is published before its bytes are there, with the length that they will have, and
+//! grows by what was read and checked. Whoever wanted it is answered when its first chunk is right.
+//! A change of the key that comes meanwhile takes the place of this version as of any other; those
+//! who read it get it whole.
+//!
+//! Invariants: no byte of a chunk with a sum is readable before all of the chunk was read and had
+//! that sum; what nobody may see as it grows (manifests, what is compressed) is not filled so.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::load::{Found, Reading};
+use super::{Disk, Shard};
+use crate::limits;
+use crate::media::types::{self, Class};
+use crate::origin::gzip;
+use crate::store::Held;
+use crate::store::growing::Growing;
+use crate::store::heat::Heat;
+use crate::store::message::{Ask, Message, Publication, Refusal, Reply, Streaming, UploadId};
+use crate::store::object::{Body, Record};
+use crate::sys::extent::Extent;
+use crate::tier::disk::attributes::Attributes;
+use crate::tier::disk::sums::{ChunkSumming, Chunks};
+
+/// A version on its way from disk.
+struct Filling {
+    record: Arc<Record>,
+    growing: Arc<Growing>,
+    upload: UploadId,
+    extents: Vec<Extent>,
+}
+
+impl Shard {
+    /// Whether a file becomes an object that can be read while it comes.
+    pub(super) fn is_filled(&self, key: &[u8], found: &Found) -> bool {
+        let Attributes { length, content_type, lines, chunks, .. } = &found.attributes;
+        let class = types::class(key, content_type);
+        let is_compressed =
+            || gzip::is_offered(&self.rules.borrow().paths, key, class) && !gzip::is_coded(lines);
+        *length > limits::DISK_CHUNK_BYTES_MIN
+            && (chunks.is_some() || !found.is_summed)
+            && class != Class::Manifest
+            && !is_compressed()
+    }
+
+    /// Fills an object; `begun` is called when its first bytes are there.
+    pub(super) async fn fill(
+        &self,
+        disk: &Disk,
+        key: &[u8],
+        found: &Found,
+        begun: &dyn Fn(),
+    ) -> Result<(), Refusal> {
+        let publication = self.loaded_publication(key, &found.attributes, None);
+        let Some(filling) = self.begin_filling(key, &publication).await? else { return Ok(()) };
+        let begun = || {
+            begun();
+            self.wake_waiting(disk, key);
+        };
+        if let Err(error) = self.read_into(found, &filling, &begun).await {
+            tracing::warn!("a file cannot be read: {error}");
+            self.post(self.id, Message::Abort { upload: filling.upload });
+            return Err(Refusal::Damaged);
+        }
+        self.accounts.meters.disk_read_bytes.add(found.attributes.length);
+        self.end_filling(key, &filling, publication).await
+    }
+
+    /// Publishes a version that has no bytes yet; none where an upload was faster.
+    async fn begin_filling(
+        &self,
+        key: &[u8],
+        publication: &Publication,
+    ) -> Result<Option<Filling>, Refusal> {
+        let growing = Arc::new(Growing::filled(self.next_growing(), publication.length));
+        let record = Arc::new(Record {
+            key: key.into(),
+            etag: publication.etag.clone(),
+            fields: publication.fields.clone(),
+            modified_s: publication.modified_s,
+            stored_ms: self.reactor.clock.now_ms(),
+            expires_ms: publication.expires_ms,
+            heat: Heat::default(),
+            body: Body::Growing(growing.clone()),
+        });
+        let stream = Streaming { record: record.clone(), aside_only: false };
+        let begun = self.begin_loaded(key, publication.length, Some(stream)).await?;
+        Ok(begun.map(|(upload, extents)| Filling { record, growing, upload, extents }))
+    }
+
+    /// Reads the file, and lets readers have what was right. The last piece is left to the end of
+    /// the upload, which says where all of it lies.
+    async fn read_into(
+        &self,
+        found: &Found,
+        filling: &Filling,
+        begun: &dyn Fn(),
+    ) -> io::Result<()> {
+        let length = found.attributes.length;
+        let mut file = Reading::begin(self, found);
+        let mut check = found.attributes.chunks.as_ref().map(Check::new);
+        let first = check.as_ref().map_or(limits::DISK_CHUNK_BYTES_MIN, |check| check.of.bytes);
+        let (mut done, mut seen) = (0, 0);
+        for &extent in &filling.extents {
+            let mut at = 0;
+            while at < extent.len {
+                let most = if done < first { first - done } else { length };
+                let count = file.read(self, extent, at, most).await?;
+                if let Some(check) = &mut check {
+                    self.sum_part(check, (extent, at, count)).await?;
+                }
+                at += count;
+                done += u64::from(count);
+                let right = check.as_ref().map_or(done, |check| check.right_bytes());
+                if right > seen && done < length {
+                    self.show_growth(&filling.growing, right);
+                    if std::mem::replace(&mut seen, right) == 0 {
+                        begun();
+                    }
+                }
+            }
+        }
+        check.is_none_or(Check::ends_right).then_some(()).ok_or_else(other_bytes)
+    }
+
+    /// Sums up a part of an extent, a turn for each scratch-full.
+    async fn sum_part(
+        &self,
+        check: &mut Check<'_>,
+        (extent, at, count): (Extent, u32, u32),
+    ) -> io::Result<()> {
+        for from in (at..at + count).step_by(check.scratch.len()) {
+            let part = check.scratch.len().min((at + count - from) as usize);
+            self.reactor.arena().read(extent, from, &mut check.scratch[..part]);
+            check.sums.update(&check.scratch[..part]);
+            self.give_way().await;
+        }
+        if check.is_right_so_far() { Ok(()) } else { Err(other_bytes()) }
+    }
+
+    /// Makes the version an ordinary one, which may give way to others.
+    async fn end_filling(
+        &self,
+        key: &[u8],
+        filling: &Filling,
+        publication: Publication,
+    ) -> Result<(), Refusal> {
+        match self.ask_here(Ask::Commit { upload: filling.upload, publication }).await {
+            Reply::Committed { .. } => {
+                let is_ours = |held: &Rc<Held>| Arc::ptr_eq(&held.record, &filling.record);
+                if let Some(held) = self.here(key).filter(is_ours) {
+                    self.store.borrow_mut().note_backed(held.lease());
+                }
+                Ok(())
+            }
+            Reply::Refused(Refusal::Superseded) => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::Busy),
+        }
+    }
+}
+
+/// Compares the chunks of a file with their sums.
+struct Check<'a> {
+    of: &'a Chunks,
+    sums: ChunkSumming,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Check<'a> {
+    fn new(of: &'a Chunks) -> Self {
+        let scratch = vec![0; limits::DISK_SUM_BYTES];
+        Self { of, sums: ChunkSumming::new(of.bytes), scratch }
+    }
+
+    /// Whether every chunk that is complete has its sum.
+    fn is_right_so_far(&self) -> bool {
+        self.of.sums.starts_with(self.sums.complete())
+    }
+
+    /// Bytes of the chunks that are complete; the last one, when it is shorter, never is.
+    fn right_bytes(&self) -> u64 {
+        self.sums.complete().len() as u64 * self.of.bytes
+    }
+
+    /// Whether the chunks are these, now that the file has ended.
+    fn ends_right(self) -> bool {
+        self.sums.finish() == *self.of
+    }
+}
+
+fn other_bytes() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is not what was written")
+}
