@@ -56,7 +56,9 @@ function start({ player, url, low }) {
   } else {
     const shakaPlayer = new shaka.Player();
     shakaPlayer.addEventListener('error', (event) => fail('shaka ' + event.detail.code));
-    const liveSync = { enabled: low, targetLatency: 2, targetLatencyTolerance: 0.3 };
+    // Shaka counts from the end of what it lets one seek to: for HLS PART-HOLD-BACK behind the newest part.
+    const [targetLatency, targetLatencyTolerance] = url.endsWith('.mpd') ? [2, 0.3] : [0.5, 0.2];
+    const liveSync = { enabled: low, targetLatency, targetLatencyTolerance };
     shakaPlayer.configure({ streaming: { lowLatencyMode: low, liveSync } });
     state.date = () => { const date = shakaPlayer.getPlayheadTimeAsDate(); return date && date.getTime(); };
     shakaPlayer.attach(video).then(() => shakaPlayer.load(url)).catch((e) => fail('shaka ' + e.code));
