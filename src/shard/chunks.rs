@@ -54,6 +54,11 @@ impl Conn {
             }
             let obtained = self.shard.clone().obtain_renewed(&held.record).await;
             match obtained {
+                // The lease on the old description lives until its recall is read here.
+                Obtained::Held(now) if Arc::ptr_eq(&now.record, &held.record) => {
+                    self.shard.reactor.pause(limits::CHUNK_PAUSE_MS).await;
+                    held = now;
+                }
                 Obtained::Held(now) if now.record.is_in_chunks() => held = now,
                 other => return self.answer_otherwise(head, other).await,
             }

@@ -34,6 +34,9 @@ fn eight_readers_get_all_of_it() {
 
 /// Whoever reads while the file is replaced gets bytes of the version that was begun, or is cut;
 /// the next request has the new one within a second.
+///
+/// In two runs of ten it was answered 503: a shard met its lease on the old version again, three
+/// times in a row, before it had read that the owner took it back.
 #[test]
 fn a_file_that_is_replaced_is_never_mixed() {
     let film_of = Film::start("large-replaced", "2");
