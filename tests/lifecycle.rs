@@ -5,16 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Origin, PATIENCE, Scratch, pattern, run};
-
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use support::{Origin, PATIENCE, Scratch, eventually, pattern, run};
 
 /// An origin whose data folder is a file system of 16 MiB; none where mounts are not allowed.
 fn start_on_small_disk(scratch: &Scratch, config: &str, flags: &[&str]) -> Option<Origin> {

@@ -12,7 +12,7 @@ mod trouble;
 
 use std::time::{Duration, Instant};
 
-use support::{Origin, PATIENCE, Scratch, pattern, signal};
+use support::{Origin, PATIENCE, Scratch, eventually, pattern, signal};
 
 /// An origin of four shards before a folder that outlives it.
 fn start(scratch: &Scratch, flags: &[&str]) -> Origin {
@@ -24,15 +24,6 @@ fn start(scratch: &Scratch, flags: &[&str]) -> Origin {
 fn kill(mut origin: Origin) {
     signal(origin.pid(), "KILL");
     origin.wait();
-}
-
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Waits until the store has been told of everything.

@@ -23,6 +23,16 @@ use wire::{Answer, Client};
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until `holds`, or fails with `what` is the matter.
+#[track_caller]
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// So many seconds of video in CMAF segments of one second, five fragments each: `live.mpd`, its
 /// header and its segments in a folder of that name.
 pub fn made_segments(name: &str, seconds: u32) -> Scratch {

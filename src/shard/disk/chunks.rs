@@ -17,6 +17,7 @@ use super::{Disk, Shard};
 use crate::limits;
 use crate::store::etag::Etag;
 use crate::store::message::{Message, Refusal, Reply};
+use crate::store::object::Record;
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
 use crate::sys::reactor::Open;
@@ -73,8 +74,7 @@ impl Shard {
         etag: &Etag,
     ) -> Result<Reply, Refusal> {
         let held = self.here(key);
-        let is_it =
-            |record: &crate::store::object::Record| record.is_in_chunks() && record.etag == *etag;
+        let is_it = |record: &Record| record.is_in_chunks() && record.etag == *etag;
         if let Some(held) = held.filter(|held| is_it(&held.record)) {
             let now_ms = self.reactor.clock.now_ms();
             self.store.borrow_mut().forget(held.lease(), now_ms);
@@ -186,14 +186,8 @@ impl Shard {
         let mut sums = ChunkSumming::new(chunks.bytes);
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for &extent in extents {
-            let mut at = 0;
-            while at < extent.len {
-                let count = scratch.len().min((extent.len - at) as usize);
-                self.reactor.arena().read(extent, at, &mut scratch[..count]);
-                sums.update(&scratch[..count]);
-                at += u32::try_from(count).expect("within one extent");
-                self.give_way().await;
-            }
+            let all = (extent, 0, extent.len);
+            self.each_piece(all, &mut scratch, |bytes| sums.update(bytes)).await;
         }
         let sums = sums.finish().sums;
         let place = usize::try_from(first / chunks.bytes).unwrap_or(usize::MAX);

@@ -127,18 +127,10 @@ impl Shard {
         check.is_none_or(Check::ends_right).then_some(()).ok_or_else(other_bytes)
     }
 
-    /// Sums up a part of an extent, a turn for each scratch-full.
-    async fn sum_part(
-        &self,
-        check: &mut Check<'_>,
-        (extent, at, count): (Extent, u32, u32),
-    ) -> io::Result<()> {
-        for from in (at..at + count).step_by(check.scratch.len()) {
-            let part = check.scratch.len().min((at + count - from) as usize);
-            self.reactor.arena().read(extent, from, &mut check.scratch[..part]);
-            check.sums.update(&check.scratch[..part]);
-            self.give_way().await;
-        }
+    /// Sums up a part of an extent.
+    async fn sum_part(&self, check: &mut Check<'_>, piece: (Extent, u32, u32)) -> io::Result<()> {
+        let Check { sums, scratch, .. } = check;
+        self.each_piece(piece, scratch, |bytes| sums.update(bytes)).await;
         if check.is_right_so_far() { Ok(()) } else { Err(other_bytes()) }
     }
 

@@ -165,7 +165,8 @@ impl Shard {
             while at < extent.len {
                 let count = file.read(self, extent, at, u64::MAX).await?;
                 if found.is_summed {
-                    self.add_to_sum(&mut sum, &mut scratch, (extent, at, count)).await;
+                    let piece = (extent, at, count);
+                    self.each_piece(piece, &mut scratch, |bytes| sum.update(bytes)).await;
                 }
                 at += count;
             }
@@ -173,17 +174,17 @@ impl Shard {
         Ok(sum.digest128())
     }
 
-    /// Sums up a part of an extent, a turn for each scratch-full.
-    async fn add_to_sum(
+    /// Shows a part of an extent (from a byte on, so many) to `take`, a turn for each scratch-full.
+    pub(super) async fn each_piece(
         &self,
-        sum: &mut Xxh3Default,
-        scratch: &mut [u8],
         (extent, at, count): (Extent, u32, u32),
+        scratch: &mut [u8],
+        mut take: impl FnMut(&[u8]),
     ) {
         for from in (at..at + count).step_by(scratch.len()) {
             let part = scratch.len().min((at + count - from) as usize);
             self.reactor.arena().read(extent, from, &mut scratch[..part]);
-            sum.update(&scratch[..part]);
+            take(&scratch[..part]);
             self.give_way().await;
         }
     }

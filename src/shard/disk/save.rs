@@ -92,14 +92,8 @@ impl Shard {
         let record = &held.record;
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for &extent in &whole.extents {
-            let mut at = 0;
-            while at < extent.len {
-                let count = scratch.len().min((extent.len - at) as usize);
-                self.reactor.arena().read(extent, at, &mut scratch[..count]);
-                sums.update(&scratch[..count]);
-                at += u32::try_from(count).expect("within one extent");
-                self.give_way().await;
-            }
+            let all = (extent, 0, extent.len);
+            self.each_piece(all, &mut scratch, |bytes| sums.update(bytes)).await;
         }
         let left_ms = record.expires_ms.saturating_sub(self.reactor.clock.now_ms());
         let (sum, chunks) = sums.finish();

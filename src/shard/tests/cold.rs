@@ -42,13 +42,7 @@ fn traffic(plan: &Plan, random: &mut Random) -> Outcomes {
         }
     });
     world.run_clients();
-    world.sim.be_kind();
-    world.run_quiet();
-    world.audit();
-    world.book.check();
-    world.take_all_away();
-    world.check_quiet();
-    world.check_empty();
+    world.wind_down();
     std::mem::take(&mut world.book.outcomes)
 }
 

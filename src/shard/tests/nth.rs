@@ -48,13 +48,7 @@ fn scenario(nth: u64, tx: Tx) -> Option<String> {
     }
     world.run_clients();
     let failed = world.sim.completions().1;
-    world.sim.be_kind();
-    world.run_quiet();
-    world.audit();
-    world.book.check();
-    world.take_all_away();
-    world.check_quiet();
-    world.check_empty();
+    world.wind_down();
     world.run_drain();
     assert!(world.endings.iter().all(|ending| *ending == Some(Ending::Drained)));
     failed

@@ -109,14 +109,7 @@ pub fn traffic(plan: &Plan, random: &mut Random, kind: Kind) -> Outcomes {
         populate(&mut world, random, kind);
         world.run_clients();
     }
-    // From here on nothing is to fail any more.
-    world.sim.be_kind();
-    world.run_quiet();
-    world.audit();
-    world.book.check();
-    world.take_all_away();
-    world.check_quiet();
-    world.check_empty();
+    world.wind_down();
     world.run_drain();
     assert!(world.endings.iter().all(|ending| *ending == Some(Ending::Drained)));
     std::mem::take(&mut world.book.outcomes)

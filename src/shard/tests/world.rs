@@ -316,6 +316,17 @@ impl World {
         (left, std::mem::replace(&mut self.book, next))
     }
 
+    /// Lets nothing fail any more, and looks whether all was right and nothing is left of it.
+    pub fn wind_down(&mut self) {
+        self.sim.be_kind();
+        self.run_quiet();
+        self.audit();
+        self.book.check();
+        self.take_all_away();
+        self.check_quiet();
+        self.check_empty();
+    }
+
     /// Deletes everything, until nothing is left.
     pub fn take_all_away(&mut self) {
         let client = self.client(0);
