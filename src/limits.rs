@@ -6,6 +6,7 @@
 mod chunks;
 pub mod client;
 pub mod lifecycle;
+pub mod listing;
 mod topic;
 
 pub use chunks::*;

@@ -32,6 +32,7 @@ use crate::sys::reactor::Reactor;
 use crate::sys::room;
 use crate::sys::swap::Swap;
 use crate::sys::{cpu, net, probe};
+use crate::tier::listing;
 use crate::tier::remote::{Link, Ring};
 use crate::topic::Policy;
 use crate::topic::owner::Hook;
@@ -90,6 +91,7 @@ fn start(config: &Config) -> Result<Origin, Refusal> {
     let remote = Arc::new(remote);
     let (store, link) = remote_store(config, &remote)?.unzip();
     let settings = Settings { remote: link, ..settings(config, nofile, topic_hook(hooks))? };
+    let settings = Settings { listings: listings(&settings, &remote)?, ..settings };
     let arena = Arena::new(config.memory_bytes).map_err(|error| {
         format!("{} bytes of memory cannot be reserved: {error}", config.memory_bytes)
     })?;
@@ -249,6 +251,7 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         library: folder(config.library.as_deref(), DataFolder::open_library)?,
         large_bytes_min: config.large_bytes_min,
         chunk_bytes: config.chunk_bytes(),
+        listings: None,
         remote: None,
     })
 }
@@ -263,6 +266,23 @@ fn remote_store(
     let remote = Arc::clone(remote);
     let ring: Ring = Arc::new(move |shard, task| remote.send(shard, Envelope::Woken(task)));
     Ok(Some((store, Link { orders, ring })))
+}
+
+/// The thread that reads folders for listings, where there are any.
+fn listings(
+    settings: &Settings,
+    remote: &Arc<Remote<Envelope>>,
+) -> Result<Option<listing::Link>, Refusal> {
+    let folders = [&settings.data, &settings.library].into_iter().flatten().cloned();
+    let folders: Vec<_> = folders.collect();
+    if folders.is_empty() {
+        return Ok(None);
+    }
+    let remote = Arc::clone(remote);
+    let ring: Ring = Arc::new(move |shard, task| remote.send(shard, Envelope::Woken(task)));
+    let orders = control::listing::spawn(folders);
+    let orders = orders.map_err(|error| format!("no thread for listings: {error}"))?;
+    Ok(Some(listing::Link { orders, ring }))
 }
 
 /// Who walks the data folder, where there is one.

@@ -9,6 +9,8 @@ mod filling;
 mod kills;
 #[path = "disk/library.rs"]
 mod library;
+#[path = "disk/listing.rs"]
+mod listing;
 #[path = "disk/trouble.rs"]
 mod trouble;
 

@@ -118,8 +118,8 @@ pub fn walk(
 fn unlisted(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(404, _) => Fault::Answer(
-            "nothing is listed there (404); an origin lists what it has in memory, and ls, du and \
-             verify of its data folder show what lies on disk"
+            "nothing is listed there (404); an origin lists what it has in memory and on disk, not \
+             what only its remote store has"
                 .to_owned(),
         ),
         other => other,

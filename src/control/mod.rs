@@ -25,6 +25,7 @@ use crate::sys::folder::DataFolder;
 mod admin;
 pub mod lifecycle;
 mod listener;
+pub mod listing;
 pub mod metrics;
 mod process;
 mod reload;

@@ -5,6 +5,7 @@
 
 use super::answer::Front;
 use super::conn::{Conn, Gone, Then};
+use super::listing::Listed;
 use super::payload::Payload;
 use super::read::HEAD_FITS;
 use super::upload::Denied;
@@ -17,7 +18,7 @@ use crate::origin::dialect::{self, Dialect};
 use crate::origin::sigv4::Signature;
 use crate::origin::write::Intent;
 use crate::origin::{heads, list, mediastore};
-use crate::store::message::{Ask, Item, Reply};
+use crate::store::message::Item;
 use crate::store::object::NEVER;
 use crate::sys::clock::Clock;
 
@@ -144,18 +145,15 @@ impl Conn {
 
     /// What of a folder does not expire, and the name after which the next page begins.
     async fn lasting_items(&self, wanted: list::Wanted) -> Option<(Vec<Item>, Option<Box<[u8]>>)> {
-        let owner = self.shard.store.borrow().folder_owner(&wanted.folder);
         let list::Wanted { folder, mut after, count_max } = wanted;
         let mut found: Vec<Item> = Vec::new();
         for _ in 0..limits::LIST_ROUNDS_MAX {
-            let ask =
-                Ask::List { folder: folder.clone(), after, count_max: limits::LIST_ITEMS_MAX };
-            let (items, more) = match self.shard.ask(owner, ask).await {
-                Reply::Listing { items, more } => (items, more),
-                Reply::Absent => return Some((found, None)),
-                _ => return None,
+            let (items, next) = match self.shard.list(&folder, &after, limits::LIST_ITEMS_MAX).await
+            {
+                Listed::Page { items, next } => (items, next),
+                Listed::Absent => return Some((found, None)),
+                Listed::Busy => return None,
             };
-            let last = items.last().map(|item| item.name.clone());
             for item in items.into_iter().filter(is_lasting) {
                 if found.len() == count_max {
                     let last = found.last().map(|item| item.name.clone());
@@ -163,9 +161,9 @@ impl Conn {
                 }
                 found.push(item);
             }
-            match last.filter(|_| more) {
+            match next {
                 None => return Some((found, None)),
-                Some(last) => after = last,
+                Some(next) => after = next,
             }
         }
         Some((found, Some(after)))

@@ -32,6 +32,7 @@ use crate::sys::reactor::Reactor;
 use crate::sys::swap::Swap;
 use crate::sys::task::TaskId;
 use crate::tier::lifecycle::Due;
+use crate::tier::listing::Link as ListingLink;
 use crate::tier::remote::Link;
 use crate::topic::message::Message as TopicMessage;
 use crate::topic::owner::{Hook as TopicHook, PolicyOf};
@@ -54,6 +55,7 @@ mod input;
 mod ladder;
 mod leftover;
 mod lifecycle;
+mod listing;
 mod live;
 mod lowlatency;
 mod momento;
@@ -128,6 +130,8 @@ pub struct Settings {
     pub large_bytes_min: u64,
     /// Bytes in a chunk, a power of two.
     pub chunk_bytes: u64,
+    /// The way to the thread that reads folders of the disk tier.
+    pub listings: Option<ListingLink>,
     /// The way to the remote store.
     pub remote: Option<Link>,
     /// What the rules say of a topic.

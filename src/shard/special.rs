@@ -2,6 +2,7 @@
 
 use super::answer::Front;
 use super::conn::{Conn, Gone, Then};
+use super::listing::Listed;
 use super::read::HEAD_FITS;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method};
@@ -10,7 +11,6 @@ use crate::origin::dialect::Dialect;
 use crate::origin::errors::{ALLOW, Bare};
 use crate::origin::heads;
 use crate::origin::{key, list, time};
-use crate::store::message::{Ask, Reply};
 use crate::sys::clock::Clock;
 
 impl Conn {
@@ -44,18 +44,16 @@ impl Conn {
             Ok(wanted) => wanted,
             Err(message) => return self.answer_fault(head, Status::BadRequest, message).await,
         };
-        let owner = shard.store.borrow().folder_owner(&wanted.folder);
         let list::Wanted { folder, after, count_max } = wanted;
-        match shard.ask(owner, Ask::List { folder, after, count_max }).await {
-            Reply::Listing { items, more } => {
-                let last = items.last().filter(|_| more).map(|item| &*item.name);
-                let body =
-                    list::render(&items, last, Dialect::Native, shard.reactor.clock.now_ms());
+        match Box::pin(shard.list(&folder, &after, count_max)).await {
+            Listed::Page { items, next } => {
+                let now_ms = shard.reactor.clock.now_ms();
+                let body = list::render(&items, next.as_deref(), Dialect::Native, now_ms);
                 self.answer_text(head, b"application/json", b"max-age=1", body).await
             }
-            Reply::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
-            _ => {
-                let message = "the origin is busy; try again in a second";
+            Listed::Absent => self.answer_fault(head, Status::NotFound, "no such folder").await,
+            Listed::Busy => {
+                let message = "the origin is busy, or its disk does not say; try again in a second";
                 self.answer_fault(head, Status::ServiceUnavailable, message).await
             }
         }

@@ -9,6 +9,7 @@
 
 use super::Shard;
 use super::conn::Conn;
+use super::listing::Listed;
 use super::upload::Denied;
 use crate::http::framing::Framing;
 use crate::http::known::Known;
@@ -17,7 +18,6 @@ use crate::http::response::Status;
 use crate::limits;
 use crate::media::types::{self, Class};
 use crate::origin::horizon::folder_of;
-use crate::store::message::{Ask, Reply};
 
 impl Conn {
     /// Judges an upload by the ingest rules, where its path wants that.
@@ -42,8 +42,13 @@ impl Conn {
             return Ok(());
         }
         let folder = folder_of(key);
-        if self.shard.has_header(folder).await || self.shard.has_header(folder_of(folder)).await {
-            return Ok(());
+        // A header that is in memory is found without a look at the disk.
+        for with_disk in [false, true] {
+            for folder in [folder, folder_of(folder)] {
+                if self.shard.has_header(folder, with_disk).await {
+                    return Ok(());
+                }
+            }
         }
         Err(Denied::new(
             Status::PreconditionFailed,
@@ -55,25 +60,27 @@ impl Conn {
 
 impl Shard {
     /// Whether a header of segments lies in a folder.
-    async fn has_header(&self, folder: &[u8]) -> bool {
-        let owner = self.store.borrow().folder_owner(folder);
+    async fn has_header(&self, folder: &[u8], with_disk: bool) -> bool {
         let mut after: Box<[u8]> = Box::default();
         for _ in 0..limits::HEADER_PAGES_MAX {
             let count_max = limits::LIST_ITEMS_MAX;
-            let ask = Ask::List { folder: folder.into(), after, count_max };
-            let (items, more) = match self.ask(owner, ask).await {
-                Reply::Listing { items, more } => (items, more),
-                Reply::Absent => return false,
+            let listed = match with_disk {
+                true => self.list(folder, &after, count_max).await,
+                false => self.list_here(folder, &after, count_max).await,
+            };
+            let (items, next) = match listed {
+                Listed::Page { items, next } => (items, next),
+                Listed::Absent => return false,
                 // Who has no room to answer is no reason to refuse.
-                _ => return true,
+                Listed::Busy => return true,
             };
             let is_header = |name: &[u8]| types::class(name, b"") == Class::Init;
             if items.iter().any(|item| item.object.is_some() && is_header(&item.name)) {
                 return true;
             }
-            match items.last() {
-                Some(last) if more => after = last.name.clone(),
-                _ => return false,
+            match next {
+                Some(next) => after = next,
+                None => return false,
             }
         }
         true

@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::room::{Marks, Room};
 use crate::limits;
 
+pub mod names;
+
 /// The tier's own folder beneath the root: what is being written lies in it.
 const OWN: &str = ".headwater";
 

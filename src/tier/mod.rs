@@ -2,4 +2,5 @@
 
 pub mod disk;
 pub mod lifecycle;
+pub mod listing;
 pub mod remote;

@@ -115,21 +115,7 @@ impl Shard {
             let attributes = attributes.ok_or(io::ErrorKind::InvalidData)?;
             return Ok(Some(Found { fd, attributes, is_summed: true }));
         }
-        let content_type = types::of_extension(key).unwrap_or("application/octet-stream");
-        let class = types::class(key, content_type.as_bytes());
-        let etag = format!("\"f{:x}-{:x}\"", status.modified_ns, status.bytes);
-        let seconds = status.modified_ns / 1_000_000_000;
-        let attributes = Attributes {
-            length: status.bytes,
-            modified_s: u64::try_from(seconds).unwrap_or(0),
-            expires_ms: None,
-            sum: 0,
-            chunks: None,
-            etag: etag.into_bytes().into(),
-            content_type: content_type.as_bytes().into(),
-            cache_control: write::default_cache_control(class, None).as_bytes().into(),
-            lines: [].into(),
-        };
+        let attributes = plain_attributes(key, status.bytes, status.modified_ns);
         Ok(Some(Found { fd, attributes, is_summed: false }))
     }
 
@@ -249,7 +235,7 @@ impl Shard {
     }
 
     /// What a version says of itself that comes from a slower tier.
-    pub(super) fn loaded_publication(
+    pub(in crate::shard) fn loaded_publication(
         &self,
         key: &[u8],
         attributes: &Attributes,
@@ -274,6 +260,23 @@ impl Shard {
             quality: Quality::UNKNOWN,
             in_chunks,
         }
+    }
+}
+
+/// What is said of a file that has no metadata of its own.
+pub(in crate::shard) fn plain_attributes(key: &[u8], bytes: u64, modified_ns: u128) -> Attributes {
+    let content_type = types::of_extension(key).unwrap_or("application/octet-stream");
+    let class = types::class(key, content_type.as_bytes());
+    Attributes {
+        length: bytes,
+        modified_s: u64::try_from(modified_ns / 1_000_000_000).unwrap_or(0),
+        expires_ms: None,
+        sum: 0,
+        chunks: None,
+        etag: format!("\"f{modified_ns:x}-{bytes:x}\"").into_bytes().into(),
+        content_type: content_type.as_bytes().into(),
+        cache_control: write::default_cache_control(class, None).as_bytes().into(),
+        lines: [].into(),
     }
 }
 

@@ -32,6 +32,7 @@ use crate::sys::task::TaskId;
 use crate::tier::disk::{chunk, path};
 use chunks::Wanted;
 use folders::FolderSync;
+pub(super) use load::plain_attributes;
 
 type Key = Box<[u8]>;
 

@@ -59,6 +59,7 @@ impl Plan {
             library: None,
             large_bytes_min: limits::LARGE_BYTES_MIN,
             chunk_bytes: limits::CHUNK_BYTES_MIN,
+            listings: None,
             remote: None,
         };
         Self {

@@ -67,7 +67,7 @@ pub enum Open {
 
 impl Open {
     /// Flags, mode and resolution of openat2(2): beneath the folder, through no link.
-    fn how(self) -> [u64; 3] {
+    pub(in crate::sys) fn how(self) -> [u64; 3] {
         const BENEATH_WITHOUT_LINKS: u64 =
             libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
         let (flags, mode) = match self {
