@@ -5,11 +5,13 @@
 
 mod chunks;
 pub mod client;
+mod holds;
 pub mod lifecycle;
 pub mod listing;
 mod topic;
 
 pub use chunks::*;
+pub use holds::*;
 pub use topic::*;
 
 /// Shards a process may have.
@@ -52,8 +54,6 @@ pub const SWEEP_PER_TURN: usize = 64;
 pub const STORE_SPARE_MAX: usize = 64;
 /// Changes for which a queue has room that is kept so.
 pub const SPARE_QUEUE_MAX: usize = 16;
-/// Leases one shard keeps on other shards' objects.
-pub const LEASES_MAX: usize = 65_536;
 /// Names in one answer to a listing.
 pub const LIST_ITEMS_MAX: usize = 1000;
 

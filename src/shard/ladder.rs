@@ -25,7 +25,7 @@ use crate::http::request::Head;
 use crate::limits;
 use crate::media::hls::multivariant;
 use crate::store::Held;
-use crate::store::index::{Ladder, Look};
+use crate::store::held::{Ladder, Look};
 
 /// Multivariant playlists that were found incomplete, and when they are looked after again.
 #[derive(Default)]

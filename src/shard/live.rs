@@ -29,10 +29,10 @@ use crate::origin::dialect::Dialect;
 use crate::origin::errors::Bare;
 use crate::origin::heads::ObjectHead;
 use crate::origin::{gzip, key, read};
-use crate::store::index::Live;
+use crate::store::held::Live;
 use crate::store::message::LeaseId;
 use crate::store::object::{Record, Whole};
-use crate::store::{Held, index};
+use crate::store::{Held, held};
 
 /// How much of a playlist is answered, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -380,7 +380,7 @@ impl Told<'_> {
     }
 
     /// Where the answer in this form is kept.
-    fn slot(&self) -> &index::Rendered {
+    fn slot(&self) -> &held::Rendered {
         let Some(live) = self.live else { return &self.held.derived().zipped };
         let number = match self.form {
             Form { delta: false, .. } => 0,
@@ -440,7 +440,7 @@ fn read_live(shard: &Shard, held: &Held) -> Option<Box<Live>> {
         facts: media.facts(),
         age_is_default: *record.fields.cache_control == *default.as_bytes(),
         delta_is_less: delta::skippable(&media) > 0,
-        blocking: index::Rendered::default(),
+        blocking: held::Rendered::default(),
         delta: Default::default(),
         zipped: Default::default(),
     }))

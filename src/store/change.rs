@@ -79,7 +79,7 @@ impl Store {
         while let Some(step) = self.step(key, now_ms) {
             if let Step::Recall(place) = step {
                 self.recall(place);
-                if self.versions.at(place).is_some_and(|version| version.owed > 0) {
+                if self.versions.at(place).is_some_and(|version| version.owed() > 0) {
                     return;
                 }
             }
@@ -231,7 +231,7 @@ impl Store {
                 let record = Arc::new(Self::record(key, publication, extents, now_ms));
                 let place = self.publish(Arc::clone(&record), None);
                 let version = self.versions.at_mut(place).expect("just published");
-                (version.pipeline, version.quality) = (pipeline, quality);
+                version.note_origin(pipeline, quality);
                 if gives_way {
                     self.note_gives_way(place);
                 }
@@ -246,7 +246,8 @@ impl Store {
                     entry.created = created;
                     entry.growing = Some((Arc::clone(growing), place));
                     let pipeline = entry.guard.pipeline.clone();
-                    self.versions.at_mut(place).expect("just published").pipeline = pipeline;
+                    let version = self.versions.at_mut(place).expect("just published");
+                    version.busy().pipeline = pipeline;
                 }
                 self.begun(change, None);
             }
@@ -262,7 +263,7 @@ impl Store {
         } else if arriving {
             self.retire_cut(place);
         } else {
-            debug_assert!(version.owed == 0);
+            debug_assert!(version.owed() == 0);
             self.retire(place);
         }
     }

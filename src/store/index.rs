@@ -1,14 +1,18 @@
 //! The hot table of a shard: current versions of its own keys and leases on other shards' objects,
 //! side by side, so that a hit costs the same for both.
 //!
-//! An entry is one reference to a [`Held`]; an answer under way clones the reference, and the last
+//! An entry is a number: the place of an own version, or of a lease. Answers are given from a
+//! [`Held`], which a lease is from the start and an own version gets when it is read first, since
+//! most of many are not read. An answer under way clones the reference to it, and the last
 //! reference to go puts the hold on a list that the store works off.
 //!
-//! Invariants: a hit allocates nothing and, unless the object is growing, touches no line that
-//! another shard writes; a version that has expired or was cut is never found; at most
-//! [`limits::LEASES_MAX`] entries belong to other shards.
+//! Invariants: a hit allocates nothing but an own version's hold and, unless the object is growing,
+//! touches no line that another shard writes; a version that has expired or was cut is never found;
+//! at most [`limits::LEASES_MAX`] entries belong to other shards, and not many more than
+//! [`limits::HOLDS_KEPT_MAX`] own versions keep a hold that no answer uses.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,12 +20,14 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::limits;
-use crate::media::hls::playlist::Media;
 use crate::sys::extent::ShardId;
 
+use super::held::{Held, Released};
 use super::message::LeaseId;
 use super::object::{Millis, Record};
 use super::path;
+use super::slab::Slab;
+use super::version::Version;
 
 /// The process's hash of keys; every shard is made with the same seed and so agrees on owners.
 #[derive(Clone, Copy, Debug)]
@@ -59,121 +65,41 @@ impl KeyHash {
     }
 }
 
-/// This shard's hold on one version, its own or leased. Clones of the `Rc` are the pins of answers
-/// under way.
-#[derive(Debug)]
-pub struct Held {
-    /// The version.
-    pub record: Arc<Record>,
-    hash: u64,
-    owner: ShardId,
-    lease: LeaseId,
-    /// Used since the eviction's hand last passed.
-    touched: Cell<bool>,
-    released: Rc<Released>,
-    /// What its answers say of it, once it is read often.
-    pub head: OnceCell<Box<[u8]>>,
-    /// An answer with it that many readers share.
-    pub rendered: Rendered,
-    derived: OnceCell<Box<Derived>>,
-}
-
-/// What was made out of a version on this shard; most versions are no manifests and have none.
-#[derive(Debug, Default)]
-pub struct Derived {
-    /// As gzip, where the path offers that.
-    pub zipped: Rendered,
-    /// What it says of itself as a live playlist, once somebody has asked.
-    pub live: OnceCell<Option<Box<Live>>>,
-    /// When it becomes stale, once somebody has asked; the largest number: never.
-    pub stale_at_ms: OnceCell<Millis>,
-    /// What it names as a multivariant playlist, once somebody has asked.
-    pub ladder: OnceCell<Option<Box<Ladder>>>,
-}
-
-/// The media playlists of a presentation, and how they were when they were looked after.
-#[derive(Debug)]
-pub struct Ladder {
-    /// Their keys.
-    pub members: Box<[Box<[u8]>]>,
-    /// The last look.
-    pub looked: Cell<Option<Look>>,
-}
-
-/// A look after renditions.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// For how long it holds.
-    pub until_ms: Millis,
-    /// None is missing, none stale.
-    pub is_whole: bool,
-}
-
-/// A playlist that may be waited for: its facts, and answers that many readers share.
-#[derive(Debug)]
-pub struct Live {
-    /// What it lists.
-    pub facts: Media<'static>,
-    /// Its cache age is the one that a playlist gets whose upload says nothing.
-    pub age_is_default: bool,
-    /// A delta update leaves something out.
-    pub delta_is_less: bool,
-    /// All of it, for requests that named a segment.
-    pub blocking: Rendered,
-    /// The delta update, for requests that named a segment and for others.
-    pub delta: [Rendered; 2],
-    /// The three of these as gzip, in this order.
-    pub zipped: [Rendered; 3],
-}
-
-/// A whole answer, and the second of the wall clock in which the version was asked for last.
-#[derive(Debug, Default)]
-pub struct Rendered {
-    /// Seconds since 1970.
-    pub second: Cell<u64>,
-    /// Head and body, with the Date of that second.
-    pub bytes: RefCell<Option<Rc<Vec<u8>>>>,
-}
-
-impl Held {
-    /// The shard that owns the version's memory.
-    pub fn owner(&self) -> ShardId {
-        self.owner
-    }
-
-    /// Names the version at its owner.
-    pub fn lease(&self) -> LeaseId {
-        self.lease
-    }
-
-    /// What is made out of the version.
-    pub fn derived(&self) -> &Derived {
-        self.derived.get_or_init(Box::default)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.released.list.borrow_mut().push((self.owner, self.lease));
-    }
-}
-
-/// Holds that nobody on this shard uses any more.
-#[derive(Debug, Default)]
-struct Released {
-    list: RefCell<Vec<(ShardId, LeaseId)>>,
-}
-
 /// See the module.
 pub(super) struct Index {
     shard: ShardId,
-    table: HashTable<Rc<Held>>,
-    /// Entries of other shards.
-    leased: usize,
+    table: HashTable<Name>,
+    leased: Slab<Rc<Held>>,
     leased_max: usize,
     /// Where the eviction looks next, a bucket of the table.
     hand: usize,
+    /// Places of own versions that have a hold, in the order in which they got it.
+    kept: RefCell<VecDeque<u32>>,
+    kept_max: usize,
     released: Rc<Released>,
+}
+
+/// What an entry of the table is: the place of an own version, or of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name(u32);
+
+/// Marks the names of leases.
+const LEASED: u32 = 1 << 31;
+
+const _: () = assert!(2 * limits::VERSIONS_MAX < LEASED as usize);
+const _: () = assert!(limits::LEASES_MAX < LEASED as usize);
+
+/// The part of a key's hash that the table goes by; versions keep it, so that a table that grows
+/// does not have to read the keys.
+#[inline]
+pub(super) fn short_hash(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The table looks at the highest bits and at the lowest.
+#[inline]
+fn spread(short: u32) -> u64 {
+    u64::from(short) << 32 | u64::from(short)
 }
 
 impl Index {
@@ -181,88 +107,185 @@ impl Index {
         Self {
             shard,
             table: HashTable::new(),
-            leased: 0,
+            leased: Slab::new(),
             leased_max: limits::LEASES_MAX,
             hand: 0,
+            kept: RefCell::default(),
+            kept_max: limits::HOLDS_KEPT_MAX,
             released: Rc::default(),
         }
     }
 
-    /// Replaces [`limits::LEASES_MAX`], for tests.
+    /// Replaces [`limits::LEASES_MAX`] and [`limits::HOLDS_KEPT_MAX`], for tests.
     #[cfg(test)]
-    pub fn limit_leases(&mut self, leased_max: usize) {
-        self.leased_max = leased_max;
+    pub fn limit(&mut self, most: usize) {
+        (self.leased_max, self.kept_max) = (most, most);
     }
 
     /// Entries of other shards.
     pub fn leased(&self) -> usize {
-        self.leased
+        self.leased.len()
     }
 
     /// The version of `key` that new answers may use at `now_ms`.
     #[inline]
-    pub fn lookup(&self, hash: u64, key: &[u8], now_ms: Millis) -> Option<Rc<Held>> {
-        let held = self.find(hash, key)?;
-        if held.record.is_gone(now_ms) {
-            return None;
-        }
-        held.touched.set(true);
-        held.record.heat.warm();
+    pub fn lookup(
+        &self,
+        hash: u64,
+        key: &[u8],
+        now_ms: Millis,
+        versions: &Slab<Version>,
+    ) -> Option<Rc<Held>> {
+        let name = self.find(hash, key, versions)?;
+        let held = if name.0 & LEASED == 0 {
+            let version = versions.at(name.0)?;
+            if version.record.is_gone(now_ms) {
+                return None;
+            }
+            match version.held.get() {
+                Some(held) => held,
+                None => self.keep(hash, name.0, versions)?,
+            }
+        } else {
+            let held = self.leased.at(name.0 & !LEASED)?;
+            if held.record.is_gone(now_ms) {
+                return None;
+            }
+            held
+        };
+        held.touch();
         Some(Rc::clone(held))
     }
 
-    /// The entry of `key`, gone or not.
+    /// The first answer from an own version makes its hold.
+    #[inline(never)]
+    fn keep<'a>(&self, hash: u64, place: u32, versions: &'a Slab<Version>) -> Option<&'a Rc<Held>> {
+        let version = versions.at(place)?;
+        let lease = LeaseId { version: place, generation: versions.generation(place) };
+        version.local.update(|holds| holds + 1);
+        self.kept.borrow_mut().push_back(place);
+        let make = || self.hold(hash, self.shard, lease, Arc::clone(&version.record));
+        Some(version.held.get_or_init(make))
+    }
+
+    /// Gives up holds of own versions that were not used lately where there are too many; looks at
+    /// a bounded number of them.
+    pub fn trim(&self, versions: &mut Slab<Version>) {
+        let mut kept = self.kept.borrow_mut();
+        for _ in 0..TRIM_STEPS_MAX {
+            if kept.len() <= self.kept_max {
+                return;
+            }
+            let Some(place) = kept.pop_front() else { return };
+            // The place may have another tenant by now, which is as good a victim.
+            let Some(version) = versions.at_mut(place) else { continue };
+            match version.held.get() {
+                Some(held) if Rc::strong_count(held) > 1 || held.rest() => {
+                    kept.push_back(place);
+                }
+                _ => drop(version.held.take()),
+            }
+        }
+    }
+
     #[inline]
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<&Rc<Held>> {
-        self.table.find(hash, |held| *held.record.key == *key)
+    fn find(&self, hash: u64, key: &[u8], versions: &Slab<Version>) -> Option<Name> {
+        let is_it = |name: &Name| {
+            let record = match name.0 & LEASED {
+                0 => versions.at(name.0).map(|version| &version.record),
+                _ => self.leased.at(name.0 & !LEASED).map(|held| &held.record),
+            };
+            record.is_some_and(|record| *record.key == *key)
+        };
+        self.table.find(spread(short_hash(hash)), is_it).copied()
+    }
+
+    /// The place of the own version of `key`, gone or not.
+    pub fn own(&self, hash: u64, key: &[u8], versions: &Slab<Version>) -> Option<u32> {
+        self.find(hash, key, versions).map(|name| name.0).filter(|name| name & LEASED == 0)
+    }
+
+    /// This shard's hold on the version `lease` of `owner`, if answers are given from it.
+    pub fn held(
+        &self,
+        hash: u64,
+        owner: ShardId,
+        lease: LeaseId,
+        versions: &Slab<Version>,
+    ) -> Option<Rc<Held>> {
+        let is_it = |held: &Rc<Held>| held.owner() == owner && held.lease() == lease;
+        if owner == self.shard {
+            return versions.at(lease.version)?.held.get().filter(|held| is_it(held)).cloned();
+        }
+        let leased = |name: &Name| match name.0 & LEASED {
+            0 => None,
+            _ => self.leased.at(name.0 & !LEASED).filter(|held| is_it(held)),
+        };
+        let found = self.table.find(spread(short_hash(hash)), |name| leased(name).is_some());
+        found.and_then(leased).cloned()
     }
 
     /// A hold that is not (yet) in the table.
     pub fn hold(&self, hash: u64, owner: ShardId, lease: LeaseId, record: Arc<Record>) -> Rc<Held> {
-        Rc::new(Held {
-            record,
-            hash,
-            owner,
-            lease,
-            touched: Cell::new(true),
-            released: Rc::clone(&self.released),
-            head: OnceCell::new(),
-            rendered: Rendered::default(),
-            derived: OnceCell::new(),
-        })
+        Rc::new(Held::new(hash, owner, lease, record, Rc::clone(&self.released)))
     }
 
-    /// Makes `held` the entry of its key. A lease may find no place; it then serves as a pin only.
-    /// Returns whether it was put in, and whether another lease gave way.
-    pub fn put(&mut self, held: &Rc<Held>) -> (bool, bool) {
-        self.remove_key(held.hash, &held.record.key);
-        let mut evicted = false;
-        if held.owner != self.shard {
-            if self.leased >= self.leased_max {
-                evicted = self.evict();
-                if !evicted {
-                    return (false, false);
-                }
-            }
-            self.leased += 1;
+    /// Makes the version at `place`, whose key has none, the entry of its key.
+    pub fn put_own(&mut self, hash: u64, place: u32, versions: &Slab<Version>) {
+        self.insert(hash, Name(place), versions);
+    }
+
+    /// Makes a lease the entry of its key. It may find no place and then serves as a pin only.
+    /// Returns whether another lease gave way.
+    pub fn put(&mut self, held: &Rc<Held>, versions: &Slab<Version>) -> bool {
+        debug_assert!(held.owner() != self.shard);
+        if let Some(name) = self.find(held.hash(), &held.record.key, versions) {
+            self.remove_name(held.hash(), name);
         }
-        self.table.insert_unique(held.hash, Rc::clone(held), |held| held.hash);
-        (true, evicted)
+        let evicted = self.leased.len() >= self.leased_max && self.evict();
+        if self.leased.len() >= self.leased_max {
+            return false;
+        }
+        let (place, _) = self.leased.insert(Rc::clone(held));
+        self.insert(held.hash(), Name(place | LEASED), versions);
+        evicted
+    }
+
+    fn insert(&mut self, hash: u64, name: Name, versions: &Slab<Version>) {
+        let Self { table, leased, .. } = self;
+        let short_of = |name: &Name| match name.0 & LEASED {
+            0 => versions.at(name.0).map(|version| version.hash),
+            _ => leased.at(name.0 & !LEASED).map(|held| short_hash(held.hash())),
+        };
+        let hash_of = |name: &Name| spread(short_of(name).expect("entries name what is there"));
+        table.insert_unique(spread(short_hash(hash)), name, hash_of);
+    }
+
+    /// Takes the entry of an own version.
+    pub fn remove_own(&mut self, hash: u64, place: u32) {
+        let was_there = self.remove_name(hash, Name(place));
+        debug_assert!(was_there, "a current version is in the hot table");
     }
 
     /// Takes the entry that is the hold `lease` of `owner`, if it is in the table.
-    pub fn remove(&mut self, hash: u64, owner: ShardId, lease: LeaseId) -> Option<Rc<Held>> {
-        let entry =
-            self.table.find_entry(hash, |held| held.lease == lease && held.owner == owner).ok()?;
-        self.leased -= usize::from(owner != self.shard);
-        Some(entry.remove().0)
+    pub fn remove(&mut self, hash: u64, owner: ShardId, lease: LeaseId) {
+        let is_it = |name: &Name| {
+            let held = self.leased.at(name.0 & !LEASED).filter(|_| name.0 & LEASED != 0);
+            held.is_some_and(|held| held.owner() == owner && held.lease() == lease)
+        };
+        if let Some(&name) = self.table.find(spread(short_hash(hash)), is_it) {
+            self.remove_name(hash, name);
+        }
     }
 
-    fn remove_key(&mut self, hash: u64, key: &[u8]) {
-        if let Ok(entry) = self.table.find_entry(hash, |held| *held.record.key == *key) {
-            self.leased -= usize::from(entry.get().owner != self.shard);
-            entry.remove();
+    fn remove_name(&mut self, hash: u64, name: Name) -> bool {
+        let found = self.table.find_entry(spread(short_hash(hash)), |other| *other == name);
+        let Ok(entry) = found else { return false };
+        entry.remove();
+        if name.0 & LEASED != 0 {
+            self.leased.remove(name.0 & !LEASED);
         }
+        true
     }
 
     /// Drops one lease that no answer uses and that was not used lately; looks at a bounded number
@@ -271,14 +294,14 @@ impl Index {
         let buckets = self.table.num_buckets();
         for _ in 0..EVICTION_STEPS_MAX.min(2 * buckets) {
             self.hand = (self.hand + 1) % buckets;
-            let Some(held) = self.table.get_bucket(self.hand) else { continue };
-            if held.owner == self.shard || Rc::strong_count(held) > 1 || held.touched.take() {
+            let Some(&name) = self.table.get_bucket(self.hand) else { continue };
+            let lease = self.leased.at(name.0 & !LEASED).filter(|_| name.0 & LEASED != 0);
+            let Some(held) = lease else { continue };
+            if Rc::strong_count(held) > 1 || held.rest() {
                 continue;
             }
-            let entry = self.table.get_bucket_entry(self.hand).expect("the bucket is in use");
-            entry.remove();
-            self.leased -= 1;
-            return true;
+            let hash = held.hash();
+            return self.remove_name(hash, name);
         }
         false
     }
@@ -286,14 +309,21 @@ impl Index {
     /// Whether a hold waits to be taken.
     #[inline]
     pub fn has_released(&self) -> bool {
-        !self.released.list.borrow().is_empty()
+        !self.released.is_empty()
+    }
+
+    /// Notes a hold that has ended without having been used.
+    pub fn release(&self, owner: ShardId, lease: LeaseId) {
+        self.released.note(owner, lease);
     }
 
     /// Moves the holds that nobody uses any more to `list`.
     pub fn take_released(&self, list: &mut Vec<(ShardId, LeaseId)>) {
-        list.append(&mut self.released.list.borrow_mut());
+        self.released.take(list);
     }
 }
 
 /// Entries that one eviction looks at.
 const EVICTION_STEPS_MAX: usize = 256;
+/// Holds of own versions that one turn looks at; it makes fewer.
+const TRIM_STEPS_MAX: usize = 1024;

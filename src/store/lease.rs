@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use crate::sys::extent::ShardId;
 
-use super::index::Held;
+use super::held::Held;
 use super::message::{LeaseId, Message};
 use super::object::{Millis, Record};
 use super::owner::Store;
@@ -54,10 +54,8 @@ impl Store {
         now_ms: Millis,
     ) -> Rc<Held> {
         let hash = self.hash.key(&record.key);
-        let entry = self.index.find(hash, &record.key);
-        if let Some(entry) = entry.filter(|held| held.owner() == owner && held.lease() == lease) {
+        if let Some(entry) = self.index.held(hash, owner, lease, &self.versions) {
             // Two of this shard's asks crossed: the entry serves both, the second grant goes back.
-            let entry = Rc::clone(entry);
             self.releasing.push((owner, lease));
             if owner != self.id {
                 self.holdings.held.get_mut(&(owner, lease)).expect("the entry is a hold").holds +=
@@ -73,7 +71,7 @@ impl Store {
         let fresh = Holding { hash, holds: 0 };
         self.holdings.held.entry((owner, lease)).or_insert(fresh).holds += 1;
         if lasting && !held.record.is_gone(now_ms) {
-            let (_, evicted) = self.index.put(&held);
+            let evicted = self.index.put(&held, &self.versions);
             self.statistics.evictions_total += u64::from(evicted);
             self.settle(now_ms);
         }

@@ -10,6 +10,7 @@ mod folder;
 pub mod growing;
 mod guard;
 pub mod heat;
+pub mod held;
 pub mod index;
 mod lease;
 pub mod message;
@@ -28,5 +29,5 @@ mod upload;
 mod version;
 mod watch;
 
-pub use index::Held;
+pub use held::Held;
 pub use owner::Store;

@@ -29,7 +29,8 @@ use crate::sys::wheel::Wheel;
 use super::event::Events;
 use super::eviction::Eviction;
 use super::folder::Folders;
-use super::index::{Held, Index, KeyHash};
+use super::held::Held;
+use super::index::{Index, KeyHash};
 use super::lease::Holdings;
 use super::message::{Ask, LeaseId, Message, Outbox, Refusal, Reply, Ticket, UploadId};
 use super::object::Millis;
@@ -129,7 +130,14 @@ impl Store {
     /// only at the key's owner, elsewhere the owner is to be asked.
     #[inline]
     pub fn lookup(&self, hash: u64, key: &[u8], now_ms: Millis) -> Option<Rc<Held>> {
-        self.index.lookup(hash, key, now_ms)
+        self.index.lookup(hash, key, now_ms, &self.versions)
+    }
+
+    /// The own version of `key` that is there at `now_ms`.
+    pub(super) fn find_current(&self, hash: u64, key: &[u8], now_ms: Millis) -> Option<LeaseId> {
+        let place = self.index.own(hash, key, &self.versions)?;
+        let lease = LeaseId { version: place, generation: self.versions.generation(place) };
+        (!self.is_gone(place, now_ms)).then_some(lease)
     }
 
     /// Whether a reply with this ticket answers an ask of the store itself and is to be handed to
@@ -197,6 +205,7 @@ impl Store {
     /// leases. To be called once a turn, or for as long as [`Store::has_released`] says so.
     pub fn collect_released(&mut self, now_ms: Millis) {
         self.retry_unlinks();
+        self.index.trim(&mut self.versions);
         self.settle(now_ms);
     }
 

@@ -97,12 +97,12 @@ impl Store {
                 false => Verdict::Keep { same: version.record.etag == publication.etag },
             };
         }
-        let other = version.pipeline.as_deref();
+        let other = version.pipeline().map(|other| &**other);
         if other.is_some_and(|other| other.name == pipeline.name) {
             return Verdict::Write;
         }
         let Some(whole) = version.record.whole() else {
-            return match (version.upload.filter(|_| other.is_some()), &version.record.body) {
+            return match (version.upload().filter(|_| other.is_some()), &version.record.body) {
                 (Some(_), _) => Verdict::Wait,
                 (None, Body::Growing(growing))
                     if self.begins_with(growing, upload, publication.length) =>
@@ -122,7 +122,7 @@ impl Store {
         let Some(other) = other else { return Verdict::Write };
         let usual = self.usual_units(&upload.key);
         let is_good = |of: Quality| of.is_sound && !is_far_off(of.media_units, usual);
-        let (stands, comes) = (is_good(version.quality), is_good(publication.quality));
+        let (stands, comes) = (is_good(version.quality()), is_good(publication.quality));
         let replaces = match (stands, comes, pipeline.differing) {
             (false, true, _) => true,
             (true, false, _) | (_, _, Differing::FirstWins) => false,
@@ -145,7 +145,7 @@ impl Store {
             let known = texts.iter().find_map(|text| {
                 let key = [front, text.as_bytes(), back].concat();
                 let version = self.versions.at(self.folders.child(&key)?.object?)?;
-                Some(version.quality.media_units).filter(|&units| units > 0)
+                Some(version.quality().media_units).filter(|&units| units > 0)
             });
             units.extend(known);
         }
@@ -185,11 +185,11 @@ impl Store {
         let version = self.versions.at_mut(place).expect("a current version is in the table");
         let Body::Growing(front) = &version.record.body else { return false };
         let is_crowded =
-            version.heirs.len() >= limits::HEIRS_MAX || front.successions() >= limits::HEIRS_MAX;
+            version.heirs().len() >= limits::HEIRS_MAX || front.successions() >= limits::HEIRS_MAX;
         if is_crowded {
             return false;
         }
-        version.heirs.push(id);
+        version.busy().heirs.push(id);
         let of = LeaseId { version: place, generation };
         let upload = self.upload(id).expect("a queued upload stays");
         upload.aside = Some(Aside { growing: Arc::clone(growing), of });
@@ -202,8 +202,8 @@ impl Store {
     pub(super) fn finds_another(&self, id: UploadId, place: u32) -> bool {
         let upload = self.uploads.at(id.place).expect("a queued upload stays");
         let version = self.versions.at(place).expect("current versions are in the table");
-        match (&upload.guard.pipeline, &version.pipeline) {
-            (Some(own), Some(other)) => own.name != other.name || !version.heirs.is_empty(),
+        match (&upload.guard.pipeline, version.pipeline()) {
+            (Some(own), Some(other)) => own.name != other.name || !version.heirs().is_empty(),
             _ => false,
         }
     }
@@ -211,16 +211,16 @@ impl Store {
     /// An object's upload broke off. Whether an heir goes on with it, now or once it is complete.
     pub(super) fn is_inherited(&mut self, place: u32) -> bool {
         let version = self.versions.at_mut(place).expect("its upload keeps it");
-        if !version.current || version.heirs.is_empty() {
+        if !version.current || version.heirs().is_empty() {
             return false;
         }
-        version.upload = None;
+        version.busy().upload = None;
         let key = version.record.key.clone();
         let Body::Growing(front) = &version.record.body else { return false };
         let front = Arc::clone(front);
         let tip = front.tip();
         let delivered = tip.progress();
-        for id in version.heirs.clone() {
+        for id in version.heirs().to_vec() {
             let Some(upload) = self.uploads.find(id.place, id.generation) else { continue };
             let aside = upload.aside.clone().expect("heirs are kept aside");
             if upload.queued || aside.growing.progress() < delivered {
@@ -229,7 +229,7 @@ impl Store {
             let extents = upload.extents.clone();
             if !self.are_same(&tip.extents(), &extents, delivered) {
                 let version = self.versions.at_mut(place).expect("found above");
-                version.heirs.retain(|heir| *heir != id);
+                version.remove_heir(id);
                 self.leave_aside(id);
                 continue;
             }
@@ -237,7 +237,7 @@ impl Store {
             return true;
         }
         self.stir(&key);
-        !self.versions.at(place).expect("found above").heirs.is_empty()
+        !self.versions.at(place).expect("found above").heirs().is_empty()
     }
 
     /// Readers go on with an upload that is still arriving.
@@ -252,9 +252,9 @@ impl Store {
         upload.created = true;
         let pipeline = upload.guard.pipeline.clone();
         let version = self.versions.at_mut(place).expect("the caller found it");
-        version.heirs.retain(|other| *other != id);
-        version.upload = Some(id);
-        version.pipeline = pipeline;
+        version.remove_heir(id);
+        version.busy().upload = Some(id);
+        version.busy().pipeline = pipeline;
         self.succeed(front, heir);
     }
 
@@ -276,9 +276,8 @@ impl Store {
             debug_assert!(appended, "an upload has no more extents than a growing object");
         }
         let version = self.versions.at_mut(place).expect("the caller found it");
-        version.pipeline = pipeline;
-        version.quality = publication.quality;
-        version.heirs.retain(|other| *other != id);
+        version.remove_heir(id);
+        version.note_origin(pipeline, publication.quality);
         let record = Arc::clone(&version.record);
         let Body::Growing(front) = &record.body else { unreachable!("judged as growing") };
         heir.advance(publication.length);
@@ -301,9 +300,9 @@ impl Store {
         let Some(version) = self.versions.find(aside.of.version, aside.of.generation) else {
             return;
         };
-        version.heirs.retain(|heir| *heir != id);
-        let is_left = version.heirs.is_empty()
-            && version.upload.is_none()
+        version.remove_heir(id);
+        let is_left = version.heirs().is_empty()
+            && version.upload().is_none()
             && version.record.whole().is_none();
         if version.current && is_left {
             self.retire_cut(aside.of.version);

@@ -12,10 +12,11 @@ use crate::limits;
 use super::change::Change;
 use super::event::Kind;
 use super::eviction::Entry;
+use super::index::KeyHash;
 use super::message::LeaseId;
 use super::object::Millis;
 use super::owner::Store;
-use super::version::held_bytes;
+use super::version::{Version, held_bytes};
 
 impl Store {
     /// Notes that the disk has the version too: it may be evicted from now on.
@@ -24,7 +25,7 @@ impl Store {
         if std::mem::replace(&mut version.backed, true) || !version.current {
             return;
         }
-        let entry = Entry { lease, hash: version.hash, bytes: held_bytes(&version.record) };
+        let entry = Self::entry(self.hash, lease, version);
         self.prune_queues();
         self.eviction.admit(entry);
     }
@@ -33,9 +34,14 @@ impl Store {
     pub(super) fn note_gives_way(&mut self, place: u32) {
         let lease = LeaseId { version: place, generation: self.versions.generation(place) };
         let Some(version) = self.versions.at(place) else { return };
-        let entry = Entry { lease, hash: version.hash, bytes: held_bytes(&version.record) };
+        let entry = Self::entry(self.hash, lease, version);
         self.prune_queues();
         self.eviction.admit_yielding(entry);
+    }
+
+    fn entry(hash: KeyHash, lease: LeaseId, version: &Version) -> Entry {
+        let record = &version.record;
+        Entry { lease, hash: hash.key(&record.key), bytes: held_bytes(record) }
     }
 
     /// Forgets versions that are gone, when they are the most.
@@ -113,7 +119,7 @@ impl Store {
 
     fn evict_version(&mut self, entry: Entry, yields: bool) -> bool {
         let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
-        let (record, is_leased) = (version.record.clone(), !version.holders.is_empty());
+        let (record, is_leased) = (version.record.clone(), !version.holders().is_empty());
         let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
         if !child.changes.is_empty() {
             match yields {

@@ -6,65 +6,65 @@
 /// See the module.
 #[derive(Debug)]
 pub struct Slab<T> {
-    places: Vec<Place<T>>,
+    tenants: Vec<Option<T>>,
+    /// Beside the tenants, who would be rounded up to their alignment with it.
+    generations: Vec<u32>,
     free: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Place<T> {
-    generation: u32,
-    tenant: Option<T>,
 }
 
 impl<T> Slab<T> {
     /// An empty table.
     pub fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { tenants: Vec::new(), generations: Vec::new(), free: Vec::new() }
     }
 
     /// Number of tenants.
     pub fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.tenants.len() - self.free.len()
     }
 
     /// Lets `tenant` in and returns its place and generation.
     pub fn insert(&mut self, tenant: T) -> (u32, u32) {
         let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, tenant: None });
-            u32::try_from(self.places.len() - 1).expect("fewer than 2^32 tenants fit memory")
+            self.tenants.push(None);
+            self.generations.push(0);
+            u32::try_from(self.tenants.len() - 1).expect("fewer than 2^32 tenants fit memory")
         });
-        let room = &mut self.places[place as usize];
-        debug_assert!(room.tenant.is_none());
-        room.tenant = Some(tenant);
-        (place, room.generation)
+        let room = &mut self.tenants[place as usize];
+        debug_assert!(room.is_none());
+        *room = Some(tenant);
+        (place, self.generations[place as usize])
     }
 
     /// The tenant by its full name.
     pub fn find(&mut self, place: u32, generation: u32) -> Option<&mut T> {
-        let room = self.places.get_mut(place as usize)?;
-        if room.generation == generation { room.tenant.as_mut() } else { None }
+        if *self.generations.get(place as usize)? != generation {
+            return None;
+        }
+        self.at_mut(place)
     }
 
     /// The tenant of a place.
+    #[inline]
     pub fn at(&self, place: u32) -> Option<&T> {
-        self.places.get(place as usize)?.tenant.as_ref()
+        self.tenants.get(place as usize)?.as_ref()
     }
 
     /// The tenant of a place.
     pub fn at_mut(&mut self, place: u32) -> Option<&mut T> {
-        self.places.get_mut(place as usize)?.tenant.as_mut()
+        self.tenants.get_mut(place as usize)?.as_mut()
     }
 
     /// The generation of the tenant of a place.
     pub fn generation(&self, place: u32) -> u32 {
-        self.places[place as usize].generation
+        self.generations[place as usize]
     }
 
     /// Lets the tenant of a place out.
     pub fn remove(&mut self, place: u32) -> Option<T> {
-        let room = self.places.get_mut(place as usize)?;
-        let tenant = room.tenant.take()?;
-        room.generation = room.generation.wrapping_add(1);
+        let tenant = self.tenants.get_mut(place as usize)?.take()?;
+        let generation = &mut self.generations[place as usize];
+        *generation = generation.wrapping_add(1);
         self.free.push(place);
         Some(tenant)
     }

@@ -250,7 +250,8 @@ impl Store {
             }
             Some(extents) => {
                 let version = self.versions.at_mut(place).expect("its upload keeps it");
-                version.quality = publication.quality;
+                let pipeline = version.pipeline().cloned();
+                version.note_origin(pipeline, publication.quality);
                 let record = Arc::clone(&version.record);
                 let is_own =
                     matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));
@@ -323,7 +324,7 @@ impl Store {
         upload.extents.into_iter().for_each(|extent| self.space.free(extent));
         if let Some((_, place)) = upload.growing {
             let version = self.versions.at_mut(place).expect("its upload keeps it");
-            version.upload = version.upload.filter(|upload| *upload != id);
+            version.end_upload(id);
             self.reap(place);
         }
         if let Some(aside) = aside {

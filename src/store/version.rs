@@ -1,7 +1,8 @@
 //! Versions of own keys: their memory, who holds them, and the owner's side of the lease protocol.
 //!
-//! A version is current from its publication until it is retired. It stays in the table for as
-//! long as anybody names its memory: this shard's holds, other shards' holds, its upload.
+//! A version is current from its publication until it is retired. It stays in the table until
+//! then, and for as long as anybody names its memory: holds of this shard, holds of others, its
+//! upload.
 //!
 //! Each `Granted` is a hold of its own and is released on its own; holds of one shard on one
 //! version are counted together, and that shard owes one confirmation when the version is recalled.
@@ -9,36 +10,50 @@
 //! Invariants: a recalled version is never granted as lasting again while it is current; a
 //! version's extents are freed exactly once, when its last hold is gone.
 
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits;
 use crate::sys::extent::{Extent, GRANULE_BYTES, ShardId};
 use crate::sys::wheel::TimerId;
 
+use super::held::Held;
+use super::index;
 use super::message::{LeaseId, Message, Quality, Reply, UploadId};
 use super::object::{Body, Millis, NEVER, Record, Whole};
 use super::owner::{Asker, Store};
 use super::path;
 use super::pipeline::Pipeline;
 
-/// One version of an own key.
+/// One version of an own key. There may be millions, of which most are not read: what only few
+/// have is apart.
 #[derive(Debug)]
 pub(super) struct Version {
     pub record: Arc<Record>,
-    pub hash: u64,
+    /// This shard's hold for the answers that it gives, once there was one.
+    pub held: OnceCell<Rc<Held>>,
+    busy: Option<Box<Busy>>,
+    pub timer: Option<TimerId>,
+    /// See [`index::short_hash`].
+    pub hash: u32,
+    /// Living holds of this shard: the one that is kept here, and those of answers under way.
+    pub local: Cell<u32>,
     /// Whether the key's entry names it.
     pub current: bool,
-    /// Holds of this shard: the table's and those of answers under way.
-    pub local: u32,
+    pub recalled: bool,
+    /// The disk has it too.
+    pub backed: bool,
+}
+
+/// What a version has that is leased, that is arriving, or that one of several encoders brought.
+#[derive(Debug)]
+pub(super) struct Busy {
     pub holders: Vec<Holder>,
     /// Holders that have not confirmed the recall yet.
     pub owed: u32,
-    pub recalled: bool,
     /// The upload that still writes into it.
     pub upload: Option<UploadId>,
-    pub timer: Option<TimerId>,
-    /// The disk has it too.
-    pub backed: bool,
     /// Which of several encoders brought it.
     pub pipeline: Option<Arc<Pipeline>>,
     /// How good it is.
@@ -57,23 +72,130 @@ pub(super) struct Holder {
     owes: bool,
 }
 
+impl Version {
+    fn current(record: Arc<Record>, hash: u64) -> Self {
+        Self {
+            record,
+            held: OnceCell::new(),
+            busy: None,
+            timer: None,
+            hash: index::short_hash(hash),
+            local: Cell::new(0),
+            current: true,
+            recalled: false,
+            backed: false,
+        }
+    }
+
+    /// What only few versions have, to be changed.
+    pub fn busy(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_default()
+    }
+
+    /// Forgets what is as it is with most versions.
+    fn calm(&mut self) {
+        self.busy.take_if(|busy| busy.is_idle());
+    }
+
+    /// Other shards that have holds.
+    pub fn holders(&self) -> &[Holder] {
+        self.busy.as_ref().map_or(&[], |busy| &busy.holders)
+    }
+
+    /// See [`Busy::owed`].
+    pub fn owed(&self) -> u32 {
+        self.busy.as_ref().map_or(0, |busy| busy.owed)
+    }
+
+    /// See [`Busy::upload`].
+    pub fn upload(&self) -> Option<UploadId> {
+        self.busy.as_ref()?.upload
+    }
+
+    /// See [`Busy::pipeline`].
+    pub fn pipeline(&self) -> Option<&Arc<Pipeline>> {
+        self.busy.as_ref()?.pipeline.as_ref()
+    }
+
+    /// See [`Busy::quality`].
+    pub fn quality(&self) -> Quality {
+        self.busy.as_ref().map_or(Quality::UNKNOWN, |busy| busy.quality)
+    }
+
+    /// See [`Busy::heirs`].
+    pub fn heirs(&self) -> &[UploadId] {
+        self.busy.as_ref().map_or(&[], |busy| &busy.heirs)
+    }
+
+    /// Notes who brought it, and how good it is.
+    pub fn note_origin(&mut self, pipeline: Option<Arc<Pipeline>>, quality: Quality) {
+        if pipeline.is_some() || quality != Quality::UNKNOWN || self.busy.is_some() {
+            let busy = self.busy();
+            (busy.pipeline, busy.quality) = (pipeline, quality);
+        }
+    }
+
+    /// Its upload has ended, or is no more than the one that is told.
+    pub fn end_upload(&mut self, id: UploadId) {
+        if let Some(busy) = &mut self.busy {
+            busy.upload.take_if(|upload| *upload == id);
+        }
+        self.calm();
+    }
+
+    /// An upload is no heir any more.
+    pub fn remove_heir(&mut self, id: UploadId) {
+        if let Some(busy) = &mut self.busy {
+            busy.heirs.retain(|heir| *heir != id);
+        }
+        self.calm();
+    }
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self {
+            holders: Vec::new(),
+            owed: 0,
+            upload: None,
+            pipeline: None,
+            quality: Quality::UNKNOWN,
+            heirs: Vec::new(),
+        }
+    }
+}
+
+impl Busy {
+    fn is_idle(&self) -> bool {
+        self.holders.is_empty()
+            && self.upload.is_none()
+            && self.pipeline.is_none()
+            && self.quality == Quality::UNKNOWN
+            && self.heirs.is_empty()
+    }
+
+    fn holder(&mut self, shard: ShardId) -> Option<&mut Holder> {
+        self.holders.iter_mut().find(|holder| holder.shard == shard)
+    }
+}
+
 impl Store {
     /// Answers `Fetch`: a hold on the current version. While a change waits for confirmations the
     /// old version is given for the answers that wait for it, and no longer.
     pub(super) fn fetch(&mut self, asker: Asker, key: &[u8], now_ms: Millis) {
         let hash = self.hash.key(key);
-        let lease = match self.index.lookup(hash, key, now_ms) {
-            Some(held) if held.owner() == self.id => held.lease(),
-            _ => return self.reply(asker, Reply::Absent),
+        let Some(lease) = self.find_current(hash, key, now_ms) else {
+            return self.reply(asker, Reply::Absent);
         };
         let own = asker.shard == self.id;
         let version = self.versions.at_mut(lease.version).expect("the table holds versions alive");
+        version.record.heat.warm();
         if own {
-            version.local += 1;
-        } else if let Some(holder) = find_holder(&mut version.holders, asker.shard) {
+            version.local.update(|holds| holds + 1);
+        } else if let Some(holder) = version.busy().holder(asker.shard) {
             holder.holds += 1;
         } else {
-            version.holders.push(Holder { shard: asker.shard, holds: 1, owes: false });
+            version.busy().holders.push(Holder { shard: asker.shard, holds: 1, owes: false });
             self.statistics.leases_granted += 1;
         }
         let (record, lasting) = (Arc::clone(&version.record), !version.recalled && !own);
@@ -85,21 +207,11 @@ impl Store {
     pub(super) fn publish(&mut self, record: Arc<Record>, upload: Option<UploadId>) -> u32 {
         let hash = self.hash.key(&record.key);
         let expires_ms = record.expires_ms;
-        let (place, generation) = self.versions.insert(Version {
-            record: Arc::clone(&record),
-            hash,
-            current: true,
-            local: 1,
-            holders: Vec::new(),
-            owed: 0,
-            recalled: false,
-            upload,
-            timer: None,
-            backed: false,
-            pipeline: None,
-            quality: Quality::UNKNOWN,
-            heirs: Vec::new(),
-        });
+        let mut version = Version::current(Arc::clone(&record), hash);
+        if upload.is_some() {
+            version.busy().upload = upload;
+        }
+        let (place, _) = self.versions.insert(version);
         if expires_ms != NEVER {
             let timer = self.wheel.insert(expires_ms, place);
             self.versions.at_mut(place).expect("just let in").timer = Some(timer);
@@ -117,9 +229,8 @@ impl Store {
         self.statistics.objects += u64::from(!is_internal);
         self.statistics.growing += u64::from(record.whole().is_none());
         self.statistics.object_bytes += record.whole().map_or(0, Whole::bytes_here);
-        let held = self.index.hold(hash, self.id, LeaseId { version: place, generation }, record);
-        self.index.put(&held);
-        self.tell_watchers(&held.record.key);
+        self.index.put_own(hash, place, &self.versions);
+        self.tell_watchers(&record.key);
         place
     }
 
@@ -131,7 +242,10 @@ impl Store {
         let version = self.versions.at_mut(place).expect("a current version is in the table");
         assert!(version.current);
         version.current = false;
-        let (record, hash) = (Arc::clone(&version.record), version.hash);
+        let (record, held) = (Arc::clone(&version.record), version.held.take());
+        if held.is_none() {
+            version.local.update(|holds| holds + 1);
+        }
         if let Some(timer) = version.timer.take() {
             self.wheel.cancel(timer);
         }
@@ -144,8 +258,11 @@ impl Store {
         self.statistics.pinned_versions += 1;
         self.statistics.pinned_bytes += held_bytes(&record);
         self.recall(place);
-        let held = self.index.remove(hash, self.id, lease);
-        debug_assert!(held.is_some(), "a current version is in the hot table");
+        self.index.remove_own(self.hash.key(&record.key), place);
+        if held.is_none() {
+            // What nobody here has read goes the way of what was read.
+            self.index.release(self.id, lease);
+        }
         self.stir(&record.key);
     }
 
@@ -153,7 +270,7 @@ impl Store {
     /// seen on every shard at once, so that nobody has to be waited for.
     pub(super) fn retire_cut(&mut self, place: u32) {
         let version = self.versions.at(place).expect("a current version is in the table");
-        let (record, upload) = (Arc::clone(&version.record), version.upload);
+        let (record, upload) = (Arc::clone(&version.record), version.upload());
         self.retire(place);
         let Body::Growing(growing) = &record.body else { return };
         growing.cut();
@@ -171,9 +288,10 @@ impl Store {
         if std::mem::replace(&mut version.recalled, true) {
             return;
         }
-        for holder in &mut version.holders {
+        let Some(busy) = &mut version.busy else { return };
+        for holder in &mut busy.holders {
             holder.owes = true;
-            version.owed += 1;
+            busy.owed += 1;
             self.statistics.recalls_total += 1;
             self.outbox.push_back((holder.shard, Message::Recall { lease }));
         }
@@ -182,7 +300,8 @@ impl Store {
     /// A holder will give no new answer from the version.
     pub(super) fn confirmed(&mut self, from: ShardId, lease: LeaseId) {
         let Some(version) = self.versions.find(lease.version, lease.generation) else { return };
-        let Some(holder) = find_holder(&mut version.holders, from) else { return };
+        let holder = version.busy.as_mut().and_then(|busy| busy.holder(from));
+        let Some(holder) = holder else { return };
         if std::mem::replace(&mut holder.owes, false) {
             self.debt_paid(lease.version);
         }
@@ -196,11 +315,12 @@ impl Store {
             return;
         };
         if own {
-            version.local -= 1;
-        } else if let Some(at) = version.holders.iter().position(|holder| holder.shard == from) {
-            version.holders[at].holds -= 1;
-            if version.holders[at].holds == 0 {
-                let holder = version.holders.swap_remove(at);
+            version.local.update(|holds| holds - 1);
+        } else if let Some(at) = version.holders().iter().position(|other| other.shard == from) {
+            let holders = &mut version.busy().holders;
+            holders[at].holds -= 1;
+            if holders[at].holds == 0 {
+                let holder = holders.swap_remove(at);
                 self.statistics.leases_granted -= 1;
                 if holder.owes {
                     self.debt_paid(lease.version);
@@ -212,8 +332,10 @@ impl Store {
 
     fn debt_paid(&mut self, place: u32) {
         let version = self.versions.at_mut(place).expect("the caller found it");
-        version.owed -= 1;
-        if version.owed == 0 && version.current {
+        let busy = version.busy();
+        busy.owed -= 1;
+        let is_paid = busy.owed == 0;
+        if is_paid && version.current {
             let record = Arc::clone(&version.record);
             self.stir(&record.key);
         }
@@ -221,11 +343,12 @@ impl Store {
 
     /// Frees the version's memory if nobody names it any more.
     pub(super) fn reap(&mut self, place: u32) {
-        let Some(version) = self.versions.at(place) else { return };
-        if version.local > 0 || !version.holders.is_empty() || version.upload.is_some() {
+        let Some(version) = self.versions.at_mut(place) else { return };
+        version.calm();
+        let is_held = version.local.get() > 0 || !version.holders().is_empty();
+        if version.current || is_held || version.upload().is_some() {
             return;
         }
-        assert!(!version.current, "the table holds a current version");
         let version = self.versions.remove(place).expect("found above");
         self.statistics.pinned_versions -= 1;
         self.statistics.pinned_bytes -= held_bytes(&version.record);
@@ -252,8 +375,4 @@ pub(super) fn extents(record: &Record) -> impl Iterator<Item = Extent> + '_ {
 /// Bytes of the arena that a version occupies.
 pub(super) fn held_bytes(record: &Record) -> u64 {
     extents(record).map(|extent| u64::from(extent.len.next_multiple_of(GRANULE_BYTES))).sum()
-}
-
-fn find_holder(holders: &mut [Holder], shard: ShardId) -> Option<&mut Holder> {
-    holders.iter_mut().find(|holder| holder.shard == shard)
 }

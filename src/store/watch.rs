@@ -36,7 +36,7 @@ impl Store {
         now_ms: Millis,
     ) {
         let hash = self.hash.key(&key);
-        let current = self.index.lookup(hash, &key, now_ms).map(|held| held.lease());
+        let current = self.find_current(hash, &key, now_ms);
         if current.is_some() && current != seen {
             self.outbox.push_back((from, Message::Changed { key }));
             return;

@@ -8,6 +8,8 @@
 //! never fires; a call moves a bounded number of timers; nothing is allocated once the slab has
 //! grown to the largest number of timers ever waiting.
 
+use std::num::NonZeroU32;
+
 const LEVELS: usize = 11;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -19,7 +21,8 @@ const NOWHERE: u8 = u8::MAX;
 /// Names a waiting timer; stale names are harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerId {
-    place: u32,
+    /// One more than the timer's place, so that an optional name is no larger than a name.
+    number: NonZeroU32,
     generation: u32,
 }
 
@@ -84,7 +87,8 @@ impl Wheel {
         let timer = &mut self.timers[place as usize];
         timer.deadline_ms = deadline_ms;
         timer.token = token;
-        let id = TimerId { place, generation: timer.generation };
+        let number = NonZeroU32::MIN.saturating_add(place);
+        let id = TimerId { number, generation: timer.generation };
         self.chain(place);
         self.len += 1;
         id
@@ -92,12 +96,13 @@ impl Wheel {
 
     /// Stops a timer; `false` when it has fired or was stopped before.
     pub fn cancel(&mut self, id: TimerId) -> bool {
-        let Some(timer) = self.timers.get(id.place as usize) else { return false };
+        let place = id.number.get() - 1;
+        let Some(timer) = self.timers.get(place as usize) else { return false };
         if timer.generation != id.generation || timer.level == NOWHERE {
             return false;
         }
-        self.unchain(id.place);
-        self.release_place(id.place);
+        self.unchain(place);
+        self.release_place(place);
         true
     }
 

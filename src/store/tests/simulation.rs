@@ -46,7 +46,7 @@ impl Simulation {
         let mut world = World::with_slots(shards, slots, 256 << 10, seed);
         if random.once_in(2) {
             let leases_max = random.index(4);
-            world.stores.iter_mut().for_each(|store| store.index.limit_leases(leases_max));
+            world.stores.iter_mut().for_each(|store| store.index.limit(leases_max));
         }
         let histories = KEYS.iter().map(|&key| (key, History::default())).collect();
         let outcomes = BTreeMap::new();

@@ -101,7 +101,7 @@ fn a_slow_reader_delays_no_writer() {
 fn a_fetch_that_crosses_the_recall_delays_no_writer() {
     let mut world = World::new(2, 8, 1);
     let key = key_of(&world, 0);
-    world.store(1).index.limit_leases(0);
+    world.store(1).index.limit(0);
     committed(world.put(0, &key, "\"old\"", 10));
     let first = world.read(1, &key).unwrap();
     let (upload, ..) = begun(world.begin(0, &key, Some(10)));
@@ -167,7 +167,7 @@ fn crossing_fetches_of_a_shard_share_one_entry() {
 fn an_unused_lease_gives_way_and_a_used_one_does_not() {
     let mut world = World::new(2, 8, 1);
     let folder = key_of(&world, 0).replace("/key", "");
-    world.store(1).index.limit_leases(2);
+    world.store(1).index.limit(2);
     let keys: Vec<_> = (0..6).map(|number| format!("{folder}/{number}")).collect();
     for key in &keys {
         committed(world.put(0, key, "\"a\"", 10));
@@ -195,7 +195,7 @@ fn an_unused_lease_gives_way_and_a_used_one_does_not() {
 fn a_lease_used_lately_outlives_one_that_was_not() {
     let mut world = World::new(2, 8, 1);
     let folder = key_of(&world, 0).replace("/key", "");
-    world.store(1).index.limit_leases(2);
+    world.store(1).index.limit(2);
     for name in ["a", "b", "c", "d"] {
         let key = format!("{folder}/{name}");
         committed(world.put(0, &key, "\"a\"", 10));
