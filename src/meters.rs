@@ -339,6 +339,9 @@ crate::meters! {
     "headwater_topic_log_bytes", "Bytes in the logs of topics that the shard owns.", per 1.0 {
         topic_log_bytes: Gauge,
     }
+    "headwater_topic_arriving_bytes", "Memory of large messages that are arriving.", per 1.0 {
+        topic_arriving_bytes: Gauge,
+    }
     "headwater_topic_copies", "Topics of which the shard has, or just had, subscribers.", per 1.0 {
         topic_copies: Gauge,
     }

@@ -329,6 +329,14 @@ expires = 2020-01-01T00:00:00Z
             assert_eq!(follow(topic, &[&viewer]), 405);
             assert_eq!((follow(topic, &[]), follow(topic, &[&studio])), (401, 403));
         }
+        // As Momento's clients send it; every message names the token that published it.
+        assert_eq!(publish("show/bare", &[&format!("Authorization: {ENCODER}")]).status, 204);
+        expect_401(&publish("show/bare", &["Authorization: nobody-has-this-token"]), "not known");
+        let (target, bare) =
+            ("/topics/show/bare?from=earliest", format!("Authorization: {VIEWER}"));
+        let told = origin.request("GET", target, &[&bare], b"");
+        let told = told.text();
+        assert!(told.contains("\"token_id\":\"studio\""), "{told}");
         expect_403(&publish("other/score", &[&studio]), "does not grant");
         assert_eq!(follow("other/score", &[&viewer]), 403);
         // What happens to objects takes the right to read them as well.

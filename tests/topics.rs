@@ -11,10 +11,14 @@ mod bounds;
 mod client;
 #[path = "topics/events.rs"]
 mod events;
+#[path = "topics/large.rs"]
+mod large;
 #[path = "topics/order.rs"]
 mod order;
 #[path = "topics/poll.rs"]
 mod poll;
+#[path = "topics/silent.rs"]
+mod silent;
 #[path = "topics/socket.rs"]
 mod socket;
 #[path = "topics/stream.rs"]

@@ -8,7 +8,7 @@ pub const TOPICS_MAX: usize = 16_384;
 pub const TOPIC_COPIES_MAX: usize = 16_384;
 /// Topics that are looked at for one that gives way.
 pub const TOPIC_TRIES_MAX: usize = 1024;
-/// Bytes in the logs of one owner, all topics together.
+/// Bytes in the logs of one owner, all topics together, and in all copies of one shard.
 pub const TOPIC_LOGS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Topics whose old messages a shard looks at every [`TOPIC_TICK_MS`].
 pub const TOPICS_SWEPT: usize = 512;
@@ -18,6 +18,10 @@ pub const TOPIC_TICK_MS: u64 = 500;
 pub const TOPIC_LINGER_MS: u64 = 10_000;
 /// A topic that was silent for so long gets a heartbeat, in milliseconds.
 pub const TOPIC_HEARTBEAT_MS: u64 = 15_000;
+/// A WebSocket whose peer says nothing for so long, not even to pings, is ended, in milliseconds.
+pub const SOCKET_SILENT_MS_MAX: u64 = 60_000;
+/// What was rendered of a topic is forgotten when it was silent for so long, in milliseconds.
+pub const TOPIC_RENDERED_MS: u64 = 2_000;
 /// Longest wait of a long-poll, in milliseconds.
 pub const TOPIC_WAIT_MS_MAX: u64 = 60_000;
 /// Messages in one answer to a long-poll.
@@ -27,7 +31,11 @@ pub const TOPIC_BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Subscribers that a shard sends to in one turn: about a millisecond.
 pub const TOPIC_SENDS_PER_TURN: usize = 256;
 /// Bytes in one message, whatever a rule says.
-pub const TOPIC_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+pub const TOPIC_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a message that is arriving which every publisher may hold.
+pub const TOPIC_ARRIVING_FREE_BYTES: usize = 32 * 1024;
+/// Bytes beyond these that all messages hold which are arriving at one shard.
+pub const TOPIC_ARRIVING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Messages in one log, whatever a rule says.
 pub const TOPIC_MESSAGES_MAX: usize = 100_000;
 /// Bytes in one log, whatever a rule says.
@@ -36,7 +44,7 @@ pub const TOPIC_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const TOPIC_AGE_MS_MAX: u64 = 86_400_000;
 /// Rules for topics.
 pub const TOPIC_RULES_MAX: usize = 256;
-/// Bytes in a message that a client sends on a WebSocket.
+/// Bytes in a JSON message that a client sends on a WebSocket.
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 384 * 1024;
 /// Topics that one WebSocket is subscribed to.
 pub const SOCKET_TOPICS_MAX: usize = 64;
@@ -75,5 +83,7 @@ pub const PRESENCE_WINDOW_MS: u64 = 10_000;
 /// How often counts are told, in milliseconds.
 pub const PRESENCE_PERIOD_MS: u64 = 5_000;
 
-// A message in base64, with what is around it, fits what a WebSocket client may send.
-const _: () = assert!(TOPIC_MESSAGE_BYTES_MAX * 4 / 3 + 4096 <= SOCKET_MESSAGE_BYTES_MAX);
+// The largest message fits beside others, however its memory has grown.
+const _: () = assert!(TOPIC_MESSAGE_BYTES_MAX * 2 < TOPIC_ARRIVING_BYTES_MAX);
+// A peer has missed several pings before it is given up.
+const _: () = assert!(TOPIC_HEARTBEAT_MS * 3 <= SOCKET_SILENT_MS_MAX);

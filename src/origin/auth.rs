@@ -226,10 +226,9 @@ fn by_authorization<'k>(access: &'k Access, asked: &Asked<'_>, value: &[u8]) -> 
         return of_token(access.tokens.find(secret, None), asked);
     }
     // Momento's clients send their key as it is, where their API has it so.
-    if access.momento.is_some()
-        && !value.contains(&b' ')
-        && momento::dialect(asked.head.path.of(asked.bytes)) != Dialect::Native
-    {
+    let path = asked.head.path.of(asked.bytes);
+    let is_momento = access.momento.is_some() && momento::dialect(path) != Dialect::Native;
+    if !value.contains(&b' ') && (is_momento || path.starts_with(b"/topics/")) {
         return of_token(access.tokens.find(value, None), asked);
     }
     let mut room = [0; BASIC_BYTES_MAX];

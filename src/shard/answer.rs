@@ -95,6 +95,8 @@ pub(super) enum Front {
     Assembled(Box<SendBuffer>),
     /// A whole answer that many readers get.
     Rendered(Answer),
+    /// The same from this byte on.
+    Tail(Answer, usize),
 }
 
 impl Ready {
@@ -157,7 +159,8 @@ impl Conn {
         let keep: Keep = rest.body.as_ref().map(|cursor| cursor.held.clone() as Rc<_>);
         let body = rest.body.as_mut().filter(|cursor| cursor.left() > 0);
         let mut buffer = match (rest.front.take(), body.is_some()) {
-            (Some(Front::Rendered(bytes)), _) => return Some(self.submit_rendered(bytes)),
+            (Some(Front::Rendered(bytes)), _) => return Some(self.submit_rendered(bytes, 0)),
+            (Some(Front::Tail(bytes, from)), _) => return Some(self.submit_rendered(bytes, from)),
             (Some(Front::Assembled(head)), _) => head,
             (None, false) => return None,
             (None, true) if rest.way == Way::ZeroCopy => {
@@ -192,10 +195,10 @@ impl Conn {
         }
     }
 
-    fn submit_rendered(&mut self, bytes: Answer) -> (SendId, usize) {
-        let len = bytes.len();
+    fn submit_rendered(&mut self, bytes: Answer, from: usize) -> (SendId, usize) {
+        let len = bytes.len() - from;
         self.note_send(len);
-        (self.shard.reactor.send_rendered(self.socket, bytes), len)
+        (self.shard.reactor.send_rendered(self.socket, bytes, from), len)
     }
 
     fn submit(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> (SendId, usize) {

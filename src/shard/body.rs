@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::Shard;
 use super::conn::{Conn, Gone, Then};
 use super::payload::Payload;
+use super::topic::{Charge, NoRoom};
 use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
@@ -33,6 +34,8 @@ pub(super) enum BodyFault {
     Slow,
     /// More than an object may have.
     TooLarge,
+    /// Too many messages of topics are arriving.
+    NoRoom,
     /// The owner gives no more room.
     Refused(Refusal),
     /// It is not what its head says of it.
@@ -319,11 +322,12 @@ impl Conn {
         }
     }
 
-    /// Receives a body of at most `bytes_max` bytes as a whole.
+    /// Receives a body of at most `bytes_max` bytes as a whole; its memory is charged.
     pub(super) async fn receive_whole(
         &mut self,
         head: &Head,
         bytes_max: usize,
+        charge: &mut Charge,
     ) -> Result<Vec<u8>, BodyFault> {
         let mut remaining = Remaining::of(head);
         if matches!(remaining, Remaining::Bytes(left) if left > bytes_max as u64) {
@@ -347,6 +351,7 @@ impl Conn {
             }
             body.extend_from_slice(&unread[data]);
             self.input.consume(used, buffers);
+            charge.set(body.capacity()).map_err(|NoRoom| BodyFault::NoRoom)?;
         }
         Ok(body)
     }
@@ -411,15 +416,15 @@ impl Conn {
 }
 
 /// Bytes received in a span of time, against clients that drip.
-struct Window {
-    until_ms: u64,
+pub(super) struct Window {
+    pub(super) until_ms: u64,
     received: u64,
     /// The longest pause between two pieces.
     idle_ms: u64,
 }
 
 impl Window {
-    fn begin(conn: &Conn) -> Self {
+    pub(super) fn begin(conn: &Conn) -> Self {
         let reactor = &conn.shard.reactor;
         Self {
             until_ms: reactor.clock.now_ms() + conn.shard.settings.rate_window_ms,
@@ -429,7 +434,7 @@ impl Window {
     }
 
     /// Whether the peer sent enough in the window that has just ended, if one has.
-    fn holds(&mut self, conn: &Conn) -> bool {
+    pub(super) fn holds(&mut self, conn: &Conn) -> bool {
         if conn.shard.reactor.clock.now_ms() < self.until_ms {
             return true;
         }

@@ -357,7 +357,7 @@ impl Shard {
             .map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(1)));
         let meters = self.meters_due().then_some(Duration::from_micros(limits::METERS_PERIOD_US));
         let drain = self.is_draining().then_some(Duration::from_millis(limits::DRAIN_LOOK_MS));
-        let others = [meters, drain, self.wait_for_ladders()];
+        let others = [meters, drain, self.wait_for_ladders(), self.wait_for_topics()];
         [store, self.reactor.wait_max()].into_iter().chain(others).flatten().min()
     }
 

@@ -14,6 +14,7 @@ use super::conn::{Conn, Gone, Then};
 use super::lowlatency::{is_playlist, plain_key};
 use super::payload::Payload;
 use super::rules::Subject;
+use super::topic::CROWDED;
 use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::Status;
@@ -378,6 +379,9 @@ impl Conn {
                 "the body did not arrive in time; nothing was changed",
             ),
             BodyFault::TooLarge => Denied::from(Refusal::TooLarge),
+            BodyFault::NoRoom => {
+                Denied { lines: RETRY, ..Denied::closing(Status::ServiceUnavailable, CROWDED) }
+            }
             BodyFault::Refused(refusal) => Denied { close: true, ..refusal.into() },
             BodyFault::Payload(reason) => Denied::closing(Status::BadRequest, reason),
         };

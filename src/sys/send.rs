@@ -266,7 +266,8 @@ impl Sends {
         let mut spare = spare;
         if let (None, Some(bytes)) = (&sending.buffer, shared) {
             let mut buffer = spare.take().unwrap_or_else(SendBuffer::boxed);
-            buffer.push(bytes.as_ptr().cast_mut(), bytes.len());
+            let submitted = &bytes[bytes.len() - sending.len..];
+            buffer.push(submitted.as_ptr().cast_mut(), submitted.len());
             sending.buffer = Some(buffer);
         }
         let by_copy = sending.buffer.as_mut().map(|buffer| buffer.advance(sent)).is_some();

@@ -3,10 +3,8 @@
 //! A reader takes bytes as they come and keeps nothing of them but the message that is being put
 //! together and the beginning of a frame's head.
 //!
-//! Invariants: a message has at most [`limits::SOCKET_MESSAGE_BYTES_MAX`] bytes; after a fault
-//! nothing more is read.
-
-use crate::limits;
+//! Invariants: a message has at most as many bytes as the reader was made for; memory for it comes
+//! as its bytes do, whatever length a frame announces; after a fault nothing more is read.
 
 /// A ping without data.
 pub const PING: &[u8] = &[0x89, 0x00];
@@ -70,8 +68,9 @@ struct Frame {
 }
 
 /// Reads a client's frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
+    bytes_max: usize,
     head: Vec<u8>,
     frame: Option<Frame>,
     /// The message that is being put together, and whether one is.
@@ -85,9 +84,29 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader to which binary messages are welcome.
-    pub fn of_both() -> Self {
-        Self { takes_binary: true, ..Self::default() }
+    /// A reader of text messages of so many bytes at most.
+    pub fn of_text(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            head: Vec::new(),
+            frame: None,
+            message: Vec::new(),
+            checked: 0,
+            is_open: false,
+            is_binary: false,
+            takes_binary: false,
+            control: Vec::new(),
+        }
+    }
+
+    /// A reader to which binary messages are welcome, too.
+    pub fn of_both(bytes_max: usize) -> Self {
+        Self { takes_binary: true, ..Self::of_text(bytes_max) }
+    }
+
+    /// Bytes of memory that the message holds which is being put together.
+    pub fn held(&self) -> usize {
+        self.message.capacity()
     }
 
     /// Takes bytes from the front of `bytes` until something is complete; how many it took.
@@ -118,6 +137,10 @@ impl Reader {
             };
             let count = (frame.len - frame.at).min(bytes.len() - used);
             let into = if frame.opcode >= CLOSE { &mut self.control } else { &mut self.message };
+            if into.capacity() - into.len() < count {
+                // At most twice what has come, and no more than is announced.
+                into.reserve_exact((frame.len - frame.at).min(count.max(into.len())));
+            }
             let mut at = frame.at;
             into.extend(bytes[used..used + count].iter().map(|byte| {
                 at += 1;
@@ -178,7 +201,7 @@ impl Reader {
             return Err(Code::Protocol);
         }
         let len = if extended == 0 { short } else { usize::try_from(long).unwrap_or(usize::MAX) };
-        if opcode < CLOSE && len > limits::SOCKET_MESSAGE_BYTES_MAX - self.message.len() {
+        if opcode < CLOSE && len > self.bytes_max - self.message.len() {
             return Err(Code::TooBig);
         }
         let mask = head[2 + extended..].try_into().expect("four bytes");

@@ -27,7 +27,7 @@ pub fn frames(data: &[u8]) -> u64 {
 }
 
 fn read(data: &[u8], piece_bytes: usize) -> Result<Vec<Event>, Code> {
-    let mut reader = Reader::of_both();
+    let mut reader = Reader::of_both(SOCKET_MESSAGE_BYTES_MAX);
     let mut events = Vec::new();
     for mut piece in data.chunks(piece_bytes) {
         while !piece.is_empty() {

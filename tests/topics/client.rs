@@ -48,7 +48,12 @@ impl Stream {
 
     #[track_caller]
     pub fn begin(origin: &Origin, version: &str, target: &str, lines: &[&str]) -> Self {
-        let mut socket = TcpStream::connect(origin.http).unwrap();
+        Self::over(TcpStream::connect(origin.http).unwrap(), version, target, lines)
+    }
+
+    /// The same over a connection that is there.
+    #[track_caller]
+    pub fn over(mut socket: TcpStream, version: &str, target: &str, lines: &[&str]) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         let request = format!(
@@ -168,7 +173,12 @@ pub const UPGRADE: &[&str] = &[
 impl Socket {
     #[track_caller]
     pub fn open(origin: &Origin, target: &str) -> Self {
-        let mut socket = TcpStream::connect(origin.http).unwrap();
+        Self::over(TcpStream::connect(origin.http).unwrap(), target)
+    }
+
+    /// The same over a connection that is there.
+    #[track_caller]
+    pub fn over(mut socket: TcpStream, target: &str) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let lines: String = UPGRADE.iter().map(|line| format!("{line}\r\n")).collect();
         let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
@@ -193,8 +203,20 @@ impl Socket {
         self.raw(&framed(0x81, text.as_bytes()));
     }
 
+    /// The next frame that is no ping; pings are answered.
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
+        loop {
+            let frame = self.any_frame();
+            if frame.opcode != 9 {
+                return frame;
+            }
+            self.raw(&framed(0x8A, &frame.payload));
+        }
+    }
+
+    #[track_caller]
+    pub fn any_frame(&mut self) -> Frame {
         let mut head = [0; 2];
         self.socket.read_exact(&mut head).unwrap();
         assert!(head[0] & 0xF0 == 0x80 && head[1] & 0x80 == 0, "{head:?}");
@@ -217,12 +239,20 @@ impl Socket {
     /// The next text message.
     #[track_caller]
     pub fn next(&mut self) -> Value {
+        let frame = self.frame();
+        assert_eq!(frame.opcode, 1, "{frame:?}");
+        serde_json::from_slice(&frame.payload).unwrap()
+    }
+
+    /// Code and reason of the close that comes next, whatever messages come before.
+    #[track_caller]
+    pub fn close(&mut self) -> (u16, String) {
         loop {
             let frame = self.frame();
-            match frame.opcode {
-                1 => return serde_json::from_slice(&frame.payload).unwrap(),
-                9 => self.raw(&framed(0x8A, &frame.payload)),
-                _ => panic!("{frame:?}"),
+            if frame.opcode == 8 {
+                let (code, reason) = frame.payload.split_at(2);
+                let code = u16::from_be_bytes(code.try_into().unwrap());
+                return (code, String::from_utf8(reason.to_vec()).unwrap());
             }
         }
     }

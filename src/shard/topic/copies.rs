@@ -1,7 +1,8 @@
 //! Copies of topics that this shard has subscribers for, and what of them is ready to leave.
 //!
 //! Invariants: a copy lives while it has users and a while longer; what is rendered for one
-//! subscriber is kept for the next that stands at the same place.
+//! subscriber is kept for the next that stands at the same place, until the topic is silent;
+//! all copies together hold a bounded number of bytes.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -86,6 +87,8 @@ pub(super) struct Copies {
     pub(super) work: VecDeque<CopyId>,
     policy_of: PolicyOf,
     now_ms: u64,
+    /// Bytes in the logs of all.
+    bytes: usize,
     /// Subscribers that were told of missed messages.
     pub(super) gaps: u64,
 }
@@ -99,6 +102,7 @@ impl Copies {
             work: VecDeque::new(),
             policy_of,
             now_ms: 0,
+            bytes: 0,
             gaps: 0,
         }
     }
@@ -172,6 +176,18 @@ impl Copies {
             snapshot.items.into_iter().for_each(|item| copy.log.push(item, &all));
         }
         copy.watchers.iter().for_each(|&task| wake(task));
+        self.bytes += self.at(id).log.bytes();
+        self.keep_within(id);
+    }
+
+    /// Keeps all copies within their common bound: the one that has grown gives up its oldest.
+    fn keep_within(&mut self, grown: CopyId) {
+        while self.bytes > limits::TOPIC_LOGS_BYTES_MAX && !self.at(grown).log.is_empty() {
+            let log = &mut self.at(grown).log;
+            let before = log.bytes();
+            log.drop_oldest();
+            self.bytes = self.bytes + self.at(grown).log.bytes() - before;
+        }
     }
 
     /// The next message of a topic.
@@ -183,9 +199,12 @@ impl Copies {
         if copy.state != State::Live || item.number != copy.log.next() {
             return;
         }
+        let before = copy.log.bytes();
         copy.log.push(item, &copy.policy);
         copy.sent_ms = now_ms;
         copy.watchers.iter().for_each(|&task| wake(task));
+        self.bytes = self.bytes + self.at(id).log.bytes() - before;
+        self.keep_within(id);
         self.begin_pass(id);
     }
 
@@ -203,11 +222,18 @@ impl Copies {
         self.work.push_back(id);
     }
 
-    /// Drops copies that are not used, tells owners how many users there are, begins heartbeats.
-    pub(super) fn tick(&mut self, now_ms: u64, mut tell: impl FnMut(Message)) {
+    /// Drops what is old and copies that are not used, tells owners how many users there are,
+    /// begins heartbeats.
+    pub(super) fn tick(&mut self, now_ms: u64, wall_ms: u64, mut tell: impl FnMut(Message)) {
         self.now_ms = now_ms;
         for id in (0..).take(self.slots.len()) {
             let Some(copy) = self.slots[id as usize].as_deref_mut() else { continue };
+            self.bytes -= copy.log.bytes();
+            copy.log.forget_aged(&copy.policy, wall_ms);
+            self.bytes += copy.log.bytes();
+            if now_ms >= copy.sent_ms + limits::TOPIC_RENDERED_MS {
+                (copy.batches, copy.polled) = Default::default();
+            }
             if copy.told != copy.users && copy.state == State::Live {
                 copy.told = copy.users;
                 tell(Message::Count { name: copy.name.clone(), subscribers: copy.users });
@@ -216,6 +242,7 @@ impl Copies {
             let is_unused = copy.users == 0 && copy.state != State::Asked && copy.pass.is_none();
             if is_unused && (is_over || copy.state == State::Refused) {
                 tell(Message::Unfollow { name: copy.name.clone() });
+                self.bytes -= copy.log.bytes();
                 self.by_name.remove(&copy.name);
                 self.slots[id as usize] = None;
                 self.free.push(id);

@@ -6,6 +6,7 @@
 //!
 //! Invariants: the table is borrowed only between two awaits; whoever joins a copy leaves it.
 
+mod arriving;
 mod copies;
 mod events;
 mod fanout;
@@ -18,6 +19,7 @@ mod values;
 
 use std::cell::Cell;
 use std::task::Poll;
+use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
@@ -32,6 +34,8 @@ use crate::topic::message::{Message, NO_TICKET, Position, Refusal, Ticket};
 use crate::topic::name;
 use crate::topic::owner::{Hook, Owner, PolicyOf};
 
+pub(super) use arriving::{Charge, NoRoom};
+pub(super) use publish::CROWDED;
 pub(super) use stream::Resumed;
 
 /// A shard's part in all topics.
@@ -46,6 +50,7 @@ pub(super) struct Topics {
     /// WebSockets, and long-polls that wait.
     sockets: usize,
     polls: usize,
+    arriving: arriving::Arriving,
     ticked_ms: Cell<u64>,
 }
 
@@ -68,6 +73,7 @@ impl Topics {
             wanted: HashSet::new(),
             sockets: 0,
             polls: 0,
+            arriving: arriving::Arriving::default(),
             ticked_ms: Cell::new(0),
         }
     }
@@ -175,9 +181,10 @@ impl Shard {
             return;
         }
         topics.ticked_ms.set(now_ms);
-        topics.owner.tick(Clock::wall_ms());
+        let wall_ms = Clock::wall_ms();
+        topics.owner.tick(wall_ms);
         let mut messages = Vec::new();
-        topics.copies.tick(now_ms, |message| messages.push(message));
+        topics.copies.tick(now_ms, wall_ms, |message| messages.push(message));
         drop(topics);
         for message in messages {
             let (Message::Unfollow { name } | Message::Count { name, .. }) = &message else {
@@ -193,6 +200,7 @@ impl Shard {
         let topics = self.topics.borrow();
         let meters = &self.accounts.meters;
         meters.topics.set(topics.owner.len() as u64);
+        meters.topic_arriving_bytes.set(topics.arriving.get() as u64);
         meters.topic_log_bytes.set(topics.owner.bytes() as u64);
         meters.topic_copies.set(topics.copies.len() as u64);
         meters.topic_streams.set(topics.streams.len() as u64);
@@ -204,6 +212,15 @@ impl Shard {
     /// Whether subscribers wait to be sent to.
     pub(super) fn has_topic_work(&self) -> bool {
         self.topics.borrow().copies.has_work()
+    }
+
+    /// How long until topics are looked after: also where they have no connection to be woken by.
+    pub(super) fn wait_for_topics(&self) -> Option<Duration> {
+        let topics = self.topics.borrow();
+        let is_any = !topics.owner.is_empty() || topics.copies.len() > 0;
+        let tick_ms = topics.ticked_ms.get() + limits::TOPIC_TICK_MS;
+        let left_ms = tick_ms.saturating_sub(self.reactor.clock.now_ms()).max(1);
+        is_any.then(|| Duration::from_millis(left_ms))
     }
 
     /// Lets every subscriber look whether the shard is draining.

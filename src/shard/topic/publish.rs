@@ -3,6 +3,7 @@
 use super::super::body::BodyFault;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::upload::Denied;
+use super::arriving::Charge;
 use super::get::{FULL, topic_of};
 use crate::config::Right;
 use crate::http::known::Known;
@@ -33,7 +34,8 @@ impl Conn {
         };
         let Accepted { topic, token_id, is_binary, moment, bytes_max } = accepted;
         self.input_past_head(head);
-        let body = match self.receive_whole(head, bytes_max).await {
+        let mut charge = Charge::new(&self.shard.topics.borrow().arriving);
+        let body = match self.receive_whole(head, bytes_max, &mut charge).await {
             Ok(body) => body,
             Err(BodyFault::TooLarge) => {
                 let denied = Denied::closing(Status::ContentTooLarge, TOO_LARGE);
@@ -96,6 +98,8 @@ const BINARY_TYPE: &[u8] = b"application/octet-stream";
 
 /// Why nobody publishes in the origin's namespaces.
 pub(super) const OWN: &str = "the namespaces objects and presence are the origin's own";
+/// Why a large message finds no place while it arrives.
+pub(in crate::shard) const CROWDED: &str = "too many messages are arriving; try again in a second";
 /// Why a message is too large.
 pub(super) const TOO_LARGE: &str = "the message is larger than the topic's limit";
 

@@ -9,16 +9,19 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::super::answer::Front;
+use super::super::body::Window;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::read::HEAD_FITS;
+use super::arriving::{Charge, NoRoom};
 use super::copies::{CopyId, Piece};
 use super::get::FULL;
-use super::publish::{OWN, TOO_LARGE, refused};
+use super::publish::{CROWDED, OWN, TOO_LARGE, refused};
 use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::{Status, Writer};
 use crate::limits;
 use crate::origin::heads;
+use crate::sys::net;
 use crate::sys::reactor::Interrupt;
 use crate::topic::client::{self, Request, Wish};
 use crate::topic::frame::{self, Code, Event, Reader};
@@ -31,14 +34,34 @@ use crate::topic::wire::{self, Format};
 /// A WebSocket.
 pub(super) struct Socket {
     reader: Reader,
+    /// For the message that it puts together, and how fast a large one has to come.
+    charge: Charge,
+    pace: Option<Window>,
     /// The topic of a socket that carries values alone ([`super::values`]).
     values_of: Option<Box<[u8]>>,
     pub(super) subscriptions: Vec<Subscription>,
     /// Frames that are to be sent before anything else.
     pub(super) out: Vec<u8>,
+    signs: Signs,
     /// The handshake and its bytes: every wish is judged by what was presented in it.
     head: Box<Head>,
     presented: Box<[u8]>,
+}
+
+/// Signs of life.
+struct Signs {
+    /// When the peer last said something, or had taken enough.
+    seen_ms: u64,
+    /// When a ping is due.
+    ping_ms: u64,
+    /// Bytes that it had acknowledged at the first ping since then.
+    taken: Option<u64>,
+}
+
+impl Signs {
+    fn at(seen_ms: u64) -> Self {
+        Self { seen_ms, ping_ms: seen_ms + limits::TOPIC_HEARTBEAT_MS, taken: None }
+    }
 }
 
 pub(super) struct Subscription {
@@ -79,10 +102,18 @@ impl Conn {
         self.input_past_head(head);
         self.input.set_aside(&shard.reactor.buffers);
         let mut socket = Socket {
-            reader: if are_values { Reader::of_both() } else { Reader::default() },
+            reader: match first.as_ref().filter(|_| are_values) {
+                Some((topic, _)) => {
+                    Reader::of_both((shard.settings.topic_policy)(topic).message_bytes_max)
+                }
+                None => Reader::of_text(limits::SOCKET_MESSAGE_BYTES_MAX),
+            },
+            charge: Charge::new(&shard.topics.borrow().arriving),
+            pace: None,
             values_of: first.as_ref().filter(|_| are_values).map(|(topic, _)| topic.clone()),
             subscriptions: Vec::new(),
             out: Vec::new(),
+            signs: Signs::at(shard.reactor.clock.now_ms()),
             head: Box::new(*head),
             presented,
         };
@@ -164,8 +195,10 @@ impl Conn {
         let shard = self.shard.clone();
         while !self.input.is_empty() {
             let unread = self.input.unread(&shard.reactor.buffers);
-            let (used, event) =
-                socket.reader.read(unread).map_err(|code| End::Code(code as u16))?;
+            let (used, event) = socket.reader.read(unread).map_err(|code| match code {
+                Code::TooBig => End::Refused(code, TOO_LARGE),
+                _ => End::Code(code as u16),
+            })?;
             self.input.consume(used, &shard.reactor.buffers);
             match event {
                 None | Some(Event::Pong) => {}
@@ -184,12 +217,24 @@ impl Conn {
                     self.publish_value(socket, &topic, Value::Bytes(bytes.into())).await?;
                 }
             }
+            let charged = socket.charge.set(socket.reader.held());
+            charged.map_err(|NoRoom| End::Refused(Code::TryLater, CROWDED))?;
             // A client that asks without reading answers waits here.
             if socket.out.len() > limits::SEND_BUFFER_BYTES {
                 self.flush(socket).await.map_err(|Gone| End::Gone)?;
             }
         }
-        Ok(())
+        self.hold_to_pace(socket)
+    }
+
+    /// Ends a socket whose large message comes more slowly than any upload may.
+    fn hold_to_pace(&self, socket: &mut Socket) -> Result<(), End> {
+        if !socket.charge.is_any() {
+            socket.pace = None;
+            return Ok(());
+        }
+        let pace = socket.pace.get_or_insert_with(|| Window::begin(self));
+        if pace.holds(self) { Ok(()) } else { Err(End::Refused(Code::Policy, DRIPS)) }
     }
 
     async fn act(&mut self, socket: &mut Socket, text: &str) {
@@ -335,13 +380,18 @@ impl Conn {
     }
 
     /// Waits for bytes of the client, a message of a topic, or the time of a heartbeat.
-    async fn wait_for_news(&mut self, socket: &Socket) -> Waited {
+    async fn wait_for_news(&mut self, socket: &mut Socket) -> Waited {
         let shard = self.shard.clone();
         let reactor = &shard.reactor;
-        let until_ms = reactor.clock.now_ms() + limits::TOPIC_HEARTBEAT_MS;
-        reactor.set_deadline(self.socket, until_ms);
+        // First what the peer says: one for whom there is always news is heard, too.
+        if !reactor.has_input(self.socket) && reactor.clock.now_ms() >= socket.signs.ping_ms {
+            return self.ask_for_a_sign(socket);
+        }
+        let pace_ms = socket.pace.as_ref().map_or(u64::MAX, |pace| pace.until_ms);
+        reactor.set_deadline(self.socket, socket.signs.ping_ms.min(pace_ms));
         let received = std::future::poll_fn(|context| {
-            if shard.is_draining() || shard.has_news(&socket.subscriptions) {
+            let is_heard = reactor.has_input(self.socket);
+            if !is_heard && (shard.is_draining() || shard.has_news(&socket.subscriptions)) {
                 return Poll::Ready(None);
             }
             pin!(reactor.receive(self.socket)).poll(context).map(Some)
@@ -351,11 +401,32 @@ impl Conn {
             None => Waited::News,
             Some(Ok(received)) => {
                 self.input.add(received, &reactor.buffers);
+                socket.signs = Signs::at(reactor.clock.now_ms());
                 Waited::News
             }
-            Some(Err(Interrupt::Late)) => Waited::Late,
+            Some(Err(Interrupt::Late)) if socket.signs.ping_ms > pace_ms => Waited::News,
+            Some(Err(Interrupt::Late)) => self.ask_for_a_sign(socket),
             Some(Err(Interrupt::Ended(_))) => Waited::Gone,
         }
+    }
+
+    /// The peer was silent until a ping is due: it gets one, unless that was for too long.
+    fn ask_for_a_sign(&self, socket: &mut Socket) -> Waited {
+        let reactor = &self.shard.reactor;
+        let taken = net::bytes_acknowledged(reactor.fd(self.socket)).unwrap_or(0);
+        let signs = &mut socket.signs;
+        let now = Signs { taken: Some(taken), ..Signs::at(reactor.clock.now_ms()) };
+        let before = *signs.taken.get_or_insert(taken);
+        if now.seen_ms - signs.seen_ms < limits::SOCKET_SILENT_MS_MAX {
+            signs.ping_ms = now.ping_ms;
+            return Waited::Late;
+        }
+        // One that takes what any reader must take may not have come to our pings yet.
+        if taken - before < self.shard.settings.window_bytes_min() {
+            return Waited::Gone;
+        }
+        *signs = now;
+        Waited::Late
     }
 
     pub(super) async fn flush(&mut self, socket: &mut Socket) -> Result<(), Gone> {
@@ -366,6 +437,8 @@ impl Conn {
         self.transmit(Front::Rendered(bytes), None).await
     }
 }
+
+const DRIPS: &str = "the message did not arrive in time";
 
 impl super::super::Shard {
     fn has_news(&self, subscriptions: &[Subscription]) -> bool {

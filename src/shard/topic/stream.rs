@@ -95,13 +95,10 @@ impl Conn {
         }
         if let Some((bytes, sent)) = rest
             && sent < bytes.len()
+            && let Err(Gone) = self.transmit(Front::Tail(bytes, sent), None).await
         {
-            let mut buffer = self.shard.reactor.send_buffer();
-            buffer.push_owned(bytes[sent..].to_vec());
-            if let Err(Gone) = self.transmit(Front::Assembled(buffer), None).await {
-                self.shard.leave_topic(place.copy);
-                return Err(Gone);
-            }
+            self.shard.leave_topic(place.copy);
+            return Err(Gone);
         }
         self.go_on_streaming(place).await
     }

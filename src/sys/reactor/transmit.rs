@@ -55,11 +55,13 @@ impl Reactor {
         self.submit_send(id, operation, len, (Some(buffer), keep))
     }
 
-    /// Submits a send by copy of bytes that many sends share.
-    pub fn send_rendered(&self, id: SocketId, bytes: Rc<Vec<u8>>) -> SendId {
-        let run = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    /// Submits a send by copy of bytes that many sends share, from byte `from` on.
+    pub fn send_rendered(&self, id: SocketId, bytes: Rc<Vec<u8>>, from: usize) -> SendId {
+        let rest = &bytes[from..];
+        let (start, len) = (rest.as_ptr().cast_mut(), rest.len());
+        let run = libc::iovec { iov_base: start.cast(), iov_len: len };
         let operation = self.copying_run(id, run);
-        self.submit_send(id, operation, bytes.len(), (None, Some(bytes)))
+        self.submit_send(id, operation, len, (None, Some(bytes)))
     }
 
     /// Submits what a send of which a part has left has kept.

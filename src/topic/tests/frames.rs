@@ -21,7 +21,7 @@ fn framed(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Everything that a reader says of `bytes`, which come in pieces of `step`.
 fn events(bytes: &[u8], step: usize) -> Result<Vec<Event>, Code> {
-    let mut reader = Reader::default();
+    let mut reader = Reader::of_text(SOCKET_MESSAGE_BYTES_MAX);
     let mut events = Vec::new();
     for mut piece in bytes.chunks(step) {
         while !piece.is_empty() {
@@ -111,7 +111,7 @@ fn what_the_standard_forbids_is_refused() {
 fn bytes_are_read_where_they_are_welcome_and_need_be_no_text() {
     let bytes =
         [framed(0x02, b"\xff"), framed(0x89, b""), framed(0x80, b"\xfe"), framed(0x81, b"a")];
-    let mut reader = Reader::of_both();
+    let mut reader = Reader::of_both(SOCKET_MESSAGE_BYTES_MAX);
     let mut events = Vec::new();
     for byte in bytes.concat() {
         events.extend(reader.read(&[byte]).unwrap().1);
@@ -125,7 +125,10 @@ fn bytes_are_read_where_they_are_welcome_and_need_be_no_text() {
 #[test]
 fn text_that_is_none_is_found_before_its_frame_ends() {
     let bytes = framed(0x81, b"abc\xffdefghi");
-    assert_eq!(Reader::default().read(&bytes[..bytes.len() - 3]), Err(Code::NotUtf8));
+    assert_eq!(
+        Reader::of_text(SOCKET_MESSAGE_BYTES_MAX).read(&bytes[..bytes.len() - 3]),
+        Err(Code::NotUtf8)
+    );
 }
 
 #[test]
