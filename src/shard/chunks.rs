@@ -188,7 +188,7 @@ impl Shard {
     /// Has a chunk read that will be needed soon.
     fn read_ahead(self: &Rc<Self>, record: &Arc<Record>, index: u64) {
         let name = chunk_of(record, index);
-        if self.here(&name).is_some() || !self.begin_ahead() {
+        if self.peek(&name).is_some() || !self.begin_ahead() {
             return;
         }
         let shard = self.clone();

@@ -518,6 +518,11 @@ impl Shard {
         store.lookup(store.key_hash(key), key, self.reactor.clock.now_ms())
     }
 
+    /// As [`Shard::here`], for whoever looks and does not read: nothing is counted as one.
+    pub(super) fn peek(&self, key: &[u8]) -> Option<Rc<Held>> {
+        self.store.borrow().peek(key, self.reactor.clock.now_ms())
+    }
+
     /// Fetches a lease from the owner; one ask for all that wait for the same key here.
     pub(super) async fn obtain_from(&self, owner: ShardId, key: Box<[u8]>) -> Obtained {
         if self.fetching.borrow().contains_key(&key) {

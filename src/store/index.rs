@@ -136,25 +136,31 @@ impl Index {
         now_ms: Millis,
         versions: &Slab<Version>,
     ) -> Option<Rc<Held>> {
+        let held = self.peek(hash, key, now_ms, versions)?;
+        held.touch();
+        Some(Rc::clone(held))
+    }
+
+    /// The same for who gives no answer from it.
+    #[inline]
+    pub fn peek<'a>(
+        &'a self,
+        hash: u64,
+        key: &[u8],
+        now_ms: Millis,
+        versions: &'a Slab<Version>,
+    ) -> Option<&'a Rc<Held>> {
         let name = self.find(hash, key, versions)?;
-        let held = if name.0 & LEASED == 0 {
+        if name.0 & LEASED == 0 {
             let version = versions.at(name.0)?;
             if version.record.is_gone(now_ms) {
                 return None;
             }
-            match version.held.get() {
-                Some(held) => held,
-                None => self.keep(hash, name.0, versions)?,
-            }
+            version.held.get().or_else(|| self.keep(hash, name.0, versions))
         } else {
             let held = self.leased.at(name.0 & !LEASED)?;
-            if held.record.is_gone(now_ms) {
-                return None;
-            }
-            held
-        };
-        held.touch();
-        Some(Rc::clone(held))
+            (!held.record.is_gone(now_ms)).then_some(held)
+        }
     }
 
     /// The first answer from an own version makes its hold.

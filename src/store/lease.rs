@@ -65,6 +65,7 @@ impl Store {
             return entry;
         }
         let held = self.index.hold(hash, owner, lease, record);
+        held.touch();
         if owner == self.id {
             return held;
         }

@@ -140,6 +140,11 @@ impl Store {
         (!self.is_gone(place, now_ms)).then_some(lease)
     }
 
+    /// As [`Store::lookup`], without counting a read.
+    pub fn peek(&self, key: &[u8], now_ms: Millis) -> Option<Rc<Held>> {
+        self.index.peek(self.hash.key(key), key, now_ms, &self.versions).cloned()
+    }
+
     /// Whether a reply with this ticket answers an ask of the store itself and is to be handed to
     /// [`Store::on_message`].
     #[inline]

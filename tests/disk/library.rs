@@ -61,3 +61,25 @@ fn cold_files_of_every_size_come_with_their_bytes() {
     }
     origin.stop();
 }
+
+/// What brought a file into memory, and noted that, counted as a read of it beside that of its
+/// reader. So each file of a scan moved to where what is read often is, and pushed that out.
+#[test]
+fn a_scan_of_the_library_leaves_what_is_read_often() {
+    let scratch = Scratch::new("disk-scan");
+    let library = scratch.path("library");
+    std::fs::create_dir_all(&library).unwrap();
+    let name = |number: usize| format!("film-{number}-x.mp4");
+    let body = pattern(1, 1_000_000);
+    (0..160).for_each(|number| {
+        std::fs::write(format!("{library}/{}", name(number)), &body).unwrap();
+    });
+    let flags = ["--library", &library, "--shards", "1", "--memory", "32MiB"];
+    let origin = Origin::start(&flags);
+    let read = |number: usize| assert_eq!(origin.get(&format!("/{}", name(number))).status, 200);
+    (0..4).for_each(|_| (0..8).for_each(read));
+    (8..160).for_each(read);
+    (0..8).for_each(|number| std::fs::remove_file(format!("{library}/{}", name(number))).unwrap());
+    (0..8).for_each(read);
+    origin.stop();
+}

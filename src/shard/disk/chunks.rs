@@ -73,7 +73,7 @@ impl Shard {
         key: &[u8],
         etag: &Etag,
     ) -> Result<Reply, Refusal> {
-        let held = self.here(key);
+        let held = self.peek(key);
         let is_it = |record: &Record| record.is_in_chunks() && record.etag == *etag;
         if let Some(held) = held.filter(|held| is_it(&held.record)) {
             let now_ms = self.reactor.clock.now_ms();
@@ -91,7 +91,7 @@ impl Shard {
         name: &[u8],
         wanted: Wanted<'_>,
     ) -> Result<Reply, Refusal> {
-        if self.here(name).is_some() {
+        if self.peek(name).is_some() {
             return Ok(Reply::Loaded);
         }
         for folder in [&disk.data, &disk.library].into_iter().flatten() {

@@ -144,7 +144,7 @@ impl Shard {
         match self.ask_here(Ask::Commit { upload: filling.upload, publication }).await {
             Reply::Committed { .. } => {
                 let is_ours = |held: &Rc<Held>| Arc::ptr_eq(&held.record, &filling.record);
-                if let Some(held) = self.here(key).filter(is_ours) {
+                if let Some(held) = self.peek(key).filter(is_ours) {
                     self.store.borrow_mut().note_backed(held.lease());
                 }
                 Ok(())

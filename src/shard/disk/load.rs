@@ -45,7 +45,7 @@ impl Shard {
         key: &[u8],
         begun: &dyn Fn(),
     ) -> Result<Reply, Refusal> {
-        if self.here(key).is_some() {
+        if self.peek(key).is_some() {
             return Ok(Reply::Loaded);
         }
         for folder in [&disk.data, &disk.library].into_iter().flatten() {
@@ -221,7 +221,7 @@ impl Shard {
         let publication = self.loaded_publication(key, attributes, in_chunks);
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
-                let loaded = self.here(key);
+                let loaded = self.peek(key);
                 let ours = loaded.filter(|held| *held.record.etag == *attributes.etag);
                 if let Some(held) = ours {
                     self.store.borrow_mut().note_backed(held.lease());

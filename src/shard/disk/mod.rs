@@ -231,7 +231,7 @@ impl Shard {
                     busy.insert(key.into(), Vec::new());
                     Poll::Ready(true)
                 }
-                Some(_) if is_load && self.here(key).is_some() => Poll::Ready(false),
+                Some(_) if is_load && self.peek(key).is_some() => Poll::Ready(false),
                 Some(waiting) => {
                     waiting.push(self.reactor.tasks.current());
                     Poll::Pending

@@ -28,7 +28,7 @@ impl Shard {
         until_s: u64,
     ) -> Result<Reply, Refusal> {
         let Some(file) = self.describe(disk, key).await? else { return Ok(Reply::Absent) };
-        let held = self.here(key);
+        let held = self.peek(key);
         let newest_s = held.as_ref().map_or(0, |held| held.record.modified_s);
         if file.modified_s.max(newest_s) > until_s {
             return Ok(Reply::Absent);

@@ -23,7 +23,7 @@ use crate::tier::disk::sums::{self, Summing};
 impl Shard {
     /// Writes what memory has of the key, unless the disk has it.
     pub(super) async fn save(&self, disk: &Disk, key: &[u8], etag: &[u8]) -> Result<(), Refusal> {
-        let Some(held) = self.here(key) else { return self.find_saved(disk, key, etag).await };
+        let Some(held) = self.peek(key) else { return self.find_saved(disk, key, etag).await };
         if held.record.whole().is_none_or(Whole::is_in_chunks)
             || self.store.borrow().is_backed(held.lease())
         {

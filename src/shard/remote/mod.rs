@@ -255,7 +255,7 @@ impl Shard {
     /// Takes a key away while its deletion waits; what fails is tried again later.
     async fn erase_now(&self, tier: &RemoteTier, key: &[u8]) -> Result<Reply, Refusal> {
         // What was uploaded behind the deletion may be in the store already, or waits to be sent.
-        let newer = self.here(key);
+        let newer = self.peek(key);
         if newer.is_none() {
             tier.queue.borrow_mut().forget(key);
         }

@@ -60,12 +60,12 @@ impl Shard {
     /// Sends what memory, or else the disk, has of the key.
     pub(super) async fn send_version(&self, tier: &RemoteTier, key: &[u8]) -> Result<(), Refusal> {
         // It may be on its way from disk at this moment.
-        let is_here = self.here(key).is_some_and(|held| held.record.whole().is_some());
+        let is_here = self.peek(key).is_some_and(|held| held.record.whole().is_some());
         if !is_here && self.reads_disk(key) {
             self.tier(self.id, key.into(), Job::LoadWhole).await;
         }
         // What is gone needs no place; what still arrives is queued again by its commit.
-        let Some(held) = self.here(key) else { return Ok(()) };
+        let Some(held) = self.peek(key) else { return Ok(()) };
         let Some(whole) = held.record.whole() else { return Ok(()) };
         if whole.is_in_chunks() {
             tracing::warn!("a file that is served in chunks is not sent to the remote store");
@@ -137,7 +137,7 @@ impl Shard {
         tier: &RemoteTier,
         key: &[u8],
     ) -> Result<Reply, Refusal> {
-        if self.here(key).is_some() {
+        if self.peek(key).is_some() {
             return Ok(Reply::Loaded);
         }
         if self.is_known_absent_remote(tier, key) {
