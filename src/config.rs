@@ -96,6 +96,8 @@ pub struct Config {
     pub large_bytes_min: u64,
     /// Bytes in a chunk; `None` derives it from the memory, see [`Config::chunk_bytes`].
     pub chunk_bytes: Option<u64>,
+    /// Segments that are brought into memory ahead of their readers; 0: none.
+    pub prefetch: u32,
     /// The object store behind memory and disk, as a URL.
     pub remote: Option<Box<str>>,
     /// Whether reads answer any web page (CORS).
@@ -314,6 +316,7 @@ impl Config {
             library: None,
             large_bytes_min: file::chunks::LARGE_BYTES_MIN_DEFAULT,
             chunk_bytes: None,
+            prefetch: 1,
             remote: None,
             cors: true,
             cmcd: false,

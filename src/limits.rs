@@ -8,10 +8,12 @@ pub mod client;
 mod holds;
 pub mod lifecycle;
 pub mod listing;
+mod prefetch;
 mod topic;
 
 pub use chunks::*;
 pub use holds::*;
+pub use prefetch::*;
 pub use topic::*;
 
 /// Shards a process may have.

@@ -241,6 +241,16 @@ crate::meters! {
         disk_chunks_ahead: Counter ["outcome=\"ahead\""],
         disk_chunks_missed: Counter ["outcome=\"missed\""],
     }
+    "headwater_prefetches_total",
+    "Objects brought into memory ahead of their readers, those of them that were read and that \
+     left unread; and what was not there, or not brought for want of room or by a fault.",
+    per 1.0 {
+        prefetches_begun: Counter ["outcome=\"begun\""],
+        prefetches_used: Counter ["outcome=\"used\""],
+        prefetches_wasted: Counter ["outcome=\"wasted\""],
+        prefetches_absent: Counter ["outcome=\"absent\""],
+        prefetches_failed: Counter ["outcome=\"failed\""],
+    }
     "headwater_evictions_total",
     "Objects that gave way: the disk has them, or their path says so.", per 1.0 {
         evictions: Counter,

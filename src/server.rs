@@ -252,6 +252,7 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         large_bytes_min: config.large_bytes_min,
         chunk_bytes: config.chunk_bytes(),
         listings: None,
+        prefetch: config.prefetch,
         remote: None,
     })
 }

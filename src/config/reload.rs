@@ -82,6 +82,7 @@ impl Config {
             library,
             large_bytes_min,
             chunk_bytes,
+            prefetch,
             remote,
             timeouts,
             access_log,

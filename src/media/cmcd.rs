@@ -1,11 +1,13 @@
 //! Common Media Client Data: what players say of themselves with their requests (CTA-5004).
 //!
 //! A list of keys with or without a value, in the query parameter `CMCD` or in four headers. Read
-//! here: encoded bitrate, buffer length and starvation, measured throughput, start-up and
-//! session; every other key is passed over.
+//! here: encoded bitrate, buffer length and starvation, measured throughput, start-up, session, and
+//! what is asked for next (`next`); every other key is passed over.
 //!
 //! **Invariants**: works on borrowed bytes and allocates nothing; a list that breaks the rules is
 //! reported as such, and what stood before the fault counts.
+
+pub mod next;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -36,25 +38,10 @@ impl Report {
     /// # Errors
     /// When a key is empty, a quote is not closed, or a number is none.
     pub fn read(&mut self, list: &[u8]) -> Result<(), Malformed> {
-        let mut rest = list;
-        while !rest.is_empty() {
-            let end = entry_end(rest)?;
-            let (entry, tail) = rest.split_at(end);
-            self.entry(entry.trim_ascii())?;
-            rest = tail.get(1..).unwrap_or_default();
-        }
-        Ok(())
+        entries(list).try_for_each(|entry| self.entry(entry?))
     }
 
-    fn entry(&mut self, entry: &[u8]) -> Result<(), Malformed> {
-        let at = entry.iter().position(|&byte| byte == b'=');
-        let (key, value) = match at {
-            Some(at) => (&entry[..at], Some(&entry[at + 1..])),
-            None => (entry, None),
-        };
-        if key.is_empty() {
-            return Err(Malformed);
-        }
+    fn entry(&mut self, (key, value): Entry<'_>) -> Result<(), Malformed> {
         match key {
             b"br" => self.bitrate_kbps = Some(number(value)?),
             b"bl" => self.buffer_ms = Some(number(value)?),
@@ -69,6 +56,37 @@ impl Report {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// A key and its value.
+type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// What a list says, up to its first fault.
+fn entries(list: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, Malformed>> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let split = split_first(rest);
+        rest = split.map_or(&[][..], |(_, tail)| tail);
+        Some(split.map(|(entry, _)| entry))
+    })
+}
+
+/// The first entry, and what stands behind its comma.
+fn split_first(list: &[u8]) -> Result<(Entry<'_>, &[u8]), Malformed> {
+    let (entry, tail) = list.split_at(entry_end(list)?);
+    let entry = entry.trim_ascii();
+    let (key, value) = match entry.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&entry[..at], Some(&entry[at + 1..])),
+        None => (entry, None),
+    };
+    if key.is_empty() {
+        Err(Malformed)
+    } else {
+        Ok(((key, value), tail.get(1..).unwrap_or_default()))
     }
 }
 

@@ -21,6 +21,7 @@ pub mod mediastore;
 pub mod momento;
 pub mod query;
 pub mod read;
+pub mod sequence;
 pub mod sigv4;
 pub mod time;
 pub mod web;

@@ -62,7 +62,8 @@ pub fn redacted(target: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::once(path).chain(pairs)
 }
 
-fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
+/// A value without its percent-encoding; bad encodings stay as sent.
+pub fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'%') {
         return Cow::Borrowed(value);
     }

@@ -255,6 +255,7 @@ impl Shard {
         meters.leases_recalled.raise_to(store.recalls_total);
         meters.evictions.raise_to(store.evicted_total);
         meters.evicted_bytes.raise_to(store.evicted_bytes_total);
+        meters.prefetches_wasted.raise_to(store.unread_total);
         meters.copies_same.raise_to(store.copies_same_total);
         meters.copies_other.raise_to(store.copies_other_total);
         meters.takeovers.raise_to(store.takeovers_total);

@@ -44,7 +44,10 @@ impl Conn {
         for _ in 0..limits::LARGE_ATTEMPTS {
             let Some(length) = held.record.whole().map(|whole| whole.length) else { break };
             match self.first_chunk(head, &held.record, length).await {
-                Ok(()) => return self.answer_planned(head, held, length).await,
+                Ok(()) => {
+                    self.read_named_ahead(head, &held.record);
+                    return self.answer_planned(head, held, length).await;
+                }
                 Err(Missing::Busy) => break,
                 Err(Missing::Damaged) => {
                     let ready = self.ready_damaged(head);
@@ -186,7 +189,7 @@ impl Shard {
     }
 
     /// Has a chunk read that will be needed soon.
-    fn read_ahead(self: &Rc<Self>, record: &Arc<Record>, index: u64) {
+    pub(super) fn read_ahead(self: &Rc<Self>, record: &Arc<Record>, index: u64) {
         let name = chunk_of(record, index);
         if self.peek(&name).is_some() || !self.begin_ahead() {
             return;

@@ -63,6 +63,7 @@ mod parted;
 mod payload;
 mod peer;
 mod pipeline;
+mod prefetch;
 mod read;
 mod remote;
 mod rendered;
@@ -132,6 +133,8 @@ pub struct Settings {
     pub chunk_bytes: u64,
     /// The way to the thread that reads folders of the disk tier.
     pub listings: Option<ListingLink>,
+    /// Segments that are brought into memory ahead of their readers; 0: none.
+    pub prefetch: u32,
     /// The way to the remote store.
     pub remote: Option<Link>,
     /// What the rules say of a topic.
@@ -207,6 +210,7 @@ pub struct Shard {
     incomplete: RefCell<ladder::Incomplete>,
     disk: Option<Box<disk::Disk>>,
     remote: Option<Box<remote::RemoteTier>>,
+    ahead: prefetch::Prefetches,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -280,6 +284,7 @@ impl Shard {
             incomplete: RefCell::default(),
             disk,
             remote,
+            ahead: prefetch::Prefetches::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),

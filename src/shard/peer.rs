@@ -171,6 +171,7 @@ impl Shard {
             }
             Message::Tier { ticket, key, job } => self.on_tier(from, ticket, key, job),
             Message::Remote { ticket, key, job } => self.on_remote(from, ticket, key, job),
+            Message::Ahead(ahead) => self.on_ahead(ahead),
             Message::Reclaim => {
                 let now_ms = self.reactor.clock.now_ms();
                 self.store.borrow_mut().reclaim(now_ms);

@@ -142,14 +142,23 @@ impl Conn {
         }
     }
 
-    /// Fetches what the owner has in memory, or else on disk, or else the remote store.
+    /// Fetches what the owner has in memory, or else on disk, or else the remote store; then what
+    /// is likely to follow is brought ahead.
     pub(super) async fn fetch(&mut self, head: &Head) -> Obtained {
         let shard = self.shard.clone();
         let bytes = self.input.unread(&shard.reactor.buffers);
         let mut scratch = [0; limits::KEY_BYTES_MAX];
         let key: Box<[u8]> =
             key::parse(head.path.of(bytes), &mut scratch).unwrap_or_default().into();
-        shard.obtain_anywhere(key).await
+        match shard.obtain(key.clone()).await {
+            Obtained::Absent => {}
+            obtained => return obtained,
+        }
+        let obtained = shard.obtain_slower(key).await;
+        if let Obtained::Held(held) = &obtained {
+            self.note_cold_read(head, &held.record);
+        }
+        obtained
     }
 
     /// The answer when there is no room to find out.
@@ -232,6 +241,9 @@ impl Conn {
     /// Makes an answer with an object, as conditions and ranges ask.
     #[inline]
     pub(super) fn ready_object(&mut self, head: &Head, held: Rc<Held>) -> Result<Ready, Rare> {
+        if held.record.heat.is_ahead() {
+            self.note_first_read(head, &held.record);
+        }
         if self.rules.stales
             && let Some(failing) = self.ready_failing(head, &held)
         {
@@ -476,9 +488,13 @@ impl Shard {
     /// A hold on what memory has of a key, or else the disk, or else the remote store.
     pub(super) async fn obtain_anywhere(&self, key: Box<[u8]>) -> Obtained {
         match self.obtain(key.clone()).await {
-            Obtained::Absent => {}
-            obtained => return obtained,
+            Obtained::Absent => self.obtain_slower(key).await,
+            obtained => obtained,
         }
+    }
+
+    /// A hold on what the disk, or else the remote store, has of a key.
+    async fn obtain_slower(&self, key: Box<[u8]>) -> Obtained {
         if self.disk.is_some() {
             match self.obtain_cold(key.clone()).await {
                 Obtained::Absent => {}

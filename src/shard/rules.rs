@@ -35,6 +35,8 @@ pub(super) enum Subject<'a> {
     Topic(&'a [u8]),
     /// With this folder, which ends in a slash.
     Folder(&'a [u8]),
+    /// With the object of this key, whatever the path names.
+    Object(&'a [u8]),
 }
 
 /// Which rule's CORS lines an answer gets. Small, since every connection has one.
@@ -247,6 +249,16 @@ impl Conn {
         outcome
     }
 
+    /// Whether a read of this key would be allowed to whoever sent the request. Nothing is counted.
+    pub(super) fn may_read(&self, head: &Head, key: &[u8]) -> bool {
+        if !self.rules.guards_reads() {
+            return true;
+        }
+        let bytes = self.input.unread(&self.shard.reactor.buffers);
+        let asking = Asking { head, bytes, right: Right::Read, subject: Subject::Object(key) };
+        matches!(weigh(&self.shard, self.socket, &self.rules, asking), Verdict::Allowed(_))
+    }
+
     /// The encoder that the credential of an upload belongs to.
     pub(super) fn pipeline_of_token(&self, head: &Head) -> Option<Box<[u8]>> {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
@@ -304,6 +316,14 @@ struct Asking<'a> {
 
 /// Judges a wish and counts what is denied.
 fn judge<'k>(shard: &Shard, socket: SocketId, rules: &'k Rules, asking: Asking<'_>) -> Verdict<'k> {
+    let verdict = weigh(shard, socket, rules, asking);
+    if let Verdict::Denied(denial, _) = verdict {
+        count(&shard.accounts.meters, denial);
+    }
+    verdict
+}
+
+fn weigh<'k>(shard: &Shard, socket: SocketId, rules: &'k Rules, asking: Asking<'_>) -> Verdict<'k> {
     let Asking { head, bytes, right, subject } = asking;
     let mut scratch = [0; limits::KEY_BYTES_MAX];
     let mut room = [0; limits::KEY_BYTES_MAX + 1];
@@ -320,6 +340,10 @@ fn judge<'k>(shard: &Shard, socket: SocketId, rules: &'k Rules, asking: Asking<'
             (name, Door::default())
         }
         Subject::Folder(folder) => (folder, rules.paths.door(folder, right)),
+        Subject::Object(object) => {
+            key = object;
+            (object, rules.paths.door(object, right))
+        }
         Subject::Listing => {
             let folder = list::subject(head.query.of(bytes), &mut room);
             (folder, rules.paths.door(folder, right))
@@ -330,11 +354,7 @@ fn judge<'k>(shard: &Shard, socket: SocketId, rules: &'k Rules, asking: Asking<'
     let peer = peer.map(|peer| peer.ip());
     let now_s = shard.reactor.clock.wall_s();
     let asked = Asked { head, bytes, right, subject, key, peer, now_s };
-    let verdict = auth::judge(&rules.access, door, &asked);
-    if let Verdict::Denied(denial, _) = verdict {
-        count(&shard.accounts.meters, denial);
-    }
-    verdict
+    auth::judge(&rules.access, door, &asked)
 }
 
 /// What stands before a topic's name in its path.

@@ -9,9 +9,34 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Debug, Default)]
 pub struct Heat(AtomicU8);
 
+/// In the count's place: memory got the version ahead of its readers, and none has come. It is no
+/// count below [`Heat::MOST`], so that whoever looks at it does not warm it.
+const AHEAD: u8 = 0x80;
+
 impl Heat {
     /// The largest count.
     pub const MOST: u8 = 3;
+
+    /// Of a version that nobody has asked for yet.
+    pub fn ahead() -> Self {
+        Self(AtomicU8::new(AHEAD))
+    }
+
+    /// Makes it that of [`Heat::ahead`], unless it was read.
+    pub fn set_ahead(&self) {
+        let _ = self.0.compare_exchange(0, AHEAD, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has asked yet for what came ahead.
+    #[inline]
+    pub fn is_ahead(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == AHEAD
+    }
+
+    /// Counts the first read of what came ahead; `true` to one caller only.
+    pub fn take_ahead(&self) -> bool {
+        self.0.compare_exchange(AHEAD, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 
     /// Counts a read.
     #[inline]
@@ -25,18 +50,46 @@ impl Heat {
     /// Whether the count is the largest.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= Self::MOST
+        self.0.load(Ordering::Relaxed) == Self::MOST
     }
 
     /// Takes one from the count; `false` when there was nothing.
     pub fn cool(&self) -> bool {
-        let heat = self.0.load(Ordering::Relaxed);
-        self.0.store(heat.saturating_sub(1), Ordering::Relaxed);
-        heat > 0
+        match self.0.load(Ordering::Relaxed) {
+            0 | AHEAD => false,
+            heat => {
+                self.0.store(heat - 1, Ordering::Relaxed);
+                true
+            }
+        }
     }
 
     /// The count, which starts again at nothing.
     pub fn reset(&self) -> u8 {
-        self.0.swap(0, Ordering::Relaxed)
+        if self.is_ahead() { 0 } else { self.0.swap(0, Ordering::Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_ahead_is_cold_until_it_is_asked_for() {
+        let heat = Heat::ahead();
+        heat.warm();
+        assert!(heat.is_ahead() && !heat.is_full() && !heat.cool());
+        assert_eq!((heat.reset(), heat.is_ahead()), (0, true));
+        assert!(heat.take_ahead() && !heat.take_ahead() && !heat.is_ahead());
+        assert_eq!(heat.reset(), 1);
+    }
+
+    #[test]
+    fn what_was_read_did_not_come_ahead() {
+        let heat = Heat::default();
+        heat.set_ahead();
+        assert!(heat.take_ahead());
+        heat.set_ahead();
+        assert!(!heat.is_ahead() && heat.cool() && !heat.cool());
     }
 }

@@ -327,6 +327,19 @@ pub struct Item {
     pub object: Option<Arc<Record>>,
 }
 
+/// What is likely to be asked for soon.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// From which byte on.
+    pub first: u64,
+    /// A player said so; otherwise it is a guess.
+    pub is_named: bool,
+    /// What leads to it came ahead, too.
+    pub is_sequel: bool,
+}
+
 /// A message from one shard to another.
 #[derive(Debug)]
 pub enum Message {
@@ -414,6 +427,9 @@ pub enum Message {
         /// What.
         job: RemoteJob,
     },
+    /// To the owner of a key: somebody is likely to ask for it soon. Not answered; there is at most
+    /// a few for each read that a slower tier answered, or would have.
+    Ahead(Ahead),
     /// To all shards: one finds no memory; what the disk has too is to give way.
     Reclaim,
     /// To all shards: a segment has begun to arrive, or is there.

@@ -194,6 +194,7 @@ impl Store {
             | Message::Refresh { .. }
             | Message::Tier { .. }
             | Message::Remote { .. }
+            | Message::Ahead(_)
             | Message::Reclaim
             | Message::Arriving { .. }
             | Message::Numbered { .. }

@@ -41,6 +41,8 @@ pub struct Statistics {
     pub evicted_total: u64,
     /// Bytes of those, in whole granules.
     pub evicted_bytes_total: u64,
+    /// Versions that came ahead of their readers and ever went without one.
+    pub unread_total: u64,
     /// Objects whose time was over when they were swept.
     pub expired_total: u64,
     /// Uploads ever refused for lack of memory.

@@ -257,6 +257,7 @@ impl Store {
         self.statistics.object_bytes -= record.whole().map_or(0, Whole::bytes_here);
         self.statistics.pinned_versions += 1;
         self.statistics.pinned_bytes += held_bytes(&record);
+        self.statistics.unread_total += u64::from(record.heat.is_ahead());
         self.recall(place);
         self.index.remove_own(self.hash.key(&record.key), place);
         if held.is_none() {

@@ -1,6 +1,6 @@
-//! How large files on disk are read: from which size on in chunks, and how large these are.
+//! How files on disk are read: from which size on in chunks, how large these are, how far ahead.
 
-use super::{Explicit, Section, size};
+use super::{Explicit, Section, integer, size};
 use crate::config::{Config, Mistakes};
 use crate::limits;
 
@@ -8,6 +8,10 @@ use crate::limits;
 pub(in crate::config) const LARGE_BYTES_MIN_DEFAULT: u64 = 32 * 1024 * 1024;
 
 pub(super) fn apply(section: &mut Section<'_>, config: &mut Config) {
+    section.set("prefetch", &mut config.prefetch, |value| {
+        let most = u64::from(limits::PREFETCH_MAX);
+        Ok(u32::try_from(integer(value, 0, most)?).unwrap_or(0))
+    });
     section.set("large_bytes_min", &mut config.large_bytes_min, |value| {
         size(value, limits::LARGE_BYTES_MIN, u64::MAX)
     });

@@ -12,7 +12,7 @@
 
 use std::io;
 
-use super::load::{Found, Reading, unopened};
+use super::load::{Found, Purpose, Reading, unopened};
 use super::{Disk, Shard};
 use crate::limits;
 use crate::store::etag::Etag;
@@ -55,15 +55,24 @@ impl Shard {
     }
 
     /// Makes a description the version in memory.
-    pub(super) async fn load_description(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
-        let Some((upload, _)) = self.begin_part(key, 0, None).await? else { return Ok(()) };
+    pub(super) async fn load_description(
+        &self,
+        key: &[u8],
+        found: &Found,
+        purpose: Purpose<'_>,
+    ) -> Result<(), Refusal> {
+        if let Some(place) = purpose.ahead {
+            place.take(0)?;
+        }
+        let begun = self.begin_part(key, 0, None, purpose.ahead).await?;
+        let Some((upload, _)) = begun else { return Ok(()) };
         let mut attributes = found.attributes.clone();
         if !found.is_summed {
             let until_ms = Clock::wall_ms() + limits::LARGE_LOOK_MS;
             attributes.expires_ms = Some(until_ms);
         }
         let in_chunks = Some(self.chunk_bytes(found));
-        self.publish_loaded(key, upload, &attributes, in_chunks).await
+        self.publish_loaded(key, upload, &attributes, in_chunks, purpose.ahead).await
     }
 
     /// Looks at the disk again after a description turned out not to be true any more.
@@ -80,7 +89,7 @@ impl Shard {
             self.store.borrow_mut().forget(held.lease(), now_ms);
             self.carry();
         }
-        self.load(disk, key, &|| {}).await
+        self.load(disk, key, Purpose::WHOLE).await
     }
 
     /// Brings a chunk into memory: `Loaded`, or `Absent` when the file is not there, or is another
@@ -134,7 +143,7 @@ impl Shard {
             return Ok(Reply::Absent);
         }
         let bytes = chunk_bytes.min(length - first);
-        let Some((upload, extents)) = self.begin_part(name, bytes, None).await? else {
+        let Some((upload, extents)) = self.begin_part(name, bytes, None, None).await? else {
             return Ok(Reply::Loaded);
         };
         let read = self.read_part(found, wanted.of, first, &extents).await;
@@ -152,7 +161,8 @@ impl Shard {
             lines: [].into(),
             ..found.attributes.clone()
         };
-        self.publish_loaded(name, upload, &attributes, None).await.map(|()| Reply::Loaded)
+        let published = self.publish_loaded(name, upload, &attributes, None, None).await;
+        published.map(|()| Reply::Loaded)
     }
 
     /// Fills the extents from byte `first` on; `false` when the file changed meanwhile.

@@ -12,11 +12,12 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::load::{Found, Reading};
+use super::load::{Found, Purpose, Reading};
 use super::{Disk, Shard};
 use crate::limits;
 use crate::media::types::{self, Class};
 use crate::origin::gzip;
+use crate::shard::prefetch::Place;
 use crate::store::Held;
 use crate::store::growing::Growing;
 use crate::store::heat::Heat;
@@ -47,18 +48,19 @@ impl Shard {
             && !is_compressed()
     }
 
-    /// Fills an object; `begun` is called when its first bytes are there.
+    /// Fills an object, which can be read when its first bytes are there.
     pub(super) async fn fill(
         &self,
         disk: &Disk,
         key: &[u8],
         found: &Found,
-        begun: &dyn Fn(),
+        purpose: Purpose<'_>,
     ) -> Result<(), Refusal> {
         let publication = self.loaded_publication(key, &found.attributes, None);
-        let Some(filling) = self.begin_filling(key, &publication).await? else { return Ok(()) };
+        let filling = self.begin_filling(key, &publication, purpose.ahead).await?;
+        let Some(filling) = filling else { return Ok(()) };
         let begun = || {
-            begun();
+            (purpose.begun)();
             self.wake_waiting(disk, key);
         };
         if let Err(error) = self.read_into(found, &filling, &begun).await {
@@ -75,6 +77,7 @@ impl Shard {
         &self,
         key: &[u8],
         publication: &Publication,
+        ahead: Option<&Place<'_>>,
     ) -> Result<Option<Filling>, Refusal> {
         let growing = Arc::new(Growing::filled(self.next_growing(), publication.length));
         let record = Arc::new(Record {
@@ -84,11 +87,11 @@ impl Shard {
             modified_s: publication.modified_s,
             stored_ms: self.reactor.clock.now_ms(),
             expires_ms: publication.expires_ms,
-            heat: Heat::default(),
+            heat: ahead.map_or_else(Heat::default, |_| Heat::ahead()),
             body: Body::Growing(growing.clone()),
         });
         let stream = Streaming { record: record.clone(), aside_only: false };
-        let begun = self.begin_loaded(key, publication.length, Some(stream)).await?;
+        let begun = self.begin_loaded(key, publication.length, Some(stream), ahead).await?;
         Ok(begun.map(|(upload, extents)| Filling { record, growing, upload, extents }))
     }
 

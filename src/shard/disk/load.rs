@@ -17,6 +17,7 @@ use crate::limits;
 use crate::media::types;
 use crate::origin::gzip;
 use crate::origin::write;
+use crate::shard::prefetch::Place;
 use crate::store::etag::Etag;
 use crate::store::message::{
     Ask, Guard, Message, Publication, Quality, Refusal, Reply, Streaming, UploadId,
@@ -28,6 +29,20 @@ use crate::sys::folder::DataFolder;
 use crate::sys::reactor::Open;
 use crate::tier::disk::attributes::Attributes;
 
+/// What a key is brought into memory for.
+#[derive(Clone, Copy)]
+pub(super) struct Purpose<'a> {
+    /// Called when it can be read, where that is before all of it is there.
+    pub(super) begun: &'a dyn Fn(),
+    /// Nobody has asked for it yet.
+    pub(super) ahead: Option<&'a Place<'a>>,
+}
+
+impl Purpose<'_> {
+    /// Somebody wants all of it.
+    pub(super) const WHOLE: Self = Self { begun: &|| {}, ahead: None };
+}
+
 /// A file that may become an object.
 pub(super) struct Found {
     pub(super) fd: RawFd,
@@ -37,13 +52,12 @@ pub(super) struct Found {
 }
 
 impl Shard {
-    /// Brings the key into memory: `Loaded`, or `Absent`. Where it can be read before all of it is
-    /// there, `begun` is called then.
+    /// Brings the key into memory: `Loaded`, or `Absent`.
     pub(super) async fn load(
         &self,
         disk: &Disk,
         key: &[u8],
-        begun: &dyn Fn(),
+        purpose: Purpose<'_>,
     ) -> Result<Reply, Refusal> {
         if self.peek(key).is_some() {
             return Ok(Reply::Loaded);
@@ -51,13 +65,13 @@ impl Shard {
         for folder in [&disk.data, &disk.library].into_iter().flatten() {
             let Some(found) = self.find_file(disk, folder, key).await? else { continue };
             let loaded = match self.is_large(key, &found) {
-                true => self.load_description(key, &found).await,
-                false if self.is_filled(key, &found) => self.fill(disk, key, &found, begun).await,
-                false => self.load_file(key, &found).await,
+                true => self.load_description(key, &found, purpose).await,
+                false if self.is_filled(key, &found) => self.fill(disk, key, &found, purpose).await,
+                false => self.load_file(key, &found, purpose).await,
             };
             self.reactor.close_file(found.fd);
             match loaded {
-                Ok(()) => self.accounts.meters.disk_loads.bump(),
+                Ok(()) => self.accounts.meters.disk_loads.add(u64::from(purpose.ahead.is_none())),
                 Err(Refusal::Damaged) => self.accounts.meters.disk_damaged.bump(),
                 Err(_) => {}
             }
@@ -68,7 +82,7 @@ impl Shard {
             return Err(Refusal::DiskFault);
         }
         self.note_absent(disk, key);
-        self.accounts.meters.disk_absent.bump();
+        self.accounts.meters.disk_absent.add(u64::from(purpose.ahead.is_none()));
         Ok(Reply::Absent)
     }
 
@@ -119,11 +133,15 @@ impl Shard {
         Ok(Some(Found { fd, attributes, is_summed: false }))
     }
 
-    async fn load_file(&self, key: &[u8], found: &Found) -> Result<(), Refusal> {
+    async fn load_file(
+        &self,
+        key: &[u8],
+        found: &Found,
+        purpose: Purpose<'_>,
+    ) -> Result<(), Refusal> {
         let length = found.attributes.length;
-        let Some((upload, extents)) = self.begin_loaded(key, length, None).await? else {
-            return Ok(());
-        };
+        let begun = self.begin_loaded(key, length, None, purpose.ahead).await?;
+        let Some((upload, extents)) = begun else { return Ok(()) };
         let sum = match self.read_body(found, &extents).await {
             Ok(sum) => sum,
             Err(error) => {
@@ -138,7 +156,7 @@ impl Shard {
             return Err(Refusal::Damaged);
         }
         self.accounts.meters.disk_read_bytes.add(length);
-        self.publish_loaded(key, upload, &found.attributes, None).await
+        self.publish_loaded(key, upload, &found.attributes, None, purpose.ahead).await
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
@@ -182,12 +200,16 @@ impl Shard {
         key: &[u8],
         length: u64,
         stream: Option<Streaming>,
+        ahead: Option<&Place<'_>>,
     ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
         let otherwise = self.settings.object_bytes_max;
         if length > self.rules.borrow().paths.object_bytes_max(key, otherwise) {
             return Err(Refusal::TooLarge);
         }
-        self.begin_part(key, length, stream).await
+        if let Some(place) = ahead {
+            place.take(length)?;
+        }
+        self.begin_part(key, length, stream, ahead).await
     }
 
     /// The same for what is a part of an object only, which may be of any size.
@@ -196,12 +218,18 @@ impl Shard {
         key: &[u8],
         length: u64,
         stream: Option<Streaming>,
+        ahead: Option<&Place<'_>>,
     ) -> Result<Option<(UploadId, Vec<Extent>)>, Refusal> {
         let begin = || {
             let guard = Guard { if_none_match: Some(b"*".as_slice().into()), ..Guard::default() };
             Ask::Begin { key: key.into(), declared: Some(length), guard, stream: stream.clone() }
         };
-        match self.ask_for_room(self.id, begin).await {
+        let begun = match ahead {
+            // What nobody has asked for has others evict nothing.
+            Some(_) => self.ask_here(begin()).await,
+            None => self.ask_for_room(self.id, begin).await,
+        };
+        match begun {
             Reply::Begun { upload, extents, .. } => Ok(Some((upload, extents))),
             Reply::Refused(Refusal::Precondition) => Ok(None),
             Reply::Refused(refusal) => Err(refusal),
@@ -217,6 +245,7 @@ impl Shard {
         upload: UploadId,
         attributes: &Attributes,
         in_chunks: Option<u64>,
+        ahead: Option<&Place<'_>>,
     ) -> Result<(), Refusal> {
         let publication = self.loaded_publication(key, attributes, in_chunks);
         match self.ask_here(Ask::Commit { upload, publication }).await {
@@ -224,6 +253,9 @@ impl Shard {
                 let loaded = self.peek(key);
                 let ours = loaded.filter(|held| *held.record.etag == *attributes.etag);
                 if let Some(held) = ours {
+                    if ahead.is_some() {
+                        held.record.heat.set_ahead();
+                    }
                     self.store.borrow_mut().note_backed(held.lease());
                 }
                 Ok(())

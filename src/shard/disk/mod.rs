@@ -20,6 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::prefetch::Place;
 use super::read::Obtained;
 use super::{Settings, Shard};
 use crate::config::Durability;
@@ -32,6 +33,7 @@ use crate::sys::task::TaskId;
 use crate::tier::disk::{chunk, path};
 use chunks::Wanted;
 use folders::FolderSync;
+use load::Purpose;
 pub(super) use load::plain_attributes;
 
 type Key = Box<[u8]>;
@@ -185,14 +187,39 @@ impl Shard {
                     shard.post(from, Message::Reply { ticket, reply });
                 }
             };
-            let reply = shard.run_job(disk, key, job, &|| answer(Reply::Loaded)).await;
+            let purpose = Purpose { begun: &|| answer(Reply::Loaded), ahead: None };
+            let reply = shard.run_job(disk, key, job, purpose).await;
             disk.jobs.set(disk.jobs.get() - 1);
             answer(reply);
         });
     }
 
-    /// `begun` is called when a load's object can be read, which may be before the job's end.
-    async fn run_job(&self, disk: &Disk, key: Key, job: Job, begun: &dyn Fn()) -> Reply {
+    /// Brings a key of this shard into memory before anybody asks for it; `Absent` also where it
+    /// is not looked for on disk.
+    pub(super) async fn load_ahead(&self, key: Key, place: &Place<'_>) -> Reply {
+        let Some(disk) = self.disk.as_deref().filter(|_| self.reads_disk(&key)) else {
+            return Reply::Absent;
+        };
+        if self.is_known_absent(disk, &key) {
+            return Reply::Absent;
+        }
+        if disk.jobs.get() >= limits::DISK_JOBS_MAX {
+            return Reply::Refused(Refusal::Busy);
+        }
+        disk.jobs.set(disk.jobs.get() + 1);
+        let purpose = Purpose { begun: &|| {}, ahead: Some(place) };
+        let reply = self.run_job(disk, key, Job::Load, purpose).await;
+        disk.jobs.set(disk.jobs.get() - 1);
+        reply
+    }
+
+    /// Whether a job works on the key.
+    pub(super) fn is_busy_on_disk(&self, key: &[u8]) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.busy.borrow().contains_key(key))
+    }
+
+    /// The purpose is that of a load.
+    async fn run_job(&self, disk: &Disk, key: Key, job: Job, purpose: Purpose<'_>) -> Reply {
         if !self.enter_key(disk, &key, matches!(job, Job::Load)).await {
             return Reply::Loaded;
         }
@@ -202,8 +229,8 @@ impl Shard {
                 (Some((of, tag, index)), _) => {
                     self.load_chunk(disk, &key, Wanted { of: &of, tag, index }).await
                 }
-                (None, Job::Load) => self.load(disk, &key, begun).await,
-                (None, _) => self.load(disk, &key, &|| {}).await,
+                (None, Job::Load) => self.load(disk, &key, purpose).await,
+                (None, _) => self.load(disk, &key, Purpose::WHOLE).await,
             },
             Job::Renew { etag } => self.renew(disk, &key, &etag).await,
             Job::Erase { guard } => self.erase(disk, &key, guard).await,

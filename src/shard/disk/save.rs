@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use super::load::Purpose;
 use super::{Disk, Shard};
 use crate::limits;
 use crate::origin::gzip;
@@ -194,7 +195,7 @@ impl Shard {
     ) -> Result<Reply, Refusal> {
         if guard.if_match.is_some() || guard.if_none_match.is_some() {
             // The conditions are judged by what is on disk too.
-            self.load(disk, key, &|| {}).await?;
+            self.load(disk, key, Purpose::WHOLE).await?;
         }
         if disk.data.is_none() {
             return Ok(self.ask_here(Ask::Delete { key: key.into(), guard }).await);

@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::task::Poll;
 
+use super::prefetch::Place;
 use super::read::Obtained;
 use super::{Settings, Shard};
 use crate::config::Durability;
@@ -227,7 +228,7 @@ impl Shard {
             let tier = shard.remote.as_deref().expect("looked at above");
             shard.enter_remote_key(tier, &key).await;
             let done = match job {
-                RemoteJob::Load => shard.load_remote(tier, &key).await,
+                RemoteJob::Load => shard.load_remote(tier, &key, None).await,
                 RemoteJob::Erase => shard.erase_now(tier, &key).await,
                 RemoteJob::Expire { until_s } => shard
                     .erase_version(tier, &key, Some(Only::StoredBy(until_s)))
@@ -240,6 +241,26 @@ impl Shard {
             let reply = done.unwrap_or_else(Reply::Refused);
             shard.post(from, Message::Reply { ticket, reply });
         });
+    }
+
+    /// Brings a key of this shard into memory before anybody asks for it; `Absent` also where it
+    /// is not looked for in the store.
+    pub(super) async fn load_ahead_remote(&self, key: Key, place: &Place<'_>) -> Reply {
+        let Some(tier) = self.remote.as_deref().filter(|_| self.reads_remote(&key)) else {
+            return Reply::Absent;
+        };
+        if self.is_known_absent_remote(tier, &key) {
+            return Reply::Absent;
+        }
+        if tier.jobs.get() >= limits::REMOTE_JOBS_MAX || tier.busy.borrow().contains_key(&key) {
+            return Reply::Refused(Refusal::Busy);
+        }
+        tier.jobs.set(tier.jobs.get() + 1);
+        self.enter_remote_key(tier, &key).await;
+        let done = self.load_remote(tier, &key, Some(place)).await;
+        self.leave_remote_key(tier, &key);
+        tier.jobs.set(tier.jobs.get() - 1);
+        done.unwrap_or_else(Reply::Refused)
     }
 
     /// Sends a key while its upload waits; what fails is sent again later.

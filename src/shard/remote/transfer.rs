@@ -14,6 +14,7 @@ use super::{RemoteTier, Shard};
 use crate::limits;
 use crate::media::types;
 use crate::origin::write;
+use crate::shard::prefetch::Place;
 use crate::store::Held;
 use crate::store::message::{Job, Message, Refusal, Reply};
 use crate::store::object::NEVER;
@@ -136,6 +137,7 @@ impl Shard {
         &self,
         tier: &RemoteTier,
         key: &[u8],
+        ahead: Option<&Place<'_>>,
     ) -> Result<Reply, Refusal> {
         if self.peek(key).is_some() {
             return Ok(Reply::Loaded);
@@ -148,7 +150,7 @@ impl Shard {
         if now_ms < until_ms {
             return Err(failed_by);
         }
-        let loaded = self.load_new(tier, key).await;
+        let loaded = self.load_new(tier, key, ahead).await;
         match &loaded {
             Ok(Reply::Loaded) => self.accounts.meters.remote_loads.bump(),
             Ok(_) => {
@@ -169,7 +171,12 @@ impl Shard {
         loaded
     }
 
-    async fn load_new(&self, tier: &RemoteTier, key: &[u8]) -> Result<Reply, Refusal> {
+    async fn load_new(
+        &self,
+        tier: &RemoteTier,
+        key: &[u8],
+        ahead: Option<&Place<'_>>,
+    ) -> Result<Reply, Refusal> {
         let mut line = self.order(tier, Work::Get { key: key.into() })?;
         let (mut attributes, is_summed) = match line.next().await {
             Event::Found { attributes, is_summed } => (attributes, is_summed),
@@ -191,9 +198,8 @@ impl Shard {
             return Ok(Reply::Absent);
         }
         fill_in(key, &mut attributes);
-        let Some((upload, extents)) = self.begin_loaded(key, attributes.length, None).await? else {
-            return Ok(Reply::Loaded);
-        };
+        let begun = self.begin_loaded(key, attributes.length, None, ahead).await?;
+        let Some((upload, extents)) = begun else { return Ok(Reply::Loaded) };
         match self.receive_pieces(&mut line, &extents, attributes.length).await {
             Ok(sum) if !is_summed || sum == attributes.sum => {}
             other => {
@@ -203,7 +209,8 @@ impl Shard {
             }
         }
         self.accounts.meters.remote_read_bytes.add(attributes.length);
-        self.publish_loaded(key, upload, &attributes, None).await.map(|()| Reply::Loaded)
+        let published = self.publish_loaded(key, upload, &attributes, None, ahead).await;
+        published.map(|()| Reply::Loaded)
     }
 
     /// Fills the extents; the sum of what came.

@@ -24,7 +24,7 @@ fn written(plan: &Plan, objects: &[(usize, u64)], random: &mut Random) -> (Disk,
 }
 
 /// A world in which everything is on disk only.
-fn cold(plan: &Plan, objects: &[(usize, u64)], random: &mut Random) -> World {
+pub(super) fn cold(plan: &Plan, objects: &[(usize, u64)], random: &mut Random) -> World {
     let (disk, book) = written(plan, objects, random);
     let mut world = World::new(&Plan { disk: Some(disk), ..plan.clone() });
     world.book = book;

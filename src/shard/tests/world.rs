@@ -60,6 +60,7 @@ impl Plan {
             large_bytes_min: limits::LARGE_BYTES_MIN,
             chunk_bytes: limits::CHUNK_BYTES_MIN,
             listings: None,
+            prefetch: 1,
             remote: None,
         };
         Self {
