@@ -95,8 +95,8 @@ pub(super) enum Front {
     Assembled(Box<SendBuffer>),
     /// A whole answer that many readers get.
     Rendered(Answer),
-    /// The same from this byte on.
-    Tail(Answer, usize),
+    /// The same from this byte on; boxed, for every connection has room for a front.
+    Tail(Box<(Answer, usize)>),
 }
 
 impl Ready {
@@ -160,7 +160,7 @@ impl Conn {
         let body = rest.body.as_mut().filter(|cursor| cursor.left() > 0);
         let mut buffer = match (rest.front.take(), body.is_some()) {
             (Some(Front::Rendered(bytes)), _) => return Some(self.submit_rendered(bytes, 0)),
-            (Some(Front::Tail(bytes, from)), _) => return Some(self.submit_rendered(bytes, from)),
+            (Some(Front::Tail(tail)), _) => return Some(self.submit_rendered(tail.0, tail.1)),
             (Some(Front::Assembled(head)), _) => head,
             (None, false) => return None,
             (None, true) if rest.way == Way::ZeroCopy => {

@@ -95,7 +95,7 @@ impl Conn {
         }
         if let Some((bytes, sent)) = rest
             && sent < bytes.len()
-            && let Err(Gone) = self.transmit(Front::Tail(bytes, sent), None).await
+            && let Err(Gone) = self.transmit(Front::Tail(Box::new((bytes, sent))), None).await
         {
             self.shard.leave_topic(place.copy);
             return Err(Gone);
