@@ -244,11 +244,12 @@ impl Socket {
         serde_json::from_slice(&frame.payload).unwrap()
     }
 
-    /// Code and reason of the close that comes next, whatever messages come before.
+    /// Code and reason of the close that comes next, whatever comes before. Pings
+    /// are not answered: a pong in the middle of a frame would be part of its payload.
     #[track_caller]
     pub fn close(&mut self) -> (u16, String) {
         loop {
-            let frame = self.frame();
+            let frame = self.any_frame();
             if frame.opcode == 8 {
                 let (code, reason) = frame.payload.split_at(2);
                 let code = u16::from_be_bytes(code.try_into().unwrap());

@@ -73,7 +73,7 @@ fn begun(origin: &Origin, bytes: usize, count: usize) -> Vec<Socket> {
 
 #[test]
 fn messages_that_arrive_and_never_end_have_one_bound_and_keep_nobody_out() {
-    let rules = format!("{RULES}send_rate_window_ms = 4000\n");
+    let rules = format!("{RULES}send_rate_window_ms = 8000\n");
     let origin = origin("topics-arriving", "1", &rules);
     let arriving = || origin.metric("headwater_topic_arriving_bytes", "");
     let before = origin.anonymous_bytes();
