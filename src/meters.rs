@@ -276,6 +276,7 @@ crate::meters! {
         remote_saved: Counter ["outcome=\"saved\""],
         remote_erased: Counter ["outcome=\"erased\""],
         remote_loads: Counter ["outcome=\"loaded\""],
+        remote_chunks: Counter ["outcome=\"chunk\""],
         remote_absent: Counter ["outcome=\"absent\""],
         remote_failed: Counter ["outcome=\"failed\""],
     }

@@ -3,8 +3,12 @@
 
 mod support;
 
+#[path = "remote/bucket.rs"]
+mod bucket;
 #[path = "remote/faults.rs"]
 mod faults;
+#[path = "remote/large.rs"]
+mod large;
 #[path = "remote/scripted.rs"]
 mod scripted;
 #[path = "remote/trouble.rs"]

@@ -20,22 +20,25 @@ use crate::http::request::{Head, Method};
 use crate::limits;
 use crate::origin::read::{self, Plan};
 use crate::store::Held;
-use crate::store::message::{Job, Refusal, Reply};
+use crate::store::message::{Job, Refusal, RemoteJob, Reply};
 use crate::store::object::Record;
+use crate::sys::extent::ShardId;
 use crate::tier::disk::chunk::{self, Chunk};
 
 /// Why a chunk is not to be had.
-enum Missing {
+pub(super) enum Missing {
     /// The file is gone, or another one.
     Replaced,
     /// It cannot be read.
     Damaged,
     /// There is no room.
     Busy,
+    /// Only the remote store has it, and does not give it.
+    Unreachable(Refusal),
 }
 
 impl Conn {
-    /// Answers with an object whose body lies on disk.
+    /// Answers with an object whose body lies on disk, or in the remote store.
     pub(super) async fn answer_in_chunks(
         &mut self,
         head: &Head,
@@ -51,6 +54,10 @@ impl Conn {
                 Err(Missing::Busy) => break,
                 Err(Missing::Damaged) => {
                     let ready = self.ready_damaged(head);
+                    return self.deliver(ready).await;
+                }
+                Err(Missing::Unreachable(refusal)) => {
+                    let ready = self.ready_unreachable(head, refusal);
                     return self.deliver(ready).await;
                 }
                 Err(Missing::Replaced) => {}
@@ -116,10 +123,8 @@ impl Conn {
             Plan::Parts(list) => list.as_slice()[0].first,
             _ => return Ok(()),
         };
-        let chunk_bytes =
-            record.whole().and_then(|whole| whole.chunk_bytes()).ok_or(Missing::Replaced)?;
-        let index = first / chunk_bytes;
-        self.shard.clone().obtain_chunk(record, index).await.map(drop)
+        let chunking = record.chunking().ok_or(Missing::Replaced)?;
+        self.shard.clone().obtain_chunk(record, first / chunking.bytes).await.map(drop)
     }
 
     /// Sends a part of a large file's body behind `front`.
@@ -130,18 +135,21 @@ impl Conn {
     ) -> Result<(), Gone> {
         let Some(body) = body else { return Ok(()) };
         let (shard, record) = (self.shard.clone(), body.held.record.clone());
-        let chunk_bytes = record.whole().and_then(|whole| whole.chunk_bytes()).ok_or(Gone)?;
+        let chunk_bytes = record.chunking().ok_or(Gone)?.bytes;
         let last = (body.end - 1) / chunk_bytes;
         let (mut in_row, mut ahead) = (0, 0);
         let mut at = body.at;
         while at < body.end {
             let index = at / chunk_bytes;
-            let Ok(held) = shard.obtain_chunk(&record, index).await else {
-                shard.accounts.meters.disk_chunks_missed.bump();
-                if let Some(Front::Assembled(buffer)) = front {
-                    shard.reactor.recycle(buffer);
+            let held = match shard.obtain_chunk(&record, index).await {
+                Ok(held) => held,
+                Err(missing) => {
+                    if let Some(Front::Assembled(buffer)) = front {
+                        shard.reactor.recycle(buffer);
+                    }
+                    shard.note_missed(&record, &missing);
+                    return Err(Gone);
                 }
-                return Err(Gone);
             };
             in_row += 1;
             if in_row >= limits::CHUNKS_IN_ROW {
@@ -161,8 +169,12 @@ impl Conn {
 
 impl Shard {
     /// A hold on a chunk of the file that `record` describes.
-    async fn obtain_chunk(&self, record: &Arc<Record>, index: u64) -> Result<Rc<Held>, Missing> {
-        let name = chunk_of(record, index);
+    pub(super) async fn obtain_chunk(
+        &self,
+        record: &Arc<Record>,
+        index: u64,
+    ) -> Result<Rc<Held>, Missing> {
+        let name = chunk_of(record, index).ok_or(Missing::Replaced)?;
         let owner = self.store.borrow().owner_of(&name);
         let mut missing = Missing::Busy;
         for attempt in 0..limits::CHUNK_ATTEMPTS {
@@ -174,11 +186,14 @@ impl Shard {
             {
                 return Ok(held);
             }
-            missing = match self.tier(owner, name.clone(), Job::Load).await {
+            missing = match self.load_chunk_anywhere(owner, &name, record).await {
                 // It may give way before it is held.
                 Reply::Loaded => continue,
                 Reply::Refused(Refusal::Damaged) => return Err(Missing::Damaged),
                 Reply::Refused(Refusal::Full | Refusal::Busy | Refusal::DiskFault) => Missing::Busy,
+                Reply::Refused(
+                    refusal @ (Refusal::RemoteDown | Refusal::RemoteSlow | Refusal::RemoteDenied),
+                ) => return Err(Missing::Unreachable(refusal)),
                 _ => return Err(Missing::Replaced),
             };
             if attempt + 1 < limits::CHUNK_ATTEMPTS {
@@ -188,29 +203,59 @@ impl Shard {
         Err(missing)
     }
 
+    /// Has a chunk's owner bring it into memory from where the body lies.
+    async fn load_chunk_anywhere(&self, owner: ShardId, name: &[u8], record: &Record) -> Reply {
+        let Some(chunking) = record.chunking() else { return Reply::Absent };
+        if chunking.stored_as.is_none() {
+            let reply = self.tier(owner, name.into(), Job::Load).await;
+            // The file may have been moved to the remote store meanwhile.
+            if !matches!(reply, Reply::Absent) || !self.reads_remote(&record.key) {
+                return reply;
+            }
+        }
+        self.remote_job(owner, name.into(), RemoteJob::LoadChunk(chunking.clone())).await
+    }
+
     /// Has a chunk read that will be needed soon.
     pub(super) fn read_ahead(self: &Rc<Self>, record: &Arc<Record>, index: u64) {
-        let name = chunk_of(record, index);
-        if self.peek(&name).is_some() || !self.begin_ahead() {
+        let Some(name) = chunk_of(record, index) else { return };
+        let ahead = self.chunks_ahead.get();
+        if self.peek(&name).is_some() || ahead >= limits::CHUNKS_AHEAD_MAX {
             return;
         }
-        let shard = self.clone();
+        self.chunks_ahead.set(ahead + 1);
+        self.accounts.meters.disk_chunks_ahead.bump();
+        let (shard, record) = (self.clone(), record.clone());
         self.reactor.tasks.spawn(async move {
             let owner = shard.store.borrow().owner_of(&name);
-            shard.tier(owner, name, Job::Load).await;
-            shard.end_ahead();
+            shard.load_chunk_anywhere(owner, &name, &record).await;
+            shard.chunks_ahead.set(shard.chunks_ahead.get() - 1);
         });
+    }
+
+    /// An answer that was begun ends for want of a chunk. A description that is not true any more
+    /// is let go, so that the next answer does not begin with what memory still has of it.
+    fn note_missed(self: &Rc<Self>, record: &Arc<Record>, missing: &Missing) {
+        self.accounts.meters.disk_chunks_missed.bump();
+        if matches!(missing, Missing::Replaced) {
+            let (shard, record) = (self.clone(), record.clone());
+            self.reactor.tasks.spawn(async move { drop(shard.obtain_renewed(&record).await) });
+        }
     }
 
     /// What is under a key after a chunk of the version that `record` describes was not there.
     async fn obtain_renewed(&self, record: &Arc<Record>) -> Obtained {
         let owner = self.store.borrow().owner_of(&record.key);
-        let job = Job::Renew { etag: record.etag.clone() };
-        self.tier(owner, record.key.clone(), job).await;
+        let (key, etag) = (record.key.clone(), record.etag.clone());
+        match record.chunking().is_some_and(|chunking| chunking.stored_as.is_some()) {
+            true => self.remote_job(owner, key, RemoteJob::Renew { etag }).await,
+            false => self.tier(owner, key, Job::Renew { etag }).await,
+        };
         self.obtain_anywhere(record.key.clone()).await
     }
 }
 
-fn chunk_of(record: &Record, index: u64) -> Box<[u8]> {
-    Chunk { key: &record.key, tag: chunk::tag_of(&record.etag), index }.name()
+fn chunk_of(record: &Record, index: u64) -> Option<Box<[u8]>> {
+    let tag = chunk::tag_of(&record.etag, record.chunking()?.bytes);
+    Some(Chunk { key: &record.key, tag, index }.name())
 }

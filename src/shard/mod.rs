@@ -211,6 +211,8 @@ pub struct Shard {
     disk: Option<Box<disk::Disk>>,
     remote: Option<Box<remote::RemoteTier>>,
     ahead: prefetch::Prefetches,
+    /// Chunks that are being read ahead of answers.
+    chunks_ahead: Cell<usize>,
     nonce: u64,
     preamble: RefCell<Preamble>,
     rendered: rendered::Rendered,
@@ -285,6 +287,7 @@ impl Shard {
             disk,
             remote,
             ahead: prefetch::Prefetches::default(),
+            chunks_ahead: Cell::default(),
             nonce,
             preamble: RefCell::new(Preamble::of(wall_s)),
             rendered: rendered::Rendered::default(),

@@ -25,7 +25,7 @@ use crate::media::cmcd::next;
 use crate::media::types::{self, Class};
 use crate::origin::{key, query, sequence};
 use crate::store::message::{Ahead, Message, Refusal, Reply};
-use crate::store::object::{Record, Whole};
+use crate::store::object::Record;
 
 type Key = Box<[u8]>;
 
@@ -131,7 +131,7 @@ impl Conn {
     /// Has the chunks read that the player says it will ask for next of the same large file.
     pub(super) fn read_named_ahead(&self, head: &Head, record: &Arc<Record>) {
         let Some(whole) = record.whole().filter(|_| head.method == Method::Get) else { return };
-        let Some(chunk_bytes) = whole.chunk_bytes() else { return };
+        let Some(chunk_bytes) = whole.chunking().map(|chunking| chunking.bytes) else { return };
         for (key, first) in self.named(head, &record.key) {
             if key == record.key && first < whole.length && self.shard.settings.prefetch > 0 {
                 self.shard.read_ahead(record, first / chunk_bytes);
@@ -240,7 +240,7 @@ impl Shard {
             _ => return meters.prefetches_failed.bump(),
         }
         if let Some(held) = self.peek(&key)
-            && let Some(chunk_bytes) = held.record.whole().and_then(Whole::chunk_bytes)
+            && let Some(chunk_bytes) = held.record.chunking().map(|chunking| chunking.bytes)
         {
             self.read_ahead(&held.record, first / chunk_bytes);
         }

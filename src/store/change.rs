@@ -215,7 +215,7 @@ impl Store {
         match change {
             Change::Delete { asker, .. } => self.reply(asker, Reply::Deleted),
             Change::Evict { .. } => {}
-            Change::Commit { asker, upload: id, publication } => {
+            Change::Commit { asker, upload: id, mut publication } => {
                 if let Some(aside) = self.leave_aside(id) {
                     self.heir_gone(id, &aside);
                 }
@@ -224,7 +224,10 @@ impl Store {
                 let key = upload.key.clone();
                 let extents =
                     self.fit(&extents, publication.bytes_here()).expect("checked at the commit");
-                let extents = publication.in_chunks.map_or(extents, Extents::Chunks);
+                let extents = publication
+                    .in_chunks
+                    .take()
+                    .map_or(extents, |chunking| Extents::Chunks(Box::new(chunking)));
                 let (gives_way, quality) = (publication.gives_way, publication.quality);
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());

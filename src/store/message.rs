@@ -12,7 +12,7 @@ use crate::sys::extent::{Extent, ShardId};
 use super::etag::Etag;
 use super::fields::Fields;
 use super::growing::Growing;
-use super::object::{Millis, Record};
+use super::object::{Chunking, Millis, Record};
 use super::pipeline::Pipeline;
 
 /// Names one hold of a foreign shard on a version at its owner.
@@ -137,8 +137,8 @@ pub struct Publication {
     pub gives_way: bool,
     /// How good it is; matters between pipelines only.
     pub quality: Quality,
-    /// Bytes of each chunk of a body that stays on disk, of which the upload brings none.
-    pub in_chunks: Option<u64>,
+    /// How a body is cut that stays in a slower tier, and of which the upload brings no bytes.
+    pub in_chunks: Option<Chunking>,
 }
 
 impl Publication {
@@ -264,14 +264,24 @@ pub enum Job {
 }
 
 /// What is to be done with a key's place in the remote store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteJob {
     /// Note that it is to be sent there; answered at once.
     Queue,
     /// Send what memory or disk have; answered when the store has it.
     Save,
-    /// Bring it into memory.
+    /// Bring it into memory; answered when it can be read, which may be while it still comes. A
+    /// large object's description.
     Load,
+    /// The same, answered when all of it is there.
+    LoadWhole,
+    /// The same, after the description of a large object that is there no longer was let go.
+    Renew {
+        /// The version that was there.
+        etag: Etag,
+    },
+    /// Bring a chunk of a large object into memory, by the chunk's own key.
+    LoadChunk(Chunking),
     /// Take it away.
     Erase,
     /// Take it away if its version is old.

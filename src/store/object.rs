@@ -62,14 +62,14 @@ impl Whole {
     /// Whether memory has the body's description only.
     #[inline]
     pub fn is_in_chunks(&self) -> bool {
-        self.chunk_bytes().is_some()
+        self.chunking().is_some()
     }
 
-    /// Bytes of each chunk but the last, where the body is in chunks.
+    /// How the body is cut, where it is in chunks.
     #[inline]
-    pub fn chunk_bytes(&self) -> Option<u64> {
-        match self.extents {
-            Extents::Chunks(bytes) => Some(bytes),
+    pub fn chunking(&self) -> Option<&Chunking> {
+        match &self.extents {
+            Extents::Chunks(chunking) => Some(chunking),
             Extents::One(_) | Extents::Many(_) => None,
         }
     }
@@ -80,6 +80,15 @@ impl Whole {
     }
 }
 
+/// How a body is cut of which memory has the chunks that are read, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunking {
+    /// Bytes of each chunk but the last.
+    pub bytes: u64,
+    /// The remote store's tag of this version, where it lies there and not on disk.
+    pub stored_as: Option<Arc<str>>,
+}
+
 /// Extents of a complete body; most bodies lie in one.
 #[derive(Clone, Debug)]
 pub enum Extents {
@@ -87,8 +96,8 @@ pub enum Extents {
     One(Extent),
     /// None, or several.
     Many(Box<[Extent]>),
-    /// None: the body lies on disk, and its chunks of so many bytes are objects of their own.
-    Chunks(u64),
+    /// None: the body lies in a slower tier, and its chunks are objects of their own.
+    Chunks(Box<Chunking>),
 }
 
 impl Deref for Extents {
@@ -162,7 +171,12 @@ impl Record {
         self.is_expired(now_ms) || matches!(&self.body, Body::Growing(growing) if growing.is_cut())
     }
 
-    /// Whether memory has the description only of a body that lies on disk.
+    /// How the body is cut, where memory has the description only.
+    pub fn chunking(&self) -> Option<&Chunking> {
+        self.whole().and_then(Whole::chunking)
+    }
+
+    /// Whether memory has the description only of a body that lies in a slower tier.
     pub fn is_in_chunks(&self) -> bool {
         self.whole().is_some_and(Whole::is_in_chunks)
     }

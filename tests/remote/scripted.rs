@@ -1,14 +1,13 @@
 //! A small S3 of one bucket in memory, which fails as it is told to.
 //!
-//! One thread a connection, one request a connection. It knows what the origin asks: PUT, GET (also
-//! a range), HEAD, and POST with a list of keys to delete; no listing, no parts, no signatures.
+//! One thread a connection, one request a connection; what requests come to is in `bucket`.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::bucket::{Answer, Bucket, header};
 use crate::support::Origin;
 
 /// What is wrong with the store.
@@ -29,18 +28,17 @@ pub enum Fault {
     Flipped,
     /// Nobody listens.
     Refused,
-}
-
-#[derive(Clone)]
-struct Object {
-    /// Lines of the head that are given back, each with its end.
-    lines: String,
-    body: Vec<u8>,
+    /// Bodies of GET come in pieces of so many bytes, with a pause before each but the first.
+    Slow(usize, Duration),
+    /// Ranges that begin at this byte, or behind it, are answered 503.
+    Behind(usize),
+    /// This part of an upload is answered 503.
+    Part(u32),
 }
 
 struct State {
     fault: Fault,
-    objects: HashMap<String, Object>,
+    bucket: Bucket,
 }
 
 /// The store; it lives as long as the test's process.
@@ -53,7 +51,7 @@ impl Store {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { fault: Fault::None, objects: HashMap::new() };
+        let state = State { fault: Fault::None, bucket: Bucket::default() };
         let state = Arc::new(Mutex::new(state));
         let of_thread = state.clone();
         std::thread::spawn(move || listen(listener, address, &of_thread));
@@ -81,9 +79,27 @@ impl Store {
 
     /// The bytes that the store has of an origin's target.
     pub fn body(&self, target: &str) -> Option<Vec<u8>> {
-        let name = format!("/bucket/prefix{target}");
-        self.state.lock().unwrap().objects.get(&name).map(|object| object.body.clone())
+        self.state.lock().unwrap().bucket.body(&name(target))
     }
+
+    /// Puts an object there as others do, without the origin's metadata.
+    pub fn lay(&self, target: &str, body: &[u8]) {
+        self.state.lock().unwrap().bucket.put(name(target), String::new(), body.to_vec());
+    }
+
+    /// GETs so far, and the bytes that they asked for.
+    pub fn asked(&self) -> (usize, usize) {
+        self.state.lock().unwrap().bucket.asked
+    }
+
+    /// Uploads in parts that were begun, and neither completed nor given up.
+    pub fn open_uploads(&self) -> usize {
+        self.state.lock().unwrap().bucket.uploads.len()
+    }
+}
+
+fn name(target: &str) -> String {
+    format!("/bucket/prefix{target}")
 }
 
 fn listen(listener: TcpListener, address: SocketAddr, state: &Arc<Mutex<State>>) {
@@ -125,11 +141,16 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let fault = state.lock().unwrap().fault;
+    let is_refused = match fault {
+        Fault::Behind(at) => first_of(&head).is_some_and(|first| first >= at),
+        Fault::Part(number) => head[0].contains(&format!("?partNumber={number}&")),
+        _ => fault == Fault::SlowDown,
+    };
     let answer = match fault {
-        Fault::SlowDown => refusal("503 Slow Down", "SlowDown"),
+        _ if is_refused => refusal("503 Slow Down", "SlowDown"),
         Fault::AccessDenied => refusal("403 Forbidden", "AccessDenied"),
         Fault::NoBucket => refusal("404 Not Found", "NoSuchBucket"),
-        _ => carry_out(&head, body, state),
+        _ => state.lock().unwrap().bucket.carry_out(&head, body),
     };
     if let Fault::Late(by) = fault {
         std::thread::sleep(by);
@@ -138,6 +159,9 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let text =
         format!("HTTP/1.1 {lines}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(text.as_bytes())?;
+    if head[0].starts_with("HEAD ") {
+        return Ok(());
+    }
     let is_get = head[0].starts_with("GET ");
     if fault == Fault::Cut && is_get {
         body.truncate(body.len() / 2);
@@ -146,66 +170,23 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         let middle = body.len() / 2;
         body[middle] ^= 1;
     }
-    if head[0].starts_with("HEAD ") { Ok(()) } else { stream.write_all(&body) }
+    if let (Fault::Slow(bytes, pause), true) = (fault, is_get) {
+        for (number, piece) in body.chunks(bytes).enumerate() {
+            std::thread::sleep(if number == 0 { Duration::ZERO } else { pause });
+            stream.write_all(piece)?;
+        }
+        return Ok(());
+    }
+    stream.write_all(&body)
 }
 
-type Answer = (String, Vec<u8>);
-
-fn refusal(status: &str, code: &str) -> Answer {
+pub fn refusal(status: &str, code: &str) -> Answer {
     let body = format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>");
     (format!("{status}\r\n"), body.into_bytes())
 }
 
-fn carry_out(head: &[String], body: Vec<u8>, state: &Mutex<State>) -> Answer {
-    let mut words = head[0].split(' ');
-    let (method, name) = (words.next().unwrap(), words.next().unwrap().to_owned());
-    let objects = &mut state.lock().unwrap().objects;
-    match method {
-        "PUT" => {
-            let kept = ["content-type:", "cache-control:", "x-amz-meta-"];
-            let is_kept = |line: &&String| {
-                kept.iter().any(|name| line.to_ascii_lowercase().starts_with(name))
-            };
-            let mut lines: String =
-                head.iter().filter(is_kept).map(|line| format!("{line}\r\n")).collect();
-            let tag = format!("ETag: \"{}-{}\"\r\n", body.len(), objects.len());
-            lines += &tag;
-            objects.insert(name, Object { lines, body });
-            (format!("200 OK\r\n{tag}"), Vec::new())
-        }
-        "POST" => {
-            let text = String::from_utf8(body).unwrap();
-            let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
-            keys.for_each(|(key, _)| drop(objects.remove(&format!("/bucket/{key}"))));
-            let xmlns = "http://s3.amazonaws.com/doc/2006-03-01/";
-            let body = format!("<DeleteResult xmlns=\"{xmlns}\"></DeleteResult>");
-            ("200 OK\r\n".to_owned(), body.into_bytes())
-        }
-        "GET" | "HEAD" => match objects.get(&name) {
-            Some(object) => give(object, header(head, "range")),
-            None => refusal("404 Not Found", "NoSuchKey"),
-        },
-        _ => refusal("501 Not Implemented", "NotImplemented"),
-    }
-}
-
-fn give(object: &Object, range: Option<&str>) -> Answer {
-    let modified = "Last-Modified: Sat, 01 Nov 2025 00:00:00 GMT\r\n";
-    let (lines, whole) = (&object.lines, object.body.len());
-    let Some((first, last)) = range.map(|range| range["bytes=".len()..].split_once('-').unwrap())
-    else {
-        return (format!("200 OK\r\n{modified}{lines}"), object.body.clone());
-    };
-    let first: usize = first.parse().unwrap();
-    let end = last.parse().map_or(whole, |last: usize| (last + 1).min(whole));
-    let range = format!("Content-Range: bytes {first}-{}/{whole}\r\n", end - 1);
-    let part = object.body[first..end].to_vec();
-    (format!("206 Partial Content\r\n{modified}{range}{lines}"), part)
-}
-
-fn header<'a>(head: &'a [String], name: &str) -> Option<&'a str> {
-    head.iter().skip(1).find_map(|line| {
-        let (own, value) = line.split_once(':')?;
-        own.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
+/// The first byte of the range that a request asks for.
+fn first_of(head: &[String]) -> Option<usize> {
+    let (first, _) = header(head, "range")?.strip_prefix("bytes=")?.split_once('-')?;
+    first.parse().ok()
 }

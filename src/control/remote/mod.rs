@@ -85,7 +85,7 @@ async fn carry_out(store: Arc<Store>, order: Order) {
     let Order { work, events, bell } = order;
     let line = Line { events: events.clone(), bell: bell.clone() };
     let room = match work {
-        Work::Get { .. } | Work::Look { .. } => &store.gets,
+        Work::Get { .. } | Work::Part { .. } | Work::Look { .. } => &store.gets,
         _ => &store.puts,
     };
     let patience = Duration::from_millis(limits::REMOTE_STEP_MS);
@@ -96,6 +96,7 @@ async fn carry_out(store: Arc<Store>, order: Order) {
     let done = match work {
         Work::Put { key, attributes, pieces } => store.put(&key, &attributes, pieces, &bell).await,
         Work::Get { key } => store.give(&key, &line).await,
+        Work::Part { key, range, tag } => store.give_part(&key, range, tag, &line).await,
         Work::Erase { key, only } => store.erase(&key, only).await,
         Work::Look { key } => store.look(&key).await,
     };
@@ -112,7 +113,10 @@ async fn carry_out(store: Arc<Store>, order: Order) {
             store.note(Some("there is no such bucket".to_owned()));
             Event::Failed(Fault::Denied)
         }
-        Err(Trouble::Store(Error::NotFound { .. })) => Event::Absent,
+        Err(Trouble::Changed | Trouble::Store(Error::NotFound { .. })) => {
+            store.note(None);
+            Event::Absent
+        }
         Err(Trouble::Store(error)) => {
             store.note(Some(error.to_string()));
             Event::Failed(fault(&error))
@@ -124,18 +128,28 @@ async fn carry_out(store: Arc<Store>, order: Order) {
 /// Why an order was not carried out.
 enum Trouble {
     Late,
+    /// What is there is another version than the one that was asked for.
+    Changed,
     Store(Error),
 }
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
-        Self::Store(error)
+        match error {
+            Error::Precondition { .. } => Self::Changed,
+            error => Self::Store(error),
+        }
     }
 }
 
 fn is_no_bucket(error: &(dyn std::error::Error + Send + Sync)) -> bool {
     let text = error.to_string();
     ["NoSuchBucket", "ContainerNotFound"].iter().any(|name| text.contains(name))
+}
+
+/// Whether the store has no byte where some were asked for (RFC 9110 section 15.5.17).
+fn is_no_range(error: &Error) -> bool {
+    matches!(error, Error::Generic { source, .. } if source.to_string().contains("416"))
 }
 
 fn fault(error: &Error) -> Fault {

@@ -1,22 +1,28 @@
 //! Single transfers: put, get, delete, with metadata beside the body.
 //!
+//! How long an object is only its first bytes tell; so no more than those are asked for until the
+//! shard has seen it, and the rest of the same version, told by its tag, behind them.
+//!
 //! Invariants: a body counts as kept only when the store has taken all of it; an upload in parts
-//! that breaks off is given up at the store; each step has a bound in time.
+//! that breaks off is given up at the store; no answer has bytes of two versions; each step has a
+//! bound in time.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::{
-    Attribute, AttributeValue, Attributes as Labels, Error, GetOptions, ObjectMeta, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Attribute, AttributeValue, Attributes as Labels, Error, GetOptions, GetResult, ObjectMeta,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
-use super::{Line, Store, Trouble};
+use super::{Line, Store, Trouble, is_no_range};
 use crate::limits;
 use crate::tier::disk::attributes::Attributes;
-use crate::tier::remote::{Bell, Event, Only, metadata};
+use crate::tier::remote::{Bell, Event, Found, Only, metadata};
 
 type Told<T> = Result<T, Trouble>;
 
@@ -82,25 +88,74 @@ impl Store {
 
     /// Gives an object, piece by piece.
     pub(super) async fn give(&self, key: &[u8], line: &Line) -> Told<Event> {
-        let got = within(self.client.get(&self.place(key))).await?;
-        let (attributes, is_summed) =
-            self.described(key, (&got.meta.clone(), &got.attributes.clone())).await?;
-        let found = Event::Found { attributes: Box::new(attributes), is_summed };
-        if !line.tell(found).await {
+        let mut got = self.first(key).await?;
+        let (size, tag) = (got.meta.size, got.meta.e_tag.clone());
+        if !self.tell_found(key, described_by(&got), line).await? {
             return Ok(Event::Done);
         }
-        let mut stream = got.into_stream();
         loop {
-            let step = timeout(Duration::from_millis(limits::REMOTE_ANSWER_MS), stream.next());
-            match step.await.map_err(|_| Trouble::Late)? {
-                None => return Ok(Event::Done),
-                Some(piece) => {
-                    if !line.tell(Event::Piece(piece?.into())).await {
-                        return Ok(Event::Done);
-                    }
-                }
+            let end = got.range.end;
+            if !pass_on(got, line).await? || end >= size {
+                return Ok(Event::Done);
             }
+            got = self.part(key, end..size, tag.as_deref()).await?;
         }
+    }
+
+    /// Gives a part of an object, piece by piece.
+    pub(super) async fn give_part(
+        &self,
+        key: &[u8],
+        range: Range<u64>,
+        tag: Option<Arc<str>>,
+        line: &Line,
+    ) -> Told<Event> {
+        let got = self.part(key, range, tag.as_deref()).await?;
+        if self.tell_found(key, described_by(&got), line).await? {
+            pass_on(got, line).await?;
+        }
+        Ok(Event::Done)
+    }
+
+    /// The first bytes of an object; all of it where they are not asked for over a network.
+    async fn first(&self, key: &[u8]) -> Told<GetResult> {
+        if self.is_folder {
+            return within(self.client.get(&self.place(key))).await;
+        }
+        match self.part(key, 0..limits::REMOTE_FIRST_BYTES, None).await {
+            // It may have none.
+            Err(Trouble::Changed) => within(self.client.get(&self.place(key))).await,
+            got => got,
+        }
+    }
+
+    /// Some bytes of the version with this tag, if any version will not do.
+    async fn part(&self, key: &[u8], range: Range<u64>, tag: Option<&str>) -> Told<GetResult> {
+        let if_match = tag.map(str::to_owned);
+        let options = GetOptions { range: Some(range.into()), if_match, ..GetOptions::default() };
+        match within(self.client.get_opts(&self.place(key), options)).await {
+            Err(Trouble::Store(error)) if is_no_range(&error) => Err(Trouble::Changed),
+            // There are stores that do not know the condition.
+            Ok(got) if tag.is_some() && got.meta.e_tag.as_deref() != tag => Err(Trouble::Changed),
+            got => got,
+        }
+    }
+
+    /// Tells what is known of an object; `false` when nobody listens any more.
+    async fn tell_found(
+        &self,
+        key: &[u8],
+        described: (ObjectMeta, Labels),
+        line: &Line,
+    ) -> Told<bool> {
+        let found = self.found(key, described).await?;
+        Ok(line.tell(Event::Found(Box::new(found))).await)
+    }
+
+    async fn found(&self, key: &[u8], (meta, labels): (ObjectMeta, Labels)) -> Told<Found> {
+        let (attributes, is_summed) = self.described(key, (&meta, &labels)).await?;
+        let tag = meta.e_tag.as_deref().map(Arc::from);
+        Ok(Found { attributes, is_summed, tag })
     }
 
     /// What is known of an object; one that others put there is described by what the store says.
@@ -145,9 +200,8 @@ impl Store {
     pub(super) async fn look(&self, key: &[u8]) -> Told<Event> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         let there = within(self.client.get_opts(&self.place(key), options)).await?;
-        let described = (&there.meta.clone(), &there.attributes.clone());
-        let (attributes, is_summed) = self.described(key, described).await?;
-        Ok(Event::Found { attributes: Box::new(attributes), is_summed })
+        let found = self.found(key, described_by(&there)).await?;
+        Ok(Event::Found(Box::new(found)))
     }
 
     /// Takes an object away, or only under a condition.
@@ -163,8 +217,7 @@ impl Store {
         }
         let there = there?;
         if let Some(only) = only {
-            let (attributes, _) =
-                self.described(key, (&there.meta.clone(), &there.attributes.clone())).await?;
+            let Found { attributes, .. } = self.found(key, described_by(&there)).await?;
             let is_due = match only {
                 Only::ExpiredBy(now_ms) => attributes.expires_ms.is_some_and(|ms| ms <= now_ms),
                 Only::StoredBy(until_s) => attributes.modified_s <= until_s,
@@ -183,6 +236,11 @@ impl Store {
     }
 }
 
+/// What the store says of an object; the answer itself cannot be looked at while waiting.
+fn described_by(got: &GetResult) -> (ObjectMeta, Labels) {
+    (got.meta.clone(), got.attributes.clone())
+}
+
 fn labels(attributes: &Attributes) -> Labels {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut labels = Labels::new();
@@ -192,6 +250,22 @@ fn labels(attributes: &Attributes) -> Labels {
         labels.insert(Attribute::Metadata(metadata::NAME.into()), value.into());
     }
     labels
+}
+
+/// Passes the bytes on; `false` when nobody takes them any more.
+async fn pass_on(got: GetResult, line: &Line) -> Told<bool> {
+    let mut stream = got.into_stream();
+    loop {
+        let step = timeout(Duration::from_millis(limits::REMOTE_ANSWER_MS), stream.next());
+        match step.await.map_err(|_| Trouble::Late)? {
+            None => return Ok(true),
+            Some(piece) => {
+                if !line.tell(Event::Piece(piece?.into())).await {
+                    return Ok(false);
+                }
+            }
+        }
+    }
 }
 
 /// The shard's next piece; there is room for another then.

@@ -11,13 +11,15 @@
 //! second only.
 
 use std::io;
+use std::sync::Arc;
 
 use super::load::{Found, Purpose, Reading, unopened};
 use super::{Disk, Shard};
 use crate::limits;
+use crate::shard::prefetch::Place;
 use crate::store::etag::Etag;
-use crate::store::message::{Message, Refusal, Reply};
-use crate::store::object::Record;
+use crate::store::message::{Message, Refusal, Reply, UploadId};
+use crate::store::object::{Chunking, Record};
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
 use crate::sys::reactor::Open;
@@ -35,44 +37,58 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Shard {
-    /// Whether a file is served in chunks. Where only the sum of the whole is known and that fits
-    /// into memory, it is loaded as a whole: only so can the sum be checked. Likewise where a
-    /// remote store may still have to get it.
-    pub(super) fn is_large(&self, key: &[u8], found: &Found) -> bool {
-        let length = found.attributes.length;
+    /// Whether what a slower tier has is served in chunks. Where only the sum of the whole is known
+    /// and that fits into memory, it is loaded as a whole: only so can the sum be checked.
+    pub(in crate::shard) fn is_large(
+        &self,
+        key: &[u8],
+        attributes: &Attributes,
+        is_summed: bool,
+    ) -> bool {
+        let length = attributes.length;
         let otherwise = self.settings.object_bytes_max;
         let is_too_large = length > self.rules.borrow().paths.object_bytes_max(key, otherwise);
-        let is_checked = found.attributes.chunks.is_some() && self.remote.is_none();
-        let may_be = is_checked || !found.is_summed;
+        let may_be = attributes.chunks.is_some() || !is_summed;
         let is_large = length >= self.settings.large_bytes_min && may_be;
         length >= limits::LARGE_BYTES_MIN && (is_large || is_too_large)
     }
 
-    /// Bytes of each of a file's chunks: as many as have sums of their own, or a multiple of that.
-    fn chunk_bytes(&self, found: &Found) -> u64 {
-        let summed = found.attributes.chunks.as_ref().map_or(0, |chunks| chunks.bytes);
+    /// Bytes of each of a body's chunks: as many as have sums of their own, or a multiple of that.
+    fn chunk_bytes(&self, attributes: &Attributes) -> u64 {
+        let summed = attributes.chunks.as_ref().map_or(0, |chunks| chunks.bytes);
         self.settings.chunk_bytes.max(summed)
     }
 
-    /// Makes a description the version in memory.
-    pub(super) async fn load_description(
+    /// Makes the description of a file the version in memory.
+    pub(super) async fn describe_large(
         &self,
         key: &[u8],
         found: &Found,
         purpose: Purpose<'_>,
     ) -> Result<(), Refusal> {
-        if let Some(place) = purpose.ahead {
-            place.take(0)?;
-        }
-        let begun = self.begin_part(key, 0, None, purpose.ahead).await?;
-        let Some((upload, _)) = begun else { return Ok(()) };
         let mut attributes = found.attributes.clone();
         if !found.is_summed {
             let until_ms = Clock::wall_ms() + limits::LARGE_LOOK_MS;
             attributes.expires_ms = Some(until_ms);
         }
-        let in_chunks = Some(self.chunk_bytes(found));
-        self.publish_loaded(key, upload, &attributes, in_chunks, purpose.ahead).await
+        self.load_description(key, &attributes, None, purpose.ahead).await
+    }
+
+    /// The same for a body on disk, or one that the remote store has under a tag of its own.
+    pub(in crate::shard) async fn load_description(
+        &self,
+        key: &[u8],
+        attributes: &Attributes,
+        stored_as: Option<Arc<str>>,
+        ahead: Option<&Place<'_>>,
+    ) -> Result<(), Refusal> {
+        if let Some(place) = ahead {
+            place.take(0)?;
+        }
+        let begun = self.begin_part(key, 0, None, ahead).await?;
+        let Some((upload, _)) = begun else { return Ok(()) };
+        let chunking = Chunking { bytes: self.chunk_bytes(attributes), stored_as };
+        self.publish_loaded(key, upload, attributes, Some(chunking), ahead).await
     }
 
     /// Looks at the disk again after a description turned out not to be true any more.
@@ -82,6 +98,12 @@ impl Shard {
         key: &[u8],
         etag: &Etag,
     ) -> Result<Reply, Refusal> {
+        self.forget_description(key, etag);
+        self.load(disk, key, Purpose::WHOLE).await
+    }
+
+    /// Has a description leave memory that turned out not to be true any more.
+    pub(in crate::shard) fn forget_description(&self, key: &[u8], etag: &Etag) {
         let held = self.peek(key);
         let is_it = |record: &Record| record.is_in_chunks() && record.etag == *etag;
         if let Some(held) = held.filter(|held| is_it(&held.record)) {
@@ -89,7 +111,6 @@ impl Shard {
             self.store.borrow_mut().forget(held.lease(), now_ms);
             self.carry();
         }
-        self.load(disk, key, Purpose::WHOLE).await
     }
 
     /// Brings a chunk into memory: `Loaded`, or `Absent` when the file is not there, or is another
@@ -134,11 +155,11 @@ impl Shard {
         found: &Found,
         wanted: Wanted<'_>,
     ) -> Result<Reply, Refusal> {
-        let chunk_bytes = self.chunk_bytes(found);
+        let chunk_bytes = self.chunk_bytes(&found.attributes);
         let Attributes { length, expires_ms, .. } = found.attributes;
         let first = wanted.index.saturating_mul(chunk_bytes);
         let is_over = expires_ms.is_some_and(|ms| ms <= Clock::wall_ms());
-        let tag = chunk::tag_of(&found.attributes.etag);
+        let tag = chunk::tag_of(&found.attributes.etag, chunk_bytes);
         if tag != wanted.tag || first >= length || is_over {
             return Ok(Reply::Absent);
         }
@@ -154,12 +175,24 @@ impl Shard {
         let meters = &self.accounts.meters;
         meters.disk_read_bytes.add(bytes);
         meters.disk_chunks.bump();
+        self.publish_chunk(name, upload, &found.attributes, bytes).await
+    }
+
+    /// Makes a chunk of the version with these attributes an object.
+    pub(in crate::shard) async fn publish_chunk(
+        &self,
+        name: &[u8],
+        upload: UploadId,
+        of: &Attributes,
+        bytes: u64,
+    ) -> Result<Reply, Refusal> {
         let attributes = Attributes {
             length: bytes,
+            chunks: None,
             content_type: [].into(),
             cache_control: [].into(),
             lines: [].into(),
-            ..found.attributes.clone()
+            ..of.clone()
         };
         let published = self.publish_loaded(name, upload, &attributes, None, None).await;
         published.map(|()| Reply::Loaded)
@@ -183,16 +216,21 @@ impl Shard {
         }
         // What is in the data folder is never written to again, only replaced.
         if found.is_summed {
-            self.check_part(found, first, extents).await?;
+            self.check_part(&found.attributes, first, extents).await?;
             return Ok(true);
         }
         let now = self.describe_file(found.fd, key).await?;
         Ok(now.is_some_and(|now| now.attributes.etag == found.attributes.etag))
     }
 
-    /// Compares a part with the sums that the file has of it, if any.
-    async fn check_part(&self, found: &Found, first: u64, extents: &[Extent]) -> io::Result<()> {
-        let Some(chunks) = &found.attributes.chunks else { return Ok(()) };
+    /// Compares a part with the sums that are known of it, if any.
+    pub(in crate::shard) async fn check_part(
+        &self,
+        attributes: &Attributes,
+        first: u64,
+        extents: &[Extent],
+    ) -> io::Result<()> {
+        let Some(chunks) = &attributes.chunks else { return Ok(()) };
         let mut sums = ChunkSumming::new(chunks.bytes);
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for &extent in extents {
@@ -205,24 +243,6 @@ impl Shard {
         match known == Some(&*sums) {
             true => Ok(()),
             false => Err(io::Error::other("it is not what was written")),
-        }
-    }
-
-    /// Takes a place among the chunks that are read ahead, if one is free.
-    pub(in crate::shard) fn begin_ahead(&self) -> bool {
-        let Some(disk) = &self.disk else { return false };
-        let is_free = disk.ahead.get() < limits::CHUNKS_AHEAD_MAX;
-        if is_free {
-            disk.ahead.set(disk.ahead.get() + 1);
-            self.accounts.meters.disk_chunks_ahead.bump();
-        }
-        is_free
-    }
-
-    /// Gives the place back.
-    pub(in crate::shard) fn end_ahead(&self) {
-        if let Some(disk) = &self.disk {
-            disk.ahead.set(disk.ahead.get() - 1);
         }
     }
 

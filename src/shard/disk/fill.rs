@@ -27,23 +27,28 @@ use crate::sys::extent::Extent;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::sums::{ChunkSumming, Chunks};
 
-/// A version on its way from disk.
-struct Filling {
+/// A version on its way from a slower tier.
+pub(in crate::shard) struct Filling {
     record: Arc<Record>,
-    growing: Arc<Growing>,
-    upload: UploadId,
-    extents: Vec<Extent>,
+    pub(in crate::shard) growing: Arc<Growing>,
+    pub(in crate::shard) upload: UploadId,
+    pub(in crate::shard) extents: Vec<Extent>,
 }
 
 impl Shard {
-    /// Whether a file becomes an object that can be read while it comes.
-    pub(super) fn is_filled(&self, key: &[u8], found: &Found) -> bool {
-        let Attributes { length, content_type, lines, chunks, .. } = &found.attributes;
+    /// Whether what a slower tier has becomes an object that can be read while it comes.
+    pub(in crate::shard) fn is_filled(
+        &self,
+        key: &[u8],
+        attributes: &Attributes,
+        is_summed: bool,
+    ) -> bool {
+        let Attributes { length, content_type, lines, chunks, .. } = attributes;
         let class = types::class(key, content_type);
         let is_compressed =
             || gzip::is_offered(&self.rules.borrow().paths, key, class) && !gzip::is_coded(lines);
         *length > limits::DISK_CHUNK_BYTES_MIN
-            && (chunks.is_some() || !found.is_summed)
+            && (chunks.is_some() || !is_summed)
             && class != Class::Manifest
             && !is_compressed()
     }
@@ -73,7 +78,7 @@ impl Shard {
     }
 
     /// Publishes a version that has no bytes yet; none where an upload was faster.
-    async fn begin_filling(
+    pub(in crate::shard) async fn begin_filling(
         &self,
         key: &[u8],
         publication: &Publication,
@@ -107,6 +112,7 @@ impl Shard {
         let mut file = Reading::begin(self, found);
         let mut check = found.attributes.chunks.as_ref().map(Check::new);
         let first = check.as_ref().map_or(limits::DISK_CHUNK_BYTES_MIN, |check| check.of.bytes);
+        let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         let (mut done, mut seen) = (0, 0);
         for &extent in &filling.extents {
             let mut at = 0;
@@ -114,7 +120,9 @@ impl Shard {
                 let most = if done < first { first - done } else { length };
                 let count = file.read(self, extent, at, most).await?;
                 if let Some(check) = &mut check {
-                    self.sum_part(check, (extent, at, count)).await?;
+                    let piece = (extent, at, count);
+                    self.each_piece(piece, &mut scratch, |bytes| check.sums.update(bytes)).await;
+                    check.is_right_so_far()?;
                 }
                 at += count;
                 done += u64::from(count);
@@ -127,18 +135,11 @@ impl Shard {
                 }
             }
         }
-        check.is_none_or(Check::ends_right).then_some(()).ok_or_else(other_bytes)
-    }
-
-    /// Sums up a part of an extent.
-    async fn sum_part(&self, check: &mut Check<'_>, piece: (Extent, u32, u32)) -> io::Result<()> {
-        let Check { sums, scratch, .. } = check;
-        self.each_piece(piece, scratch, |bytes| sums.update(bytes)).await;
-        if check.is_right_so_far() { Ok(()) } else { Err(other_bytes()) }
+        check.map_or(Ok(()), Check::ends_right)
     }
 
     /// Makes the version an ordinary one, which may give way to others.
-    async fn end_filling(
+    pub(in crate::shard) async fn end_filling(
         &self,
         key: &[u8],
         filling: &Filling,
@@ -159,32 +160,36 @@ impl Shard {
     }
 }
 
-/// Compares the chunks of a file with their sums.
-struct Check<'a> {
+/// Compares the chunks of a body with their sums.
+pub(in crate::shard) struct Check<'a> {
     of: &'a Chunks,
     sums: ChunkSumming,
-    scratch: Vec<u8>,
 }
 
 impl<'a> Check<'a> {
-    fn new(of: &'a Chunks) -> Self {
-        let scratch = vec![0; limits::DISK_SUM_BYTES];
-        Self { of, sums: ChunkSumming::new(of.bytes), scratch }
+    pub(in crate::shard) fn new(of: &'a Chunks) -> Self {
+        Self { of, sums: ChunkSumming::new(of.bytes) }
     }
 
-    /// Whether every chunk that is complete has its sum.
-    fn is_right_so_far(&self) -> bool {
-        self.of.sums.starts_with(self.sums.complete())
+    /// Adds the next bytes; an error when a chunk is complete that has another sum.
+    pub(in crate::shard) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sums.update(bytes);
+        self.is_right_so_far()
+    }
+
+    fn is_right_so_far(&self) -> io::Result<()> {
+        let is_right = self.of.sums.starts_with(self.sums.complete());
+        is_right.then_some(()).ok_or_else(other_bytes)
     }
 
     /// Bytes of the chunks that are complete; the last one, when it is shorter, never is.
-    fn right_bytes(&self) -> u64 {
+    pub(in crate::shard) fn right_bytes(&self) -> u64 {
         self.sums.complete().len() as u64 * self.of.bytes
     }
 
-    /// Whether the chunks are these, now that the file has ended.
-    fn ends_right(self) -> bool {
-        self.sums.finish() == *self.of
+    /// An error unless the chunks are these, now that the body has ended.
+    pub(in crate::shard) fn ends_right(self) -> io::Result<()> {
+        (self.sums.finish() == *self.of).then_some(()).ok_or_else(other_bytes)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::store::etag::Etag;
 use crate::store::message::{
     Ask, Guard, Message, Publication, Quality, Refusal, Reply, Streaming, UploadId,
 };
-use crate::store::object::NEVER;
+use crate::store::object::{Chunking, NEVER};
 use crate::sys::clock::Clock;
 use crate::sys::extent::Extent;
 use crate::sys::folder::DataFolder;
@@ -31,16 +31,16 @@ use crate::tier::disk::attributes::Attributes;
 
 /// What a key is brought into memory for.
 #[derive(Clone, Copy)]
-pub(super) struct Purpose<'a> {
+pub(in crate::shard) struct Purpose<'a> {
     /// Called when it can be read, where that is before all of it is there.
-    pub(super) begun: &'a dyn Fn(),
+    pub(in crate::shard) begun: &'a dyn Fn(),
     /// Nobody has asked for it yet.
-    pub(super) ahead: Option<&'a Place<'a>>,
+    pub(in crate::shard) ahead: Option<&'a Place<'a>>,
 }
 
 impl Purpose<'_> {
     /// Somebody wants all of it.
-    pub(super) const WHOLE: Self = Self { begun: &|| {}, ahead: None };
+    pub(in crate::shard) const WHOLE: Self = Self { begun: &|| {}, ahead: None };
 }
 
 /// A file that may become an object.
@@ -64,9 +64,12 @@ impl Shard {
         }
         for folder in [&disk.data, &disk.library].into_iter().flatten() {
             let Some(found) = self.find_file(disk, folder, key).await? else { continue };
-            let loaded = match self.is_large(key, &found) {
-                true => self.load_description(key, &found, purpose).await,
-                false if self.is_filled(key, &found) => self.fill(disk, key, &found, purpose).await,
+            let Found { attributes, is_summed, .. } = &found;
+            let loaded = match self.is_large(key, attributes, *is_summed) {
+                true => self.describe_large(key, &found, purpose).await,
+                false if self.is_filled(key, attributes, *is_summed) => {
+                    self.fill(disk, key, &found, purpose).await
+                }
                 false => self.load_file(key, &found, purpose).await,
             };
             self.reactor.close_file(found.fd);
@@ -179,7 +182,7 @@ impl Shard {
     }
 
     /// Shows a part of an extent (from a byte on, so many) to `take`, a turn for each scratch-full.
-    pub(super) async fn each_piece(
+    pub(in crate::shard) async fn each_piece(
         &self,
         (extent, at, count): (Extent, u32, u32),
         scratch: &mut [u8],
@@ -213,7 +216,7 @@ impl Shard {
     }
 
     /// The same for what is a part of an object only, which may be of any size.
-    pub(super) async fn begin_part(
+    pub(in crate::shard) async fn begin_part(
         &self,
         key: &[u8],
         length: u64,
@@ -244,7 +247,7 @@ impl Shard {
         key: &[u8],
         upload: UploadId,
         attributes: &Attributes,
-        in_chunks: Option<u64>,
+        in_chunks: Option<Chunking>,
         ahead: Option<&Place<'_>>,
     ) -> Result<(), Refusal> {
         let publication = self.loaded_publication(key, attributes, in_chunks);
@@ -271,7 +274,7 @@ impl Shard {
         &self,
         key: &[u8],
         attributes: &Attributes,
-        in_chunks: Option<u64>,
+        in_chunks: Option<Chunking>,
     ) -> Publication {
         let Attributes { etag, content_type, cache_control, .. } = attributes;
         let Attributes { length, modified_s, expires_ms, .. } = *attributes;

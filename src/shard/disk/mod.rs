@@ -8,9 +8,9 @@
 //! were synced; after a sync that failed nothing is written any more until the process ends.
 
 mod chunks;
-mod fill;
+pub(in crate::shard) mod fill;
 mod folders;
-mod load;
+pub(in crate::shard) mod load;
 mod retire;
 mod save;
 
@@ -50,8 +50,6 @@ pub(super) struct Disk {
     /// Folders that are on disk, unless one was removed since there were so many removals.
     folders: RefCell<HashMap<Key, u32>>,
     syncs: RefCell<HashMap<Key, FolderSync>>,
-    /// Chunks that are being read ahead of answers of this shard.
-    ahead: Cell<usize>,
     /// Names temporary files.
     number: Cell<u64>,
 }
@@ -69,7 +67,6 @@ impl Disk {
                 absent: RefCell::default(),
                 folders: RefCell::default(),
                 syncs: RefCell::default(),
-                ahead: Cell::default(),
                 number: Cell::default(),
             })
         })

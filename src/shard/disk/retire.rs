@@ -5,6 +5,7 @@
 
 use super::{Disk, Shard};
 use crate::store::message::{Ask, Guard, Refusal, Reply};
+use crate::store::object::Record;
 use crate::tier::disk::attributes::Attributes;
 
 impl Shard {
@@ -18,6 +19,20 @@ impl Shard {
         let Some(found) = self.find_file(disk, data, key).await? else { return Ok(None) };
         self.reactor.close_file(found.fd);
         Ok(Some(found.attributes))
+    }
+
+    /// What is known of the file in the data folder that a description in memory is of, and whether
+    /// its sums are; none when it is gone, or another one.
+    pub(in crate::shard) async fn describe_as(
+        &self,
+        record: &Record,
+    ) -> Result<Option<(Attributes, bool)>, Refusal> {
+        let Some(disk) = self.disk.as_deref() else { return Ok(None) };
+        let Some(data) = disk.data.as_deref() else { return Ok(None) };
+        let Some(found) = self.find_file(disk, data, &record.key).await? else { return Ok(None) };
+        self.reactor.close_file(found.fd);
+        let is_it = *found.attributes.etag == *record.etag;
+        Ok(is_it.then_some((found.attributes, found.is_summed)))
     }
 
     /// Takes a key away from memory and disk if its version is that old.

@@ -7,6 +7,8 @@
 //! Invariants: whoever asked for a job is answered; a key that waits to be erased is absent; an
 //! upload of durability `remote` is acknowledged only after the store has it.
 
+mod fill;
+mod load;
 mod queue;
 mod transfer;
 
@@ -14,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::task::Poll;
 
+use super::disk::load::Purpose;
 use super::prefetch::Place;
 use super::read::Obtained;
 use super::{Settings, Shard};
@@ -118,7 +121,7 @@ impl Shard {
         if (is_plain && !guard.immutable) || !self.reads_remote(key) {
             return Ok(());
         }
-        match self.remote_job(owner, key.into(), RemoteJob::Load).await {
+        match self.remote_job(owner, key.into(), RemoteJob::LoadWhole).await {
             Reply::Refused(refusal) => Err(refusal),
             _ => Ok(()),
         }
@@ -183,8 +186,10 @@ impl Shard {
             return Obtained::Absent;
         }
         let owner = self.store.borrow().owner_of(&key);
-        for _ in 0..limits::DISK_LOAD_ATTEMPTS {
-            match self.remote_job(owner, key.clone(), RemoteJob::Load).await {
+        for attempt in 0..limits::DISK_LOAD_ATTEMPTS {
+            // What was gone at once may have broken off: then the end tells why.
+            let job = if attempt == 0 { RemoteJob::Load } else { RemoteJob::LoadWhole };
+            match self.remote_job(owner, key.clone(), job).await {
                 Reply::Loaded => {}
                 Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
                 Reply::Refused(
@@ -220,26 +225,22 @@ impl Shard {
         if tier.jobs.get() >= limits::REMOTE_JOBS_MAX {
             return answer(Reply::Refused(Refusal::Busy));
         }
-        if job == RemoteJob::Load && self.is_known_absent_remote(tier, &key) {
+        let is_load = matches!(job, RemoteJob::Load | RemoteJob::LoadWhole);
+        if is_load && self.is_known_absent_remote(tier, &key) {
             return answer(Reply::Absent);
         }
         tier.jobs.set(tier.jobs.get() + 1);
         self.reactor.tasks.spawn(async move {
             let tier = shard.remote.as_deref().expect("looked at above");
-            shard.enter_remote_key(tier, &key).await;
-            let done = match job {
-                RemoteJob::Load => shard.load_remote(tier, &key, None).await,
-                RemoteJob::Erase => shard.erase_now(tier, &key).await,
-                RemoteJob::Expire { until_s } => shard
-                    .erase_version(tier, &key, Some(Only::StoredBy(until_s)))
-                    .await
-                    .map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent }),
-                RemoteJob::Save | RemoteJob::Queue => shard.save_now(tier, &key).await,
+            let is_answered = Cell::new(false);
+            let answer = |reply| {
+                if !is_answered.replace(true) {
+                    shard.post(from, Message::Reply { ticket, reply });
+                }
             };
-            shard.leave_remote_key(tier, &key);
+            let reply = shard.run_remote_job(tier, &key, job, &|| answer(Reply::Loaded)).await;
             tier.jobs.set(tier.jobs.get() - 1);
-            let reply = done.unwrap_or_else(Reply::Refused);
-            shard.post(from, Message::Reply { ticket, reply });
+            answer(reply);
         });
     }
 
@@ -256,10 +257,41 @@ impl Shard {
             return Reply::Refused(Refusal::Busy);
         }
         tier.jobs.set(tier.jobs.get() + 1);
-        self.enter_remote_key(tier, &key).await;
-        let done = self.load_remote(tier, &key, Some(place)).await;
+        self.enter_remote_key(tier, &key, false).await;
+        let purpose = Purpose { ahead: Some(place), ..Purpose::WHOLE };
+        let done = self.load_remote(tier, &key, purpose).await;
         self.leave_remote_key(tier, &key);
         tier.jobs.set(tier.jobs.get() - 1);
+        done.unwrap_or_else(Reply::Refused)
+    }
+
+    /// `begun` is called when a load's object can be read, which may be before the job's end.
+    async fn run_remote_job(
+        &self,
+        tier: &RemoteTier,
+        key: &[u8],
+        job: RemoteJob,
+        begun: &dyn Fn(),
+    ) -> Reply {
+        if !self.enter_remote_key(tier, key, job == RemoteJob::Load).await {
+            return Reply::Loaded;
+        }
+        let done = match job {
+            RemoteJob::Load => self.load_remote(tier, key, Purpose { begun, ahead: None }).await,
+            RemoteJob::LoadWhole => self.load_remote(tier, key, Purpose::WHOLE).await,
+            RemoteJob::Renew { etag } => {
+                self.forget_description(key, &etag);
+                self.load_remote(tier, key, Purpose::WHOLE).await
+            }
+            RemoteJob::LoadChunk(chunking) => self.load_chunk_remote(tier, key, chunking).await,
+            RemoteJob::Erase => self.erase_now(tier, key).await,
+            RemoteJob::Expire { until_s } => self
+                .erase_version(tier, key, Some(Only::StoredBy(until_s)))
+                .await
+                .map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent }),
+            RemoteJob::Save | RemoteJob::Queue => self.save_now(tier, key).await,
+        };
+        self.leave_remote_key(tier, key);
         done.unwrap_or_else(Reply::Refused)
     }
 
@@ -288,22 +320,30 @@ impl Shard {
         erased.map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent })
     }
 
-    /// Waits until no other job works on the key.
-    async fn enter_remote_key(&self, tier: &RemoteTier, key: &[u8]) {
+    /// Waits until no other job works on the key; `false` when nothing is to be done any more: it
+    /// is for a `load`, and what is wanted has come.
+    async fn enter_remote_key(&self, tier: &RemoteTier, key: &[u8], is_load: bool) -> bool {
         std::future::poll_fn(|_| {
             let mut busy = tier.busy.borrow_mut();
             match busy.get_mut(key) {
                 None => {
                     busy.insert(key.into(), Vec::new());
-                    Poll::Ready(())
+                    Poll::Ready(true)
                 }
+                Some(_) if is_load && self.peek(key).is_some() => Poll::Ready(false),
                 Some(waiting) => {
                     waiting.push(self.reactor.tasks.current());
                     Poll::Pending
                 }
             }
         })
-        .await;
+        .await
+    }
+
+    /// Wakes who waits for the key, although the job that works on it goes on.
+    fn wake_waiting_remote(&self, tier: &RemoteTier, key: &[u8]) {
+        let waiting = tier.busy.borrow_mut().get_mut(key).map(std::mem::take);
+        waiting.into_iter().flatten().for_each(|task| self.reactor.tasks.wake(task));
     }
 
     fn leave_remote_key(&self, tier: &RemoteTier, key: &[u8]) {

@@ -148,7 +148,7 @@ impl Shard {
     }
 
     async fn fulfil(&self, tier: &RemoteTier, key: &[u8], wish: Wish, stamp: u64) {
-        self.enter_remote_key(tier, key).await;
+        self.enter_remote_key(tier, key, false).await;
         let done = match wish {
             Wish::Save => self.send_version(tier, key).await,
             Wish::Erase => self.erase_version(tier, key, None).await.map(drop),

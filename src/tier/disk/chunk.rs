@@ -1,28 +1,29 @@
 //! Chunks of large files as objects of their own: what they are called.
 //!
-//! `\0NN/INDEX\0TAG\0KEY`, numbers in hexadecimal: NN spreads chunks over the shards, TAG is a hash
-//! of the file's entity tag, and KEY is the file's key with `\x01` for each slash, so that a chunk
-//! lies in one folder and not in many.
+//! `\0NN/INDEX\0TAG\0KEY`, numbers in hexadecimal: NN spreads chunks over the shards, TAG is a
+//! hash of the file's entity tag and of the chunks' size, and KEY is the file's key with `\x01` for
+//! each slash, so that a chunk lies in one folder and not in many.
 //!
 //! Invariants: no request can name a chunk, since no key of a request has a control byte; a name
 //! is that of one chunk of one version, and says which.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A chunk of one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// The file's key.
     pub key: &'a [u8],
-    /// Of the file's entity tag, see [`tag_of`].
+    /// Of the file's entity tag and the chunks' size, see [`tag_of`].
     pub tag: u64,
     /// How many chunks lie before it.
     pub index: u64,
 }
 
-/// What stands for an entity tag in names.
-pub fn tag_of(etag: &[u8]) -> u64 {
-    xxh3_64(etag)
+/// What stands in names for an entity tag, and for a body that is cut into chunks of so many bytes:
+/// disk and remote store may cut one version differently.
+pub fn tag_of(etag: &[u8], chunk_bytes: u64) -> u64 {
+    xxh3_64_with_seed(etag, chunk_bytes)
 }
 
 impl Chunk<'_> {
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back_and_differ() {
-        let tag = tag_of(b"\"f1-2\"");
+        let tag = tag_of(b"\"f1-2\"", 4096);
         let mut names = Vec::new();
         for key in [&b"a"[..], b"films/one/a.mp4", b"0/1", b"\xff \xe4"] {
             for index in [0, 1, 15, 16, u64::MAX] {
@@ -75,7 +76,8 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 20);
-        assert_ne!(tag, tag_of(b"\"f1-3\""));
+        assert_ne!(tag, tag_of(b"\"f1-3\"", 4096));
+        assert_ne!(tag, tag_of(b"\"f1-2\"", 8192));
     }
 
     #[test]

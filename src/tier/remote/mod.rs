@@ -8,6 +8,7 @@
 
 pub mod metadata;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -38,10 +39,20 @@ pub enum Work {
         /// The body in order.
         pieces: Receiver<Vec<u8>>,
     },
-    /// Give an object: `Found`, then `Piece`s, then `Done`; or `Absent`; or `Failed`.
+    /// Give an object: `Found`, then `Piece`s, then `Done`; or `Absent`; or `Failed`. Whoever has
+    /// enough drops its end.
     Get {
         /// The key.
         key: Box<[u8]>,
+    },
+    /// Give a part of an object, likewise; `Absent` when it is another version, or not so long.
+    Part {
+        /// The key.
+        key: Box<[u8]>,
+        /// Which bytes; those behind the object's end are left out.
+        range: Range<u64>,
+        /// Only of the version with this tag of the store.
+        tag: Option<Arc<str>>,
     },
     /// Take an object away: `Done` when there was one, `Absent`, or `Failed`.
     Erase {
@@ -72,12 +83,7 @@ pub enum Only {
 #[derive(Debug)]
 pub enum Event {
     /// There is such an object.
-    Found {
-        /// Its metadata.
-        attributes: Box<Attributes>,
-        /// Whether the sum is known.
-        is_summed: bool,
-    },
+    Found(Box<Found>),
     /// The next bytes of its body.
     Piece(Vec<u8>),
     /// It is done.
@@ -86,6 +92,17 @@ pub enum Event {
     Absent,
     /// It could not be done.
     Failed(Fault),
+}
+
+/// An object of the store.
+#[derive(Debug)]
+pub struct Found {
+    /// Its metadata.
+    pub attributes: Attributes,
+    /// Whether the sum is known.
+    pub is_summed: bool,
+    /// The store's own tag of this version, where it has any.
+    pub tag: Option<Arc<str>>,
 }
 
 /// Why the store did not do it.
