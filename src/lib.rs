@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod control;
+pub mod digest;
 pub mod exit;
 pub mod http;
 pub mod inspect;

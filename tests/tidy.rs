@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["client", "config", "exit", "inspect", "limits", "logging", "origin", "server"]),
     ("inspect", &["exit", "progress", "sys", "tier"]),
-    ("client", &["exit", "http", "limits", "progress"]),
+    ("client", &["digest", "exit", "http", "limits", "progress"]),
     ("progress", &["limits"]),
     (
         "server",
@@ -33,11 +33,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "shard",
         &[
-            "access", "config", "http", "limits", "media", "meters", "origin", "store", "sys",
-            "tier", "topic",
+            "access", "config", "digest", "http", "limits", "media", "meters", "origin", "store",
+            "sys", "tier", "topic",
         ],
     ),
-    ("tier", &["limits"]),
+    ("tier", &["digest", "limits"]),
     ("origin", &["config", "http", "limits", "media", "meters", "store", "sys"]),
     ("store", &["http", "limits", "media", "sys"]),
     ("topic", &["limits", "sys"]),
@@ -50,6 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("logging", &["config", "limits"]),
     ("config", &["limits"]),
     ("limits", &[]),
+    ("digest", &[]),
     // Files for browsers, which `origin` has within it.
     ("web", &[]),
 ];

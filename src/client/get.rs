@@ -10,12 +10,13 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::fault::Fault;
 use super::head::Head;
 use super::origin::{Body, Origin};
 use super::url::Url;
+use crate::digest::Digest;
 use crate::limits::client::PIECE_BYTES;
 use crate::progress::Progress;
 
@@ -94,7 +95,7 @@ fn fill(origin: &mut Origin, part: &Path, head: &Head, start: u64) -> Result<(),
         .open(part)
         .map_err(failed)?;
     let total = head.length.map(|length| start + length);
-    let mut sum = Xxh3Default::new();
+    let mut sum = Digest::new();
     let mut piece = vec![0; PIECE_BYTES];
     let mut left = start;
     // What is there already is part of the sum, and leaves the file where it goes on.
@@ -108,7 +109,7 @@ fn fill(origin: &mut Origin, part: &Path, head: &Head, start: u64) -> Result<(),
     transfer.progress.advance(start);
     transfer.sum = sum;
     transfer.run(origin)?;
-    let is = transfer.sum.digest128();
+    let is = transfer.sum.finish();
     if head.sum().is_some_and(|wanted| wanted != is) {
         // It is good for nothing, least of all for going on with.
         let _ = fs::remove_file(part);
@@ -122,7 +123,7 @@ struct Transfer<'a> {
     out: &'a mut dyn Write,
     /// The file; none for standard output.
     path: Option<&'a Path>,
-    sum: Xxh3Default,
+    sum: Digest,
     progress: Progress,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Transfer<'a> {
         // Bytes and a bar do not share a terminal.
         let is_shown = path.is_some() || !io::stdout().is_terminal();
         let progress = if is_shown { Progress::of(total) } else { Progress::hidden() };
-        Self { out, path, sum: Xxh3Default::new(), progress }
+        Self { out, path, sum: Digest::new(), progress }
     }
 
     fn run(&mut self, origin: &mut Origin) -> Result<(), Fault> {

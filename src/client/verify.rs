@@ -7,13 +7,12 @@
 
 use std::io::{self, Write};
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::fault::{Fault, plain};
 use super::head::Head;
 use super::listing;
 use super::origin::{Body, Origin};
 use super::url::Url;
+use crate::digest::Digest;
 use crate::limits::client::{PIECE_BYTES, VERIFY_TRIES_MAX};
 use crate::progress::Progress;
 
@@ -126,12 +125,12 @@ fn judged(fault: Fault) -> Result<Seen, Fault> {
 
 /// Reads a body to its end: its bytes, and their sum.
 fn read(origin: &mut Origin, piece: &mut [u8], progress: &Progress) -> Result<(u64, u128), Fault> {
-    let mut sum = Xxh3Default::new();
+    let mut sum = Digest::new();
     let mut bytes = 0;
     loop {
         let count = origin.read(piece)?;
         if count == 0 {
-            return Ok((bytes, sum.digest128()));
+            return Ok((bytes, sum.finish()));
         }
         sum.update(&piece[..count]);
         bytes += count as u64;

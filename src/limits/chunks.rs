@@ -31,3 +31,8 @@ pub const LARGE_ATTEMPTS: usize = 3;
 pub const DISK_CHUNK_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 64 * 1024 };
 /// Chunks of a file that have sums of their own; larger files have larger chunks.
 pub const DISK_CHUNKS_MAX: u64 = 64;
+/// Bytes of the first read of a file whose chunks have no sums.
+pub const DISK_FIRST_BYTES: u64 = if cfg!(test) { 1024 } else { 16 * 1024 };
+/// Times that a fill lets others run between its first chunk and the rest: a large read holds up
+/// whatever is submitted behind it, and who waited needs a step to wake and a step to answer.
+pub const FILL_TURNS: usize = 2;

@@ -3,12 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::Shard;
 use super::conn::{Conn, Gone, Then};
 use super::payload::Payload;
 use super::topic::{Charge, NoRoom};
+use crate::digest::Digest;
 use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
@@ -55,7 +54,7 @@ pub(super) struct Writer {
     written: u64,
     published: u64,
     bytes_max: u64,
-    digest: Option<Box<Xxh3Default>>,
+    digest: Option<Box<Digest>>,
     manifest: Option<Vec<u8>>,
     /// What a dialect wants of the body.
     payload: Option<Box<Payload>>,
@@ -77,7 +76,7 @@ impl Writer {
         intent: &Intent,
     ) -> Self {
         // A growing object's tag was fixed at its start; all others are named by their content.
-        let digest = growing.is_none().then(|| Box::new(Xxh3Default::new()));
+        let digest = growing.is_none().then(|| Box::new(Digest::new()));
         let manifest = (intent.class == Class::Manifest).then(Vec::new);
         let pipeline = intent.guard.pipeline.as_ref();
         let has_boxes = pipeline.is_some() && types::has_boxes(&intent.content_type);
@@ -132,7 +131,7 @@ impl Writer {
 
     /// The content's 128-bit digest.
     pub(super) fn digest(&mut self) -> u128 {
-        self.digest.as_ref().map_or(0, |digest| digest.digest128())
+        self.digest.as_ref().map_or(0, |digest| digest.finish())
     }
 
     /// What the body's boxes tell of it, once it is complete; nothing bad of what was not looked

@@ -5,11 +5,10 @@
 //!
 //! Invariants: nothing is replaced; what is compared is bounded.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::Shard;
 use super::body::Writer;
 use super::read::Obtained;
+use crate::digest::Digest;
 use crate::limits;
 use crate::store::etag::Etag;
 
@@ -21,7 +20,7 @@ impl Shard {
         if whole.length != writer.written() || whole.length > limits::COMPARED_BYTES_MAX {
             return None;
         }
-        let mut sum = Xxh3Default::new();
+        let mut sum = Digest::new();
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for &extent in &whole.extents {
             for at in (0..extent.len).step_by(scratch.len()) {
@@ -30,6 +29,6 @@ impl Shard {
                 sum.update(&scratch[..part]);
             }
         }
-        (sum.digest128() == writer.digest()).then(|| held.record.etag.clone())
+        (sum.finish() == writer.digest()).then(|| held.record.etag.clone())
     }
 }

@@ -111,8 +111,8 @@ impl Shard {
         let length = found.attributes.length;
         let mut file = Reading::begin(self, found);
         let mut check = found.attributes.chunks.as_ref().map(Check::new);
-        let first = check.as_ref().map_or(limits::DISK_CHUNK_BYTES_MIN, |check| check.of.bytes);
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
+        let first = check.as_ref().map_or(limits::DISK_FIRST_BYTES, |check| check.of.bytes);
         let (mut done, mut seen) = (0, 0);
         for &extent in &filling.extents {
             let mut at = 0;
@@ -131,6 +131,10 @@ impl Shard {
                     self.show_growth(&filling.growing, right);
                     if std::mem::replace(&mut seen, right) == 0 {
                         begun();
+                        // A large read keeps the ring busy: what is there leaves before it.
+                        for _ in 0..limits::FILL_TURNS {
+                            self.give_way().await;
+                        }
                     }
                 }
             }

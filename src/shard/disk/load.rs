@@ -10,9 +10,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::{Disk, Shard, errno};
+use crate::digest::Digest;
 use crate::limits;
 use crate::media::types;
 use crate::origin::gzip;
@@ -164,7 +163,7 @@ impl Shard {
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
     async fn read_body(&self, found: &Found, extents: &[Extent]) -> io::Result<u128> {
-        let mut sum = Xxh3Default::new();
+        let mut sum = Digest::new();
         let mut scratch = vec![0; if found.is_summed { limits::DISK_SUM_BYTES } else { 0 }];
         let mut file = Reading::begin(self, found);
         for &extent in extents {
@@ -178,7 +177,7 @@ impl Shard {
                 at += count;
             }
         }
-        Ok(sum.digest128())
+        Ok(sum.finish())
     }
 
     /// Shows a part of an extent (from a byte on, so many) to `take`, a turn for each scratch-full.

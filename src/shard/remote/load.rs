@@ -9,10 +9,9 @@
 //! Invariants: no byte is served that differs from a sum that is known of it; a chunk's bytes are
 //! those of the version that its name says.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::transfer::{Line, refusal};
 use super::{RemoteTier, Shard};
+use crate::digest::Digest;
 use crate::limits;
 use crate::media::types;
 use crate::origin::write;
@@ -190,14 +189,14 @@ impl Shard {
         extents: &[Extent],
         length: u64,
     ) -> Result<u128, Refusal> {
-        let mut sum = Xxh3Default::new();
+        let mut sum = Digest::new();
         let (mut left, mut place) = (length, Spot::of(extents));
         while let Some(piece) = line.piece(left).await? {
             left -= piece.len() as u64;
             sum.update(&piece);
             self.put_down(&mut place, &piece)?;
         }
-        Ok(sum.digest128())
+        Ok(sum.finish())
     }
 
     /// Copies a piece into the extents.

@@ -6,8 +6,7 @@
 //!
 //! Invariants: as many sums as the length has chunks, whatever pieces the body came in.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
+use crate::digest::{Digest, PartDigest};
 use crate::limits;
 
 /// XXH3-64 of each chunk of a body.
@@ -38,14 +37,14 @@ pub fn chunk_bytes(length: u64) -> Option<u64> {
 
 /// The sums of a body that comes in pieces.
 pub struct Summing {
-    whole: Xxh3Default,
+    whole: Digest,
     chunks: Option<ChunkSumming>,
 }
 
 /// The sums of the chunks of such a body.
 pub struct ChunkSumming {
     bytes: u64,
-    sum: Xxh3Default,
+    sum: PartDigest,
     /// Bytes that the chunk under way lacks.
     left: u64,
     sums: Vec<u64>,
@@ -54,7 +53,7 @@ pub struct ChunkSumming {
 impl Summing {
     /// The sum of the whole only.
     pub fn whole() -> Self {
-        Self { whole: Xxh3Default::new(), chunks: None }
+        Self { whole: Digest::new(), chunks: None }
     }
 
     /// The same, and those of chunks of so many bytes where there are any.
@@ -72,14 +71,14 @@ impl Summing {
 
     /// The XXH3-128 of the body, and what its chunks have.
     pub fn finish(self) -> (u128, Option<Chunks>) {
-        (self.whole.digest128(), self.chunks.map(ChunkSumming::finish))
+        (self.whole.finish(), self.chunks.map(ChunkSumming::finish))
     }
 }
 
 impl ChunkSumming {
     /// Of chunks of so many bytes, at least one.
     pub fn new(bytes: u64) -> Self {
-        Self { bytes, sum: Xxh3Default::new(), left: bytes, sums: Vec::new() }
+        Self { bytes, sum: PartDigest::new(), left: bytes, sums: Vec::new() }
     }
 
     /// Adds the next bytes.
@@ -97,8 +96,8 @@ impl ChunkSumming {
     }
 
     fn end_chunk(&mut self) {
-        self.sums.push(self.sum.digest());
-        self.sum.reset();
+        self.sums.push(self.sum.finish());
+        self.sum = PartDigest::new();
         self.left = self.bytes;
     }
 
