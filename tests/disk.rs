@@ -153,6 +153,41 @@ fn what_lives_for_a_time_stays_in_memory_unless_the_rules_say_otherwise() {
     origin.stop();
 }
 
+/// Where an upload that only memory got had replaced what the disk had, the older version was
+/// served again when the newer one's time was over, and after a restart.
+#[test]
+fn an_older_version_never_comes_back() {
+    let scratch = Scratch::new("disk-older");
+    let config = scratch.path("config.toml");
+    std::fs::write(&config, "[[path]]\npattern = \"m/**\"\ndurability = \"memory\"\n").unwrap();
+    let rules = ["--config", config.as_str()];
+    let origin = start(&scratch, &[]);
+    for name in ["m/hot", "v/cold", "v/hot", "v/kept"] {
+        origin.put(&format!("/{name}"), b"older");
+    }
+    kill(origin);
+    let origin = start(&scratch, &rules);
+    assert_eq!(origin.get("/v/hot").body, b"older");
+    let put = |target: &str, lines: &[&str]| origin.request("PUT", target, lines, b"newer").status;
+    assert_eq!(put("/v/kept?ttl_seconds=1", &["If-None-Match: *"]), 412);
+    for target in ["/m/hot", "/v/cold?ttl_seconds=1", "/v/hot?ttl_seconds=1"] {
+        assert_eq!(put(target, &[]), 200);
+        assert_eq!(origin.get(target.split('?').next().unwrap()).body, b"newer");
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    for target in ["/v/cold", "/v/hot"] {
+        assert_eq!(origin.get(target).status, 404, "{target}");
+    }
+    assert_eq!(origin.get("/m/hot").body, b"newer");
+    kill(origin);
+    let origin = start(&scratch, &[]);
+    for target in ["/m/hot", "/v/cold", "/v/hot"] {
+        assert_eq!(origin.get(target).status, 404, "{target}");
+    }
+    assert_eq!(origin.get("/v/kept").body, b"older");
+    origin.stop();
+}
+
 #[test]
 fn many_readers_cost_one_read_of_the_disk() {
     let scratch = Scratch::new("disk-readers");

@@ -137,7 +137,7 @@ impl Shard {
         })
     }
 
-    /// Gives an upload up.
+    /// Gives an upload up, unless it has ended: a commit that is refused on its way has not.
     pub(super) fn abort(&self, owner: ShardId, upload: UploadId) {
         self.post(owner, Message::Abort { upload });
     }

@@ -146,7 +146,7 @@ impl Conn {
         let is_parted = part_target_us.is_some();
         let durable = made.is_none() && shard.is_durable(&key, &intent);
         let sends = shard.remote.is_some() && made.is_none() && !intent.ephemeral;
-        if (durable || shard.remote.is_some())
+        if (shard.is_prepared(&key, &intent, durable) || shard.remote.is_some())
             && let Err(refusal) = Box::pin(shard.prepare_tiers(owner, &key, &intent, durable)).await
         {
             return self.deny(head, refusal.into()).await;
@@ -187,7 +187,7 @@ impl Conn {
         let publication = shard.publication(&mut writer, &intent, streamed.as_deref());
         let etag = publication.etag.clone();
         let was_aside = heir.is_some();
-        match shard.ask(owner, Ask::Commit { upload, publication }).await {
+        match shard.commit(owner, &key, upload, publication, durable).await {
             Reply::Committed { .. } => {
                 shard.accounts.meters.uploads_completed.bump();
                 shard.tell_target(&key, &writer);
@@ -220,6 +220,7 @@ impl Conn {
                 Box::pin(self.answer_kept(head, &etag, same)).await
             }
             Reply::Refused(refusal) => {
+                shard.abort(owner, upload);
                 Box::pin(self.answer_uncommitted(head, refusal, &key, &mut writer)).await
             }
             _ => Err(Gone),

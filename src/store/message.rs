@@ -241,7 +241,15 @@ pub enum Job {
     Load,
     /// The same, answered when all of it is there.
     LoadWhole,
-    /// The same, after the description of a large file that is there no longer was let go.
+    /// Make an upload visible that memory gets only; answered, like a commit, when the disk has no
+    /// older version any more. The upload ends unless the answer is `Busy`.
+    Commit {
+        /// The upload.
+        upload: UploadId,
+        /// What becomes visible.
+        publication: Box<Publication>,
+    },
+    /// As `Load`, after the description of a large file that is there no longer was let go.
     Renew {
         /// The version that was there.
         etag: Etag,

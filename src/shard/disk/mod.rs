@@ -11,6 +11,7 @@ mod chunks;
 pub(in crate::shard) mod fill;
 mod folders;
 pub(in crate::shard) mod load;
+mod replace;
 mod retire;
 mod save;
 
@@ -26,7 +27,7 @@ use super::{Settings, Shard};
 use crate::config::Durability;
 use crate::limits;
 use crate::origin::write::Intent;
-use crate::store::message::{Ask, Job, Message, Refusal, Reply, Ticket};
+use crate::store::message::{Ask, Guard, Job, Message, Refusal, Reply, Ticket};
 use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
 use crate::sys::task::TaskId;
@@ -49,6 +50,10 @@ pub(super) struct Disk {
     absent: RefCell<HashMap<Key, u64>>,
     /// Folders that are on disk, unless one was removed since there were so many removals.
     folders: RefCell<HashMap<Key, u32>>,
+    /// Folders that are not on disk, and until when that is believed.
+    bare: RefCell<HashMap<Key, u64>>,
+    /// Files that were named so far.
+    named: Cell<u64>,
     syncs: RefCell<HashMap<Key, FolderSync>>,
     /// Names temporary files.
     number: Cell<u64>,
@@ -66,6 +71,8 @@ impl Disk {
                 jobs: Cell::default(),
                 absent: RefCell::default(),
                 folders: RefCell::default(),
+                bare: RefCell::default(),
+                named: Cell::default(),
                 syncs: RefCell::default(),
                 number: Cell::default(),
             })
@@ -104,34 +111,35 @@ impl Shard {
         !path::is_reserved(key) && (disk.library.is_some() || !in_memory_only())
     }
 
-    /// Before an upload that is to be kept: refuses what cannot be, and fetches what its
+    /// Before an upload: refuses what cannot be kept although it is to be, and fetches what its
     /// conditions, or its wish to be readable at once, have to be judged by.
     pub(super) async fn prepare(
         &self,
         owner: ShardId,
         key: &[u8],
         intent: &Intent,
+        durable: bool,
     ) -> Result<(), Refusal> {
-        if let Some(disk) = self.disk.as_deref() {
+        if let Some(disk) = self.disk.as_deref().filter(|_| durable) {
             let (data, _) = disk.writable()?;
             if data.room().is_full() {
                 self.accounts.meters.disk_refused.bump();
                 return Err(Refusal::DiskFull);
             }
         }
-        let guard = &intent.guard;
-        if guard.if_match.is_none()
-            && guard.if_none_match.is_none()
-            && !guard.immutable
-            && guard.pipeline.is_none()
-            && !intent.stream
-        {
+        let for_more = durable && (intent.guard.pipeline.is_some() || intent.stream);
+        if !is_conditional(&intent.guard) && !for_more {
             return Ok(());
         }
         match self.tier(owner, key.into(), Job::LoadWhole).await {
             Reply::Refused(refusal) => Err(refusal),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what the disk has matters to an upload before it begins.
+    pub(super) fn is_prepared(&self, key: &[u8], intent: &Intent, durable: bool) -> bool {
+        durable || (is_conditional(&intent.guard) && self.reads_disk(key))
     }
 
     /// Brings a key from disk into memory and holds it.
@@ -229,6 +237,9 @@ impl Shard {
                 (None, Job::Load) => self.load(disk, &key, purpose).await,
                 (None, _) => self.load(disk, &key, Purpose::WHOLE).await,
             },
+            Job::Commit { upload, publication } => {
+                self.commit_over(disk, &key, upload, *publication).await
+            }
             Job::Renew { etag } => self.renew(disk, &key, &etag).await,
             Job::Erase { guard } => self.erase(disk, &key, guard).await,
             Job::Expire { until_s } => self.expire_here(disk, &key, until_s).await,
@@ -339,6 +350,11 @@ impl Shard {
             tracing::error!("the disk tier takes no more writes: {what}: {error}");
         }
     }
+}
+
+/// Whether an upload depends on what is there.
+fn is_conditional(guard: &Guard) -> bool {
+    guard.if_match.is_some() || guard.if_none_match.is_some() || guard.immutable
 }
 
 /// Error numbers that have a meaning of their own here (errno(3), Linux).

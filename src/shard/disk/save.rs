@@ -55,7 +55,7 @@ impl Shard {
         if *found.attributes.etag == *etag { Ok(()) } else { Err(Refusal::Superseded) }
     }
 
-    async fn withdraw_unsaved(&self, key: &[u8], held: &Rc<Held>) {
+    pub(super) async fn withdraw_unsaved(&self, key: &[u8], held: &Rc<Held>) {
         let guard = Guard { if_match: Some((*held.record.etag).into()), ..Guard::default() };
         self.ask_here(Ask::Delete { key: key.into(), guard }).await;
     }
@@ -169,6 +169,7 @@ impl Shard {
             let made = self.make_folder(disk, data, folder).await;
             let fd = made.map_err(|error| Self::refusal(disk, "making a folder", &error))?;
             let renamed = self.reactor.rename(from, (fd, name)).await;
+            Self::note_named(disk, folder);
             let done = match renamed {
                 Ok(()) => self.sync_folder(disk, fd, folder).await.map_err(|_| Refusal::ReadOnly),
                 // The folder was empty, and somebody took it away.

@@ -101,8 +101,8 @@ impl Shard {
         intent: &Intent,
         durable: bool,
     ) -> Result<(), Refusal> {
-        if durable {
-            self.prepare(owner, key, intent).await?;
+        if self.is_prepared(key, intent, durable) {
+            self.prepare(owner, key, intent, durable).await?;
         }
         match self.remote.is_some() {
             true => self.prepare_remote(owner, key, &intent.guard).await,

@@ -3,10 +3,10 @@
 use super::book::{Book, KEYS};
 use super::client::Pace;
 use super::request::{Request, What};
-use super::seeds::{Kind, Outcomes, for_each_seed, populate_with};
+use super::seeds::{Kind, Outcomes, for_each_seed, populate};
 use super::world::{Plan, World};
 use crate::sys::random::Random;
-use crate::sys::sim::{Disk, Faults};
+use crate::sys::sim::{Disk, Faults, SyncFate};
 
 /// An object that comes in chunks, and its bytes.
 const FILM: (usize, u64) = (6, 60_000);
@@ -35,12 +35,7 @@ pub(super) fn cold(plan: &Plan, objects: &[(usize, u64)], random: &mut Random) -
 fn traffic(plan: &Plan, random: &mut Random) -> Outcomes {
     let objects: Vec<_> = (0..KEYS.len()).map(|key| (key, 1 + random.below(60_000))).collect();
     let mut world = cold(plan, &objects, random);
-    populate_with(&mut world, random, Kind::Strict, |what| {
-        // What lives in memory for a time hides what the disk has of the key, and no longer.
-        if let What::Put { ttl_s, .. } = what {
-            *ttl_s = 0;
-        }
-    });
+    populate(&mut world, random, Kind::Strict);
     world.run_clients();
     world.wind_down();
     std::mem::take(&mut world.book.outcomes)
@@ -143,4 +138,55 @@ fn who_comes_while_it_is_read_waits_for_its_first_bytes_only() {
         assert_eq!(loads.sum::<u64>(), 1);
     }
     assert!(early > 10, "{early} of 20");
+}
+
+/// An upload that only memory gets replaces what the disk has for good: when its time was over, the
+/// older version was served again.
+#[test]
+fn what_only_memory_had_leaves_no_older_version_behind() {
+    for seed in 0..20 {
+        let (mut plan, mut random) = (Plan::new(seed, 2), Random::new(seed));
+        plan.faults.delay_us_max = 3_000;
+        let mut world = cold(&plan, &[FILM], &mut random);
+        if seed % 2 == 0 {
+            world.client(0).plan(Request::new(What::Get, FILM.0));
+            world.run_clients();
+        }
+        let put = world.put(FILM.0, 9_000, 1);
+        world.client(1).plan(put);
+        world.run_clients();
+        if seed % 4 > 1 {
+            world.run_ms(1_500);
+        }
+        world.audit();
+        let (disk, book) = world.lose_power(&mut random);
+        drop(world);
+        let mut world = World::new(&Plan { disk: Some(disk), ..plan });
+        world.book = book;
+        world.book.outcomes.clear();
+        world.audit();
+        assert_eq!(world.book.outcomes.get("read"), None, "a restart has nothing of it");
+        world.book.check();
+    }
+}
+
+/// A disk that takes no more writes cannot take the older version away: the upload is refused, and
+/// nothing was promised that the next start would not keep.
+#[test]
+fn what_only_memory_would_get_is_refused_over_a_file_that_has_to_stay() {
+    let (plan, mut random) = (Plan::new(1, 2), Random::new(1));
+    let mut world = cold(&plan, &[FILM], &mut random);
+    world.sim.set_syncs(SyncFate::Fails, SyncFate::Fails);
+    world.store((2, 100));
+    for key in [FILM.0, 3] {
+        let put = world.put(key, 9_000, 1);
+        world.client(1).plan(put);
+        world.run_clients();
+    }
+    let outcomes = &world.book.outcomes;
+    assert_eq!((outcomes["read-only"], outcomes["stored"]), (2, 1 + 1), "{outcomes:?}");
+    world.audit();
+    world.run_ms(1_500);
+    world.audit();
+    world.book.check();
 }

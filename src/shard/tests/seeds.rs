@@ -77,11 +77,6 @@ fn fate(random: &mut Random) -> Fate {
 }
 
 pub fn populate(world: &mut World, random: &mut Random, kind: Kind) {
-    populate_with(world, random, kind, |_| {});
-}
-
-/// The same, with requests that are changed.
-pub fn populate_with(world: &mut World, random: &mut Random, kind: Kind, change: fn(&mut What)) {
     let count = if kind == Kind::Few { 2 } else { 2 + random.index(8) };
     for _ in 0..count {
         let shard = random.index(world.shards.len());
@@ -94,7 +89,6 @@ pub fn populate_with(world: &mut World, random: &mut Random, kind: Kind, change:
         for _ in 0..1 + random.index(10) {
             requests.extend(Request::some(&mut world.book, random, pace.length_max()));
         }
-        requests.iter_mut().for_each(|request: &mut Request| change(&mut request.what));
         let client = world.client(shard);
         (client.pace, client.fate) = (pace, fate);
         client.lenient |= kind == Kind::Lenient;
