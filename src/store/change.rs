@@ -64,13 +64,14 @@ fn keep(change: &Change, record: &Record) -> Step {
 impl Store {
     /// Answers `Delete`, in the key's turn.
     pub(super) fn delete(&mut self, asker: Asker, key: Box<[u8]>, guard: Guard) {
-        let Some(child) = self.folders.child_mut(&key) else {
+        if self.object(&key).is_none() && self.folders.work(&key).is_none() {
             return self.reply(asker, Reply::Absent);
-        };
-        if child.changes.len() >= limits::CHANGES_WAITING_MAX {
+        }
+        let work = self.folders.begin_work(&key);
+        if work.changes.len() >= limits::CHANGES_WAITING_MAX {
             return self.refuse(asker, Refusal::Busy);
         }
-        child.changes.push(Change::Delete { asker, guard }, &mut self.spare_queues);
+        work.changes.push(Change::Delete { asker, guard }, &mut self.spare_queues);
         self.stir(&key);
     }
 
@@ -83,8 +84,8 @@ impl Store {
                     return;
                 }
             }
-            let child = self.folders.child_mut(key).expect("a change keeps its place");
-            let change = child.changes.pop().expect("a step is that of a change");
+            let work = self.folders.work_mut(key).expect("a change is work");
+            let change = work.changes.pop().expect("a step is that of a change");
             match step {
                 Step::Refuse(reply) => self.refuse_change(change, reply),
                 Step::Recall(place) => self.apply(change, Some(place), now_ms),
@@ -101,9 +102,14 @@ impl Store {
         self.tidy(key);
     }
 
+    /// The current version of `key`, gone or not.
+    pub(super) fn object(&self, key: &[u8]) -> Option<u32> {
+        self.index.own(self.hash.key(key), key, &self.versions)
+    }
+
     /// The version of `key` that is there at `now_ms`.
     pub(super) fn current(&self, key: &[u8], now_ms: Millis) -> Option<u32> {
-        let place = self.folders.child(key)?.object?;
+        let place = self.object(key)?;
         (!self.is_gone(place, now_ms)).then_some(place)
     }
 
@@ -118,9 +124,8 @@ impl Store {
 
     /// Judges the change whose turn it is, also again after every wait.
     fn step(&self, key: &[u8], now_ms: Millis) -> Option<Step> {
-        let child = self.folders.child(key)?;
-        let change = child.changes.first()?;
-        let (folder, object) = (child.folder, child.object);
+        let change = self.folders.work(key)?.changes.first()?;
+        let (folder, object) = (self.folders.is_folder(key), self.object(key));
         let current = object.filter(|&place| {
             let version = self.versions.at(place).expect("current versions are in the table");
             !version.record.is_gone(now_ms)

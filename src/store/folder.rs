@@ -1,13 +1,17 @@
 //! Folders of own keys: which names lie in them, and their registration with their parents' owners.
 //!
-//! All children of a folder belong to one shard, in name order. A folder is absent, linking, linked
-//! or unlinking; the two in between wait for the parent's owner, and whoever needs the folder to be
-//! linked waits with it. The root is always linked.
+//! All children of a folder belong to one shard, in name order: its objects as the numbers of
+//! their versions, whose records have the names, and its folders by name. A folder is absent,
+//! linking, linked or unlinking; the two in between wait for the parent's owner, and whoever needs
+//! the folder to be linked waits with it. The root is always linked.
+//!
+//! What goes on at a key, uploads and changes, is noted for as long as it does, whether or not an
+//! object is there.
 //!
 //! Invariants: a name is an object or a folder, never both; a folder has children or reservations
 //! for as long as it is linked; one link or unlink of a folder is under way at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
 
@@ -18,13 +22,17 @@ use super::object::Millis;
 use super::owner::{Asker, STORE_TICKET, Store};
 use super::path;
 use super::pipeline::Leader;
-use super::queue::Queue;
+use super::queue::{Queue, SpareQueues};
 use super::slab::Slab;
 use super::upload::Opening;
+use super::version::Version;
+use order::Order;
 
 /// Own folders by path.
 pub(super) struct Folders {
     map: HashMap<Box<[u8]>, Folder>,
+    /// Keys at which something goes on.
+    work: HashMap<Box<[u8]>, Work>,
     /// Folders of which a link or unlink is under way, by the low bits of its ticket.
     moving: Slab<Box<[u8]>>,
     /// Folders whose unlink was refused for lack of room; tried again next turn.
@@ -33,7 +41,12 @@ pub(super) struct Folders {
 
 struct Folder {
     state: State,
-    children: BTreeMap<Box<[u8]>, Child>,
+    /// Places of the current versions of what lies in it.
+    objects: Order,
+    /// Names of the folders in it that are linked.
+    folders: BTreeSet<Box<[u8]>>,
+    /// Keys in it at which something goes on.
+    working: usize,
     waiting: VecDeque<Waiting>,
     /// When a version was last published in it.
     published_ms: Option<Millis>,
@@ -48,13 +61,9 @@ enum State {
     Unlinking,
 }
 
-/// One name in a folder.
+/// What goes on at a key.
 #[derive(Debug, Default)]
-pub(super) struct Child {
-    /// Place of the current version.
-    pub object: Option<u32>,
-    /// A folder of this name is linked.
-    pub folder: bool,
+pub(super) struct Work {
     /// Uploads begun and not ended.
     pub uploads: u32,
     /// The first one runs, the others wait.
@@ -69,23 +78,44 @@ enum Waiting {
 
 impl Folders {
     pub fn new() -> Self {
-        Self { map: HashMap::new(), moving: Slab::new(), refused: Vec::new() }
+        Self { map: HashMap::new(), work: HashMap::new(), moving: Slab::new(), refused: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// The place of `key` in its folder, if it has one.
-    pub fn child(&self, key: &[u8]) -> Option<&Child> {
-        let (folder, name) = path::split(key);
-        self.map.get(folder)?.children.get(name)
+    /// What goes on at `key`.
+    pub fn work(&self, key: &[u8]) -> Option<&Work> {
+        self.work.get(key)
     }
 
-    /// The place of `key` in its folder, if it has one.
-    pub fn child_mut(&mut self, key: &[u8]) -> Option<&mut Child> {
+    /// What goes on at `key`.
+    pub fn work_mut(&mut self, key: &[u8]) -> Option<&mut Work> {
+        self.work.get_mut(key)
+    }
+
+    /// Whether a folder of this name is linked.
+    pub fn is_folder(&self, key: &[u8]) -> bool {
         let (folder, name) = path::split(key);
-        self.map.get_mut(folder)?.children.get_mut(name)
+        self.map.get(folder).is_some_and(|folder| folder.folders.contains(name))
+    }
+
+    /// Notes that the version at `place` is the current one of its key.
+    pub fn put_object(&mut self, place: u32, versions: &Slab<Version>) {
+        let folder = self.folder_of(place, versions);
+        folder.objects.insert(place, |place| key_of(place, versions));
+    }
+
+    /// Notes that it no longer is.
+    pub fn remove_object(&mut self, place: u32, versions: &Slab<Version>) {
+        let folder = self.folder_of(place, versions);
+        folder.objects.remove(place, |place| key_of(place, versions));
+    }
+
+    fn folder_of(&mut self, place: u32, versions: &Slab<Version>) -> &mut Folder {
+        let path = path::split(key_of(place, versions)).0;
+        self.map.get_mut(path).expect("a folder stays for as long as something is in it")
     }
 
     /// Notes that a version of `key` was published; how long its folder had been quiet.
@@ -104,16 +134,28 @@ impl Folders {
         Some(&mut self.map.get_mut(path::split(key).0)?.leader)
     }
 
-    /// The place of `key` in its folder, which is linked.
-    pub fn make_child(&mut self, key: &[u8]) -> &mut Child {
-        let (folder, name) = path::split(key);
-        let folder = self.map.get_mut(folder).expect("the caller found it linked");
-        debug_assert_eq!(folder.state, State::Linked);
-        // Most changes are of a name that is there: it is not copied for the look-up.
-        if !folder.children.contains_key(name) {
-            folder.children.insert(name.into(), Child::default());
+    /// What goes on at `key`, whose folder is linked, from now on.
+    pub fn begin_work(&mut self, key: &[u8]) -> &mut Work {
+        if !self.work.contains_key(key) {
+            let folder = self.map.get_mut(path::split(key).0);
+            let folder = folder.expect("the caller found it linked");
+            debug_assert_eq!(folder.state, State::Linked);
+            folder.working += 1;
+            self.work.insert(key.into(), Work::default());
         }
-        folder.children.get_mut(name).expect("it is there now")
+        self.work.get_mut(key).expect("it is there now")
+    }
+
+    /// Forgets what went on at `key` if it has ended.
+    fn end_work(&mut self, key: &[u8], spare: &mut SpareQueues) {
+        let Some(work) = self.work.get_mut(key) else { return };
+        work.changes.tidy(spare);
+        if work.uploads > 0 || !work.changes.is_empty() {
+            return;
+        }
+        self.work.remove(key);
+        let folder = self.map.get_mut(path::split(key).0);
+        folder.expect("a folder stays for as long as something goes on in it").working -= 1;
     }
 
     /// Whether `folder` is linked; an absent root becomes so.
@@ -135,18 +177,31 @@ impl Folder {
     fn new(state: State) -> Self {
         Self {
             state,
-            children: BTreeMap::new(),
+            objects: Order::default(),
+            folders: BTreeSet::new(),
+            working: 0,
             waiting: VecDeque::new(),
             published_ms: None,
             leader: None,
         }
     }
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.folders.is_empty() && self.working == 0
+    }
+
+    /// Places of what lies in it behind `key`, in order.
+    fn objects<'a>(
+        &'a self,
+        key: &[u8],
+        versions: &'a Slab<Version>,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        self.objects.after(key, |place| key_of(place, versions))
+    }
 }
 
-impl Child {
-    fn is_idle(&self) -> bool {
-        self.object.is_none() && !self.folder && self.uploads == 0 && self.changes.is_empty()
-    }
+/// The key of the version at `place`: the keys of one folder have the order of their names.
+fn key_of(place: u32, versions: &Slab<Version>) -> &[u8] {
+    &versions.at(place).expect("an object's version is in the table").record.key
 }
 
 impl Store {
@@ -166,24 +221,27 @@ impl Store {
             let parent: Box<[u8]> = parent.into();
             return self.wait(asker, &parent, Waiting::Link(asker, folder));
         }
-        let place = self.folders.make_child(&folder).object;
+        let place = self.object(&folder);
         if let Some(place) = place.filter(|&place| self.is_gone(place, now_ms)) {
             self.expire(place);
         }
-        let child = self.folders.make_child(&folder);
         // A running change is about to leave an object here, or is taking one away that others
         // can still see.
-        if child.object.is_some() || !child.changes.is_empty() {
+        let is_changing = self.folders.work(&folder).is_some_and(|work| !work.changes.is_empty());
+        if is_changing || self.object(&folder).is_some() {
             return self.refuse(asker, Refusal::Conflict);
         }
-        child.folder = true;
+        let (parent, name) = path::split(&folder);
+        let parent = self.folders.map.get_mut(parent).expect("found linked");
+        parent.folders.insert(name.into());
         self.reply(asker, Reply::Linked);
     }
 
     /// Answers `Unlink`: the name is free again.
     pub(super) fn unlink(&mut self, asker: Asker, folder: &[u8]) {
-        if let Some(child) = self.folders.child_mut(folder) {
-            child.folder = false;
+        let (parent, name) = path::split(folder);
+        if let Some(parent) = self.folders.map.get_mut(parent) {
+            parent.folders.remove(name);
         }
         self.stir(folder);
         self.reply(asker, Reply::Unlinked);
@@ -263,20 +321,13 @@ impl Store {
 
     /// Forgets a key's place when nothing is there, and its folder when that was the last.
     pub(super) fn tidy(&mut self, key: &[u8]) {
-        let (folder, name) = path::split(key);
-        let Some(entry) = self.folders.map.get_mut(folder) else { return };
-        if let Some(child) = entry.children.get_mut(name) {
-            child.changes.tidy(&mut self.spare_queues);
-            if child.is_idle() {
-                entry.children.remove(name);
-            }
-        }
-        self.tidy_folder(folder);
+        self.folders.end_work(key, &mut self.spare_queues);
+        self.tidy_folder(path::split(key).0);
     }
 
     fn tidy_folder(&mut self, path: &[u8]) {
         let Some(folder) = self.folders.map.get_mut(path) else { return };
-        if folder.state != State::Linked || !folder.children.is_empty() {
+        if folder.state != State::Linked || !folder.is_empty() {
             return;
         }
         debug_assert!(folder.waiting.is_empty());
@@ -308,3 +359,4 @@ impl Waiting {
 }
 
 mod listing;
+mod order;

@@ -144,7 +144,7 @@ impl Store {
             let texts = [format!("{before}"), format!("{before:0width$}")];
             let known = texts.iter().find_map(|text| {
                 let key = [front, text.as_bytes(), back].concat();
-                let version = self.versions.at(self.folders.child(&key)?.object?)?;
+                let version = self.versions.at(self.object(&key)?)?;
                 Some(version.quality().media_units).filter(|&units| units > 0)
             });
             units.extend(known);

@@ -111,8 +111,8 @@ impl Store {
             return;
         }
         let record = version.record.clone();
-        let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
-        child.changes.push(Change::Evict { lease }, &mut self.spare_queues);
+        let work = self.folders.begin_work(&record.key);
+        work.changes.push(Change::Evict { lease }, &mut self.spare_queues);
         self.stir(&record.key);
         self.settle(now_ms);
     }
@@ -120,8 +120,8 @@ impl Store {
     fn evict_version(&mut self, entry: Entry, yields: bool) -> bool {
         let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
         let (record, is_leased) = (version.record.clone(), !version.holders().is_empty());
-        let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
-        if !child.changes.is_empty() {
+        let work = self.folders.work(&record.key);
+        if work.is_some_and(|work| !work.changes.is_empty()) {
             match yields {
                 true => self.eviction.admit_yielding(entry),
                 false => self.eviction.put_back(entry),
@@ -129,7 +129,8 @@ impl Store {
             return false;
         }
         if is_leased {
-            child.changes.push(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
+            let work = self.folders.begin_work(&record.key);
+            work.changes.push(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
             self.stir(&record.key);
         } else {
             self.note_evicted(entry.lease.version);

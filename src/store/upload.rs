@@ -63,9 +63,8 @@ impl Store {
     /// Begins an upload of a key whose folder is linked. One that wants to be readable at once
     /// takes its turn among the key's changes first.
     pub(super) fn open(&mut self, asker: Asker, opening: Opening, now_ms: Millis) {
-        let child = self.folders.make_child(&opening.key);
-        let crowded =
-            opening.stream.is_some() && child.changes.len() >= limits::CHANGES_WAITING_MAX;
+        let work = self.folders.begin_work(&opening.key);
+        let crowded = opening.stream.is_some() && work.changes.len() >= limits::CHANGES_WAITING_MAX;
         let judged = if crowded {
             Err(Refusal::Busy)
         } else {
@@ -98,13 +97,13 @@ impl Store {
         let (place, generation) = self.uploads.insert(upload);
         let upload = UploadId { place, generation };
         let key = &self.uploads.at(place).expect("just put in").key;
-        let child = self.folders.make_child(key);
-        child.uploads += 1;
+        let work = self.folders.begin_work(key);
+        work.uploads += 1;
         match stream {
             Some(stream) => {
                 let Streaming { record, aside_only } = stream;
                 let change = Change::Open { asker, upload, record, aside_only };
-                child.changes.push(change, &mut self.spare_queues);
+                work.changes.push(change, &mut self.spare_queues);
                 self.stirred.push(key);
             }
             None => {
@@ -120,7 +119,7 @@ impl Store {
         guard: &Guard,
         now_ms: Millis,
     ) -> Result<(), Refusal> {
-        if self.folders.child(key).is_some_and(|child| child.folder) {
+        if self.folders.is_folder(key) {
             return Err(Refusal::Conflict);
         }
         let current = self.current(key, now_ms).map(|place| self.version_etag(place));
@@ -226,13 +225,13 @@ impl Store {
             return self.refuse(asker, Refusal::TooLarge);
         }
         upload.queued = true;
-        let child = self.folders.make_child(&upload.key);
-        if child.changes.len() >= limits::CHANGES_WAITING_MAX {
+        let work = self.folders.begin_work(&upload.key);
+        if work.changes.len() >= limits::CHANGES_WAITING_MAX {
             self.end_upload(id);
             return self.refuse(asker, Refusal::Busy);
         }
         let change = Change::Commit { asker, upload: id, publication };
-        child.changes.push(change, &mut self.spare_queues);
+        work.changes.push(change, &mut self.spare_queues);
         self.stirred.push(&upload.key);
     }
 
@@ -330,8 +329,8 @@ impl Store {
         if let Some(aside) = aside {
             self.heir_gone(id, &aside);
         }
-        let child = self.folders.child_mut(&upload.key).expect("an upload keeps its place");
-        child.uploads -= 1;
+        let work = self.folders.work_mut(&upload.key).expect("an upload is work");
+        work.uploads -= 1;
         self.stir(&upload.key);
     }
 

@@ -223,9 +223,8 @@ impl Store {
         {
             self.gaps_ms.push(gap_ms);
         }
-        let child = self.folders.child_mut(&record.key).expect("a change keeps its place");
-        debug_assert!(child.object.is_none() && !child.folder);
-        child.object = Some(place);
+        debug_assert!(!self.folders.is_folder(&record.key));
+        self.folders.put_object(place, &self.versions);
         self.statistics.objects += u64::from(!is_internal);
         self.statistics.growing += u64::from(record.whole().is_none());
         self.statistics.object_bytes += record.whole().map_or(0, Whole::bytes_here);
@@ -249,9 +248,7 @@ impl Store {
         if let Some(timer) = version.timer.take() {
             self.wheel.cancel(timer);
         }
-        let child = self.folders.child_mut(&record.key).expect("an object keeps its place");
-        debug_assert_eq!(child.object, Some(place));
-        child.object = None;
+        self.folders.remove_object(place, &self.versions);
         self.statistics.objects -= u64::from(!path::is_internal(&record.key));
         self.statistics.growing -= u64::from(record.whole().is_none());
         self.statistics.object_bytes -= record.whole().map_or(0, Whole::bytes_here);
