@@ -36,10 +36,10 @@ impl<'a> ObjectHead<'a> {
     /// What a version says of itself, and how long it is where that is known.
     pub fn of(record: &'a Record, length: Option<u64>) -> Self {
         Self {
-            etag: &record.etag,
+            etag: record.etag(),
             content_type: &record.fields.content_type,
             cache_control: &record.fields.cache_control,
-            modified_s: record.modified_s,
+            modified_s: record.modified_s(),
             length,
             cors: b"",
             lines: &record.fields.lines,

@@ -84,13 +84,13 @@ fn render_item(item: &Item, dialect: Dialect, now_ms: Millis, out: &mut Vec<u8>)
     };
     out.extend_from_slice(b",\"Type\":\"OBJECT\",\"ETag\":");
     // The listing shows tags without their quotes.
-    let tag = record.etag.strip_prefix(b"\"").unwrap_or(&record.etag);
+    let tag = record.etag().strip_prefix(b"\"").unwrap_or(record.etag());
     string(tag.strip_suffix(b"\"").unwrap_or(tag), out);
     out.extend_from_slice(b",\"LastModified\":");
     match dialect {
         // A timestamp in the JSON of AWS is a number of seconds.
-        Dialect::MediaStore => out.extend_from_slice(record.modified_s.to_string().as_bytes()),
-        _ => string(&date::format(record.modified_s), out),
+        Dialect::MediaStore => out.extend_from_slice(record.modified_s().to_string().as_bytes()),
+        _ => string(&date::format(record.modified_s()), out),
     }
     out.extend_from_slice(b",\"ContentType\":");
     string(&record.fields.content_type, out);
@@ -119,26 +119,27 @@ mod tests {
 
     use super::*;
     use crate::store::fields::Fields;
-    use crate::store::object::{Body, Record, Whole};
+    use crate::store::object::{Body, Parts, Record, Whole};
 
     #[test]
     fn a_listing_is_json_with_the_last_name_as_token() {
-        let record = |expires_ms| Record {
-            key: b"live/a\"b.ts"[..].into(),
-            etag: b"\"tag\""[..].into(),
-            fields: Arc::new(Fields {
-                content_type: b"video/mp2t"[..].into(),
-                ..Fields::default()
-            }),
-            modified_s: 0,
-            stored_ms: 0,
-            heat: crate::store::heat::Heat::default(),
-            expires_ms,
-            body: Body::Whole(Whole { length: 7, extents: [].into_iter().collect() }),
+        let record = |expires_ms| {
+            Record::new(Parts {
+                key: b"live/a\"b.ts",
+                etag: b"\"tag\"",
+                fields: Arc::new(Fields {
+                    content_type: b"video/mp2t"[..].into(),
+                    ..Fields::default()
+                }),
+                modified_s: 0,
+                stored_ms: 0,
+                expires_ms,
+                body: Body::Whole(Whole::new(7, [].into_iter().collect())),
+            })
         };
         let items = [
-            Item { name: b"a\"b.ts"[..].into(), object: Some(Arc::new(record(NEVER))) },
-            Item { name: b"brief"[..].into(), object: Some(Arc::new(record(9_999))) },
+            Item { name: b"a\"b.ts"[..].into(), object: Some(record(NEVER)) },
+            Item { name: b"brief"[..].into(), object: Some(record(9_999)) },
             Item { name: b"folder"[..].into(), object: None },
         ];
         let read = |dialect| -> serde_json::Value {

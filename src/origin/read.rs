@@ -42,8 +42,8 @@ pub fn is_plain(head: &Head) -> bool {
 /// Ranges of a body that is still arriving are not served: the answer is the whole.
 pub fn plan(head: &Head, bytes: &[u8], record: &Record, length: Option<u64>) -> Plan {
     let validators = Validators {
-        etag: &record.etag,
-        modified_s: record.modified_s,
+        etag: record.etag(),
+        modified_s: record.modified_s(),
         // A live playlist may well change twice within a second.
         modified_is_strong: false,
     };

@@ -69,7 +69,7 @@ impl Cursor {
 /// The run of a body that begins at byte `at`.
 fn run_of(whole: &Whole, at: u64, end: u64, bytes_max: u64) -> Option<(Extent, u32, u32)> {
     let mut skipped = 0u64;
-    for &extent in &whole.extents {
+    for &extent in whole.extents() {
         let len = u64::from(extent.len);
         if at < skipped + len {
             let offset = at - skipped;

@@ -45,7 +45,7 @@ impl Conn {
         mut held: Rc<Held>,
     ) -> Result<Then, Gone> {
         for _ in 0..limits::LARGE_ATTEMPTS {
-            let Some(length) = held.record.whole().map(|whole| whole.length) else { break };
+            let Some(length) = held.record.whole().map(|whole| whole.length()) else { break };
             match self.first_chunk(head, &held.record, length).await {
                 Ok(()) => {
                     self.read_named_ahead(head, &held.record);
@@ -209,7 +209,7 @@ impl Shard {
         if chunking.stored_as.is_none() {
             let reply = self.tier(owner, name.into(), Job::Load).await;
             // The file may have been moved to the remote store meanwhile.
-            if !matches!(reply, Reply::Absent) || !self.reads_remote(&record.key) {
+            if !matches!(reply, Reply::Absent) || !self.reads_remote(record.key()) {
                 return reply;
             }
         }
@@ -245,17 +245,17 @@ impl Shard {
 
     /// What is under a key after a chunk of the version that `record` describes was not there.
     async fn obtain_renewed(&self, record: &Arc<Record>) -> Obtained {
-        let owner = self.store.borrow().owner_of(&record.key);
-        let (key, etag) = (record.key.clone(), record.etag.clone());
+        let owner = self.store.borrow().owner_of(record.key());
+        let (key, etag) = (record.key().into(), record.etag().into());
         match record.chunking().is_some_and(|chunking| chunking.stored_as.is_some()) {
             true => self.remote_job(owner, key, RemoteJob::Renew { etag }).await,
             false => self.tier(owner, key, Job::Renew { etag }).await,
         };
-        self.obtain_anywhere(record.key.clone()).await
+        self.obtain_anywhere(record.key().into()).await
     }
 }
 
 fn chunk_of(record: &Record, index: u64) -> Option<Box<[u8]>> {
-    let tag = chunk::tag_of(&record.etag, record.chunking()?.bytes);
-    Some(Chunk { key: &record.key, tag, index }.name())
+    let tag = chunk::tag_of(record.etag(), record.chunking()?.bytes);
+    Some(Chunk { key: record.key(), tag, index }.name())
 }

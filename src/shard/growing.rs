@@ -87,7 +87,7 @@ impl Conn {
                 growing = growing.tip();
             }
             // The mark is read before the end is asked for, so that no last byte is missed.
-            let finished = growing.finished_itself().map(|whole| whole.length);
+            let finished = growing.finished_itself().map(|whole| whole.length());
             let ready = finished.unwrap_or_else(|| growing.progress());
             if growing.is_cut() {
                 return Ok(Outcome::Cut);

@@ -17,18 +17,18 @@ impl Shard {
     pub(super) async fn stored_already(&self, key: &[u8], writer: &mut Writer) -> Option<Etag> {
         let Obtained::Held(held) = self.obtain(key.into()).await else { return None };
         let whole = held.record.whole()?;
-        if whole.length != writer.written() || whole.length > limits::COMPARED_BYTES_MAX {
+        if whole.length() != writer.written() || whole.length() > limits::COMPARED_BYTES_MAX {
             return None;
         }
         let mut sum = Digest::new();
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
-        for &extent in &whole.extents {
+        for &extent in whole.extents() {
             for at in (0..extent.len).step_by(scratch.len()) {
                 let part = scratch.len().min((extent.len - at) as usize);
                 self.reactor.arena().read(extent, at, &mut scratch[..part]);
                 sum.update(&scratch[..part]);
             }
         }
-        (sum.finish() == writer.digest()).then(|| held.record.etag.clone())
+        (sum.finish() == writer.digest()).then(|| held.record.etag().into())
     }
 }

@@ -54,7 +54,7 @@ impl Conn {
         head: &Head,
         held: &Rc<Held>,
     ) -> Option<Result<Ready, Rare>> {
-        if !self.rules.paths.is_whole_ladder(&held.record.key) {
+        if !self.rules.paths.is_whole_ladder(held.record.key()) {
             return None;
         }
         let shard = self.shard.clone();
@@ -82,7 +82,7 @@ impl Shard {
         let text = manifest_text(self, &held.record)?;
         let mut members: Vec<Box<[u8]>> = Vec::new();
         for named in multivariant::renditions(&text).map_while(Result::ok) {
-            let Some(key) = names::resolve(&held.record.key, named.uri) else { continue };
+            let Some(key) = names::resolve(held.record.key(), named.uri) else { continue };
             if !members.contains(&key) && members.len() < limits::LADDER_LOOKED_MAX {
                 members.push(key);
             }
@@ -107,8 +107,8 @@ impl Shard {
         }
         ladder.looked.set(Some(Look { until_ms: until_ms(), is_whole: found.is_none() }));
         match found {
-            Some((member, fault)) => self.note_incomplete(&held.record.key, member, fault),
-            None => self.note_complete(&held.record.key),
+            Some((member, fault)) => self.note_incomplete(held.record.key(), member, fault),
+            None => self.note_complete(held.record.key()),
         }
     }
 

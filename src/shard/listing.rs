@@ -15,9 +15,8 @@ use super::Shard;
 use super::disk;
 use crate::limits;
 use crate::origin::key;
-use crate::store::heat::Heat;
 use crate::store::message::{Ask, Item, Reply};
-use crate::store::object::{Body, Record, Whole};
+use crate::store::object::{Body, Parts, Record, Whole};
 use crate::tier::listing::{Answer, Entry, Kind, Order, Rung};
 
 /// What a listing comes to.
@@ -152,17 +151,16 @@ impl Shard {
         let attributes =
             attributes.map_or_else(|| disk::plain_attributes(&key, bytes, modified_ns), |one| *one);
         let publication = self.loaded_publication(&key, &attributes, None);
-        let record = Record {
-            etag: publication.etag,
+        let record = Record::new(Parts {
+            key: &key,
+            etag: &publication.etag,
             fields: publication.fields,
             modified_s: publication.modified_s,
             stored_ms: self.reactor.clock.now_ms(),
             expires_ms: publication.expires_ms,
-            heat: Heat::default(),
-            body: Body::Whole(Whole { length: bytes, extents: [].into_iter().collect() }),
-            key,
-        };
-        Some(Item { name, object: Some(Arc::new(record)) })
+            body: Body::Whole(Whole::new(bytes, [].into_iter().collect())),
+        });
+        Some(Item { name, object: Some(record) })
     }
 }
 

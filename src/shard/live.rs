@@ -214,7 +214,7 @@ impl Conn {
         let form = Form { blocking: directives.msn.is_some(), delta, gzip };
         let plain = !form.delta && (!form.blocking || !live.age_is_default);
         let conditional = !form.delta && !read::is_plain(head);
-        if plain || conditional || whole.length > PLAYLIST_TOLD_MAX {
+        if plain || conditional || whole.length() > PLAYLIST_TOLD_MAX {
             return self.judge_plain(head, held.clone());
         }
         let live = Some(live);
@@ -232,7 +232,7 @@ impl Conn {
             Known::IfUnmodifiedSince,
         ];
         let whole = held.record.whole()?;
-        let is_told = (GZIP_MIN..=PLAYLIST_TOLD_MAX).contains(&whole.length)
+        let is_told = (GZIP_MIN..=PLAYLIST_TOLD_MAX).contains(&whole.length())
             && !APART.iter().any(|&known| head.has(known))
             && self.takes_gzip(head)
             && self.is_gzip_offered(&held.record);
@@ -242,9 +242,9 @@ impl Conn {
     }
 
     fn is_gzip_offered(&self, record: &Record) -> bool {
-        let class = types::class(&record.key, &record.fields.content_type);
+        let class = types::class(record.key(), &record.fields.content_type);
         !gzip::is_coded(&record.fields.lines)
-            && gzip::is_offered(&self.rules.paths, &record.key, class)
+            && gzip::is_offered(&self.rules.paths, record.key(), class)
     }
 
     fn takes_gzip(&self, head: &Head) -> bool {
@@ -306,7 +306,7 @@ impl Conn {
         let body = (head.method == Method::Get && is_as_stored && body_len > 0).then(|| Cursor {
             held: told.held.clone(),
             at: 0,
-            end: told.whole.length,
+            end: told.whole.length(),
         });
         Ready::new(buffer, body, manner.then())
     }
@@ -314,7 +314,7 @@ impl Conn {
 
 impl Told<'_> {
     fn etag(&self) -> Vec<u8> {
-        let etag = &self.held.record.etag;
+        let etag = self.held.record.etag();
         let Some(open) = etag.strip_suffix(b"\"") else { return etag.to_vec() };
         let delta: &[u8] = if self.form.delta { b"-delta" } else { b"" };
         let gzip: &[u8] = if self.form.gzip { b"-gzip" } else { b"" };
@@ -349,7 +349,7 @@ impl Told<'_> {
             etag: &self.etag(),
             content_type: &record.fields.content_type,
             cache_control: &self.cache_control(),
-            modified_s: record.modified_s,
+            modified_s: record.modified_s(),
             length,
             cors,
             lines: &lines,

@@ -60,7 +60,7 @@ impl Conn {
         let growing = &self.wait_for_release(growing, needed).await?;
         // It may have waited for the segment to begin, too.
         self.note_held(began_ms.saturating_sub(self.account.held_ms.into()));
-        let end = growing.finished_itself().map(|whole| whole.length);
+        let end = growing.finished_itself().map(|whole| whole.length());
         if growing.is_cut() {
             return self.answer_bare(head, &not_found(head), Then::Next).await;
         }
@@ -105,7 +105,7 @@ impl Conn {
             if growing.successor().is_some() {
                 growing = growing.tip();
             }
-            let end = growing.finished_itself().map(|whole| whole.length);
+            let end = growing.finished_itself().map(|whole| whole.length());
             let ready = end.unwrap_or_else(|| growing.released());
             if growing.is_cut() {
                 return Ok(Then::Cut);

@@ -132,8 +132,8 @@ impl Conn {
     pub(super) fn read_named_ahead(&self, head: &Head, record: &Arc<Record>) {
         let Some(whole) = record.whole().filter(|_| head.method == Method::Get) else { return };
         let Some(chunk_bytes) = whole.chunking().map(|chunking| chunking.bytes) else { return };
-        for (key, first) in self.named(head, &record.key) {
-            if key == record.key && first < whole.length && self.shard.settings.prefetch > 0 {
+        for (key, first) in self.named(head, record.key()) {
+            if *key == *record.key() && first < whole.length() && self.shard.settings.prefetch > 0 {
                 self.shard.read_ahead(record, first / chunk_bytes);
             }
         }
@@ -150,15 +150,15 @@ impl Conn {
         if count == 0 {
             return;
         }
-        let named = self.named(head, &record.key);
-        let others = named.into_iter().filter(|(key, _)| *key != record.key);
+        let named = self.named(head, record.key());
+        let others = named.into_iter().filter(|(key, _)| **key != *record.key());
         let mut wanted: Vec<_> = others
             .map(|(key, first)| Ahead { key, first, is_named: true, is_sequel: false })
             .collect();
-        let is_segment = types::class(&record.key, &record.fields.content_type) == Class::Segment;
+        let is_segment = types::class(record.key(), &record.fields.content_type) == Class::Segment;
         if wanted.is_empty() && is_segment {
             let after = |key: &Vec<u8>| sequence::following(key);
-            let keys = std::iter::successors(sequence::following(&record.key), after);
+            let keys = std::iter::successors(sequence::following(record.key()), after);
             let valid = keys.take(count as usize).filter(|key| key::check(key).is_ok());
             wanted.extend(valid.map(|key| Ahead {
                 key: key.into(),

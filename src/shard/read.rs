@@ -254,7 +254,7 @@ impl Conn {
         {
             return Ok(ready);
         }
-        let whole = held.record.whole().map(|whole| whole.length);
+        let whole = held.record.whole().map(|whole| whole.length());
         if whole.is_none()
             && let Some(length) = held.record.length()
         {

@@ -47,7 +47,7 @@ impl Shard {
     /// The whole plain 200 to a GET of `held`, if it is worth having.
     #[inline]
     pub(super) fn rendered(&self, held: &Rc<Held>, whole: &Whole) -> Option<Answer> {
-        if whole.length > limits::RENDERED_BYTES_MAX as u64 {
+        if whole.length() > limits::RENDERED_BYTES_MAX as u64 {
             return None;
         }
         let stamp = self.stamp();
@@ -62,7 +62,7 @@ impl Shard {
     fn render(&self, held: &Rc<Held>, whole: &Whole) -> Option<Answer> {
         let mut head = [0; limits::RENDERED_HEAD_BYTES_MAX - PREAMBLE_BYTES];
         let mut writer = Writer::new(&mut head);
-        ObjectHead::of(&held.record, Some(whole.length)).write(&mut writer);
+        ObjectHead::of(&held.record, Some(whole.length())).write(&mut writer);
         writer.raw(self.rules.borrow().cors_lines());
         writer.end_head();
         // One that is too long for its buffer is written for each answer.
@@ -97,8 +97,8 @@ impl Shard {
 /// The text of a complete manifest; `None` for what is none, or is larger than what is read.
 pub(super) fn manifest_text(shard: &Shard, record: &Record) -> Option<Vec<u8>> {
     let whole = record.whole()?;
-    let is_manifest = types::class(&record.key, &record.fields.content_type) == Class::Manifest;
-    if !is_manifest || whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
+    let is_manifest = types::class(record.key(), &record.fields.content_type) == Class::Manifest;
+    if !is_manifest || whole.length() > limits::PLAYLIST_BYTES_MAX as u64 {
         return None;
     }
     let mut text = Vec::new();
@@ -108,8 +108,8 @@ pub(super) fn manifest_text(shard: &Shard, record: &Record) -> Option<Vec<u8>> {
 
 /// Appends the bytes of an object.
 pub(super) fn append_body(bytes: &mut Vec<u8>, arena: &Arena, whole: &Whole) {
-    let mut left = usize::try_from(whole.length).expect("bounded by the caller");
-    for &extent in &whole.extents {
+    let mut left = usize::try_from(whole.length()).expect("bounded by the caller");
+    for &extent in whole.extents() {
         let (at, len) = (bytes.len(), left.min(extent.len as usize));
         bytes.resize(at + len, 0);
         arena.read(extent, 0, &mut bytes[at..]);

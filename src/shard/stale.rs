@@ -40,7 +40,7 @@ impl Conn {
         let at_ms = shard.good_until_ms(held);
         let is_stale = shard.reactor.clock.now_ms() >= at_ms;
         if at_ms != u64::MAX {
-            shard.note_stale(&held.record.key, is_stale);
+            shard.note_stale(held.record.key(), is_stale);
         }
         if !is_stale {
             return None;
@@ -61,10 +61,10 @@ impl Shard {
     fn stale_at_ms(&self, held: &Held) -> Option<u64> {
         let record = &held.record;
         record.whole()?;
-        if types::class(&record.key, &record.fields.content_type) != Class::Manifest {
+        if types::class(record.key(), &record.fields.content_type) != Class::Manifest {
             return None;
         }
-        let after = self.rules.borrow().paths.stale_after(&record.key)?;
+        let after = self.rules.borrow().paths.stale_after(record.key())?;
         let interval_ms = match live_of(self, held) {
             Some(live) if live.facts.ended => return None,
             Some(live) => live.facts.target_duration_us / 1000,

@@ -25,11 +25,10 @@ use crate::origin::heads;
 use crate::origin::key;
 use crate::origin::momento;
 use crate::origin::write::{self, Intent, Said};
-use crate::store::etag::Etag;
 use crate::store::fields::Fields;
 use crate::store::growing::Growing;
 use crate::store::message::{Ask, Guard, Job, Publication, Refusal, Reply, Streaming};
-use crate::store::object::{Body, NEVER, Record};
+use crate::store::object::{Body, NEVER, Parts, Record};
 use crate::sys::extent::ShardId;
 
 /// A write whose head has been accepted.
@@ -453,17 +452,16 @@ impl Shard {
         let id = self.next_growing();
         let growing = if is_parted { Growing::parted(id) } else { Growing::new(id) };
         let etag = format!("\"g{:x}-{id:x}\"", self.nonce);
-        let record = Record {
-            key: key.into(),
-            etag: Etag::from(etag.as_bytes()),
+        let record = Record::new(Parts {
+            key,
+            etag: etag.as_bytes(),
             fields: self.fields_of(intent, None),
             modified_s: self.reactor.clock.wall_s(),
             stored_ms: self.reactor.clock.now_ms(),
-            heat: crate::store::heat::Heat::default(),
             expires_ms: self.expires_ms(intent),
             body: Body::Growing(Arc::new(growing)),
-        };
-        Streaming { record: Arc::new(record), aside_only }
+        });
+        Streaming { record, aside_only }
     }
 
     /// What the commit of a received body publishes. An object that could be read while it arrived
@@ -475,7 +473,7 @@ impl Shard {
         streamed: Option<&Record>,
     ) -> Publication {
         let (etag, fields, modified_s) = match streamed {
-            Some(record) => (record.etag.clone(), record.fields.clone(), record.modified_s),
+            Some(record) => (record.etag().into(), record.fields.clone(), record.modified_s()),
             None => (
                 heads::tag(writer.digest()),
                 self.fields_of(intent, writer.manifest()),

@@ -54,7 +54,7 @@ enum Step {
 fn keep(change: &Change, record: &Record) -> Step {
     match change {
         Change::Open { .. } => Step::Defer,
-        Change::Commit { publication, .. } if publication.etag == record.etag => {
+        Change::Commit { publication, .. } if *publication.etag == *record.etag() => {
             Step::Refuse(Reply::Committed { created: false })
         }
         _ => Step::Refuse(Reply::Refused(Refusal::Immutable)),
@@ -119,7 +119,7 @@ impl Store {
     }
 
     pub(super) fn version_etag(&self, place: u32) -> &[u8] {
-        &self.versions.at(place).expect("current versions are in the table").record.etag
+        self.versions.at(place).expect("current versions are in the table").record.etag()
     }
 
     /// Judges the change whose turn it is, also again after every wait.
@@ -236,7 +236,7 @@ impl Store {
                 let (gives_way, quality) = (publication.gives_way, publication.quality);
                 self.note_leader(id, now_ms);
                 let pipeline = self.upload(id).and_then(|upload| upload.guard.pipeline.clone());
-                let record = Arc::new(Self::record(key, publication, extents, now_ms));
+                let record = Self::record(&key, publication, extents, now_ms);
                 let place = self.publish(Arc::clone(&record), None);
                 let version = self.versions.at_mut(place).expect("just published");
                 version.note_origin(pipeline, quality);

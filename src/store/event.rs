@@ -53,7 +53,7 @@ impl Events {
             Kind::Deleted | Kind::Replaced => true,
             Kind::Published | Kind::Expired => !whole.is_in_chunks(),
         });
-        if self.wanted && is_told && !path::is_internal(&record.key) {
+        if self.wanted && is_told && !path::is_internal(record.key()) {
             self.noted.push(Event { kind, record: Arc::clone(record) });
         }
     }

@@ -201,7 +201,7 @@ impl Folder {
 
 /// The key of the version at `place`: the keys of one folder have the order of their names.
 fn key_of(place: u32, versions: &Slab<Version>) -> &[u8] {
-    &versions.at(place).expect("an object's version is in the table").record.key
+    versions.at(place).expect("an object's version is in the table").record.key()
 }
 
 impl Store {

@@ -306,8 +306,8 @@ mod tests {
         front.hand_over_to(heir.clone());
         assert!(Arc::ptr_eq(&front.tip(), &heir) && front.successions() == 1);
         assert!(front.finished().is_none());
-        heir.finish(Whole { length: 30, extents: [].into_iter().collect() });
-        assert_eq!(front.finished().map(|whole| whole.length), Some(30));
+        heir.finish(Whole::new(30, [].into_iter().collect()));
+        assert_eq!(front.finished().map(Whole::length), Some(30));
         assert!(front.finished_itself().is_none() && !front.is_cut());
         let (front, heir) = (Arc::new(Growing::new(3)), Arc::new(Growing::new(4)));
         front.hand_over_to(heir.clone());

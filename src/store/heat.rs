@@ -17,12 +17,7 @@ impl Heat {
     /// The largest count.
     pub const MOST: u8 = 3;
 
-    /// Of a version that nobody has asked for yet.
-    pub fn ahead() -> Self {
-        Self(AtomicU8::new(AHEAD))
-    }
-
-    /// Makes it that of [`Heat::ahead`], unless it was read.
+    /// Makes it that of a version that nobody has asked for yet, unless it was read.
     pub fn set_ahead(&self) {
         let _ = self.0.compare_exchange(0, AHEAD, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -76,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_came_ahead_is_cold_until_it_is_asked_for() {
-        let heat = Heat::ahead();
+        let heat = Heat::default();
+        heat.set_ahead();
         heat.warm();
         assert!(heat.is_ahead() && !heat.is_full() && !heat.cool());
         assert_eq!((heat.reset(), heat.is_ahead()), (0, true));

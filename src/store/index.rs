@@ -201,7 +201,7 @@ impl Index {
                 0 => versions.at(name.0).map(|version| &version.record),
                 _ => self.leased.at(name.0 & !LEASED).map(|held| &held.record),
             };
-            record.is_some_and(|record| *record.key == *key)
+            record.is_some_and(|record| *record.key() == *key)
         };
         self.table.find(spread(short_hash(hash)), is_it).copied()
     }
@@ -245,7 +245,7 @@ impl Index {
     /// Returns whether another lease gave way.
     pub fn put(&mut self, held: &Rc<Held>, versions: &Slab<Version>) -> bool {
         debug_assert!(held.owner() != self.shard);
-        if let Some(name) = self.find(held.hash(), &held.record.key, versions) {
+        if let Some(name) = self.find(held.hash(), held.record.key(), versions) {
             self.remove_name(held.hash(), name);
         }
         let evicted = self.leased.len() >= self.leased_max && self.evict();

@@ -53,7 +53,7 @@ impl Store {
         lasting: bool,
         now_ms: Millis,
     ) -> Rc<Held> {
-        let hash = self.hash.key(&record.key);
+        let hash = self.hash.key(record.key());
         if let Some(entry) = self.index.held(hash, owner, lease, &self.versions) {
             // Two of this shard's asks crossed: the entry serves both, the second grant goes back.
             self.releasing.push((owner, lease));

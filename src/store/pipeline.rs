@@ -94,7 +94,7 @@ impl Store {
         if pipeline.is_manifest {
             return match self.folders.may_lead(&upload.key, pipeline, now_ms) {
                 true => Verdict::Write,
-                false => Verdict::Keep { same: version.record.etag == publication.etag },
+                false => Verdict::Keep { same: *version.record.etag() == *publication.etag },
             };
         }
         let other = version.pipeline().map(|other| &**other);
@@ -112,9 +112,9 @@ impl Store {
                 _ => Verdict::Write,
             };
         };
-        if version.record.etag == publication.etag
-            || whole.length == publication.length
-                && self.are_same(&whole.extents, &upload.extents, whole.length)
+        if *version.record.etag() == *publication.etag
+            || whole.length() == publication.length
+                && self.are_same(whole.extents(), &upload.extents, whole.length())
         {
             return Verdict::Keep { same: true };
         }
@@ -215,7 +215,7 @@ impl Store {
             return false;
         }
         version.busy().upload = None;
-        let key = version.record.key.clone();
+        let key: Box<[u8]> = version.record.key().into();
         let Body::Growing(front) = &version.record.body else { return false };
         let front = Arc::clone(front);
         let tip = front.tip();
@@ -281,11 +281,11 @@ impl Store {
         let record = Arc::clone(&version.record);
         let Body::Growing(front) = &record.body else { unreachable!("judged as growing") };
         heir.advance(publication.length);
-        heir.finish(Whole { length: publication.length, extents });
+        heir.finish(Whole::new(publication.length, extents));
         self.succeed(front, &heir);
         self.note_finished(place, true, publication.length, publication.gives_way);
         self.end_upload(id);
-        self.reply(asker, Reply::Kept { etag: record.etag.clone(), same: true });
+        self.reply(asker, Reply::Kept { etag: record.etag().into(), same: true });
     }
 
     fn succeed(&mut self, front: &Arc<Growing>, heir: &Arc<Growing>) {

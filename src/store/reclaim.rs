@@ -41,7 +41,7 @@ impl Store {
 
     fn entry(hash: KeyHash, lease: LeaseId, version: &Version) -> Entry {
         let record = &version.record;
-        Entry { lease, hash: hash.key(&record.key), bytes: held_bytes(record) }
+        Entry { lease, hash: hash.key(record.key()), bytes: held_bytes(record) }
     }
 
     /// Forgets versions that are gone, when they are the most.
@@ -111,16 +111,16 @@ impl Store {
             return;
         }
         let record = version.record.clone();
-        let work = self.folders.begin_work(&record.key);
+        let work = self.folders.begin_work(record.key());
         work.changes.push(Change::Evict { lease }, &mut self.spare_queues);
-        self.stir(&record.key);
+        self.stir(record.key());
         self.settle(now_ms);
     }
 
     fn evict_version(&mut self, entry: Entry, yields: bool) -> bool {
         let version = self.versions.at(entry.lease.version).expect("the queue saw it alive");
         let (record, is_leased) = (version.record.clone(), !version.holders().is_empty());
-        let work = self.folders.work(&record.key);
+        let work = self.folders.work(record.key());
         if work.is_some_and(|work| !work.changes.is_empty()) {
             match yields {
                 true => self.eviction.admit_yielding(entry),
@@ -129,9 +129,9 @@ impl Store {
             return false;
         }
         if is_leased {
-            let work = self.folders.begin_work(&record.key);
+            let work = self.folders.begin_work(record.key());
             work.changes.push(Change::Evict { lease: entry.lease }, &mut self.spare_queues);
-            self.stir(&record.key);
+            self.stir(record.key());
         } else {
             self.note_evicted(entry.lease.version);
             self.retire(entry.lease.version);

@@ -17,7 +17,7 @@ use super::event::Kind;
 use super::growing::Growing;
 use super::guard;
 use super::message::{Guard, Message, Publication, Refusal, Reply, Streaming, UploadId};
-use super::object::{Body, Extents, Millis, Record, Whole};
+use super::object::{Body, Extents, Millis, Parts, Record, Whole};
 use super::owner::{Asker, Store};
 use super::pipeline::Aside;
 use super::version::held_bytes;
@@ -81,7 +81,7 @@ impl Store {
         };
         let Opening { key, guard, stream, .. } = opening;
         let stream = stream.filter(|stream| {
-            matches!(stream.record.body, Body::Growing(_)) && stream.record.key == key
+            matches!(stream.record.body, Body::Growing(_)) && *stream.record.key() == *key
         });
         let upload = Upload {
             key,
@@ -132,7 +132,9 @@ impl Store {
         let record = current.and_then(|place| self.versions.at(place)).map(|found| &found.record);
         let Some(whole) = record.and_then(|record| record.whole()) else { return Ok(()) };
         match opening.declared {
-            Some(bytes) if whole.length != 0 && bytes != whole.length => Err(Refusal::Immutable),
+            Some(bytes) if whole.length() != 0 && bytes != whole.length() => {
+                Err(Refusal::Immutable)
+            }
             _ => Ok(()),
         }
     }
@@ -254,13 +256,13 @@ impl Store {
                 let record = Arc::clone(&version.record);
                 let is_own =
                     matches!(&record.body, Body::Growing(own) if Arc::ptr_eq(own, &growing));
-                growing.finish(Whole { length: publication.length, extents });
+                growing.finish(Whole::new(publication.length, extents));
                 self.nudge(&growing);
                 self.note_finished(place, created, publication.length, publication.gives_way);
                 self.statistics.pinned_bytes -= before - self.pinned_part(place);
                 match is_own {
                     true => Reply::Committed { created },
-                    false => Reply::Kept { etag: record.etag.clone(), same: true },
+                    false => Reply::Kept { etag: record.etag().into(), same: true },
                 }
             }
         };
@@ -369,21 +371,19 @@ impl Store {
 
     /// A record for an atomic upload that takes its turn.
     pub(super) fn record(
-        key: Box<[u8]>,
+        key: &[u8],
         publication: Publication,
         extents: Extents,
         now_ms: Millis,
-    ) -> Record {
-        let length = publication.length;
-        Record {
+    ) -> Arc<Record> {
+        Record::new(Parts {
             key,
-            etag: publication.etag,
+            etag: &publication.etag,
             fields: publication.fields,
             modified_s: publication.modified_s,
             stored_ms: now_ms,
-            heat: crate::store::heat::Heat::default(),
             expires_ms: publication.expires_ms,
-            body: Body::Whole(Whole { length, extents }),
-        }
+            body: Body::Whole(Whole::new(publication.length, extents)),
+        })
     }
 }

@@ -205,7 +205,7 @@ impl Store {
 
     /// Makes `record` the current version of its key, which has none at the moment.
     pub(super) fn publish(&mut self, record: Arc<Record>, upload: Option<UploadId>) -> u32 {
-        let hash = self.hash.key(&record.key);
+        let hash = self.hash.key(record.key());
         let expires_ms = record.expires_ms;
         let mut version = Version::current(Arc::clone(&record), hash);
         if upload.is_some() {
@@ -216,20 +216,20 @@ impl Store {
             let timer = self.wheel.insert(expires_ms, place);
             self.versions.at_mut(place).expect("just let in").timer = Some(timer);
         }
-        let is_internal = path::is_internal(&record.key);
+        let is_internal = path::is_internal(record.key());
         if !is_internal
-            && let Some(gap_ms) = self.folders.note_publication(&record.key, record.stored_ms)
+            && let Some(gap_ms) = self.folders.note_publication(record.key(), record.stored_ms)
             && self.gaps_ms.len() < limits::GAPS_MAX
         {
             self.gaps_ms.push(gap_ms);
         }
-        debug_assert!(!self.folders.is_folder(&record.key));
+        debug_assert!(!self.folders.is_folder(record.key()));
         self.folders.put_object(place, &self.versions);
         self.statistics.objects += u64::from(!is_internal);
         self.statistics.growing += u64::from(record.whole().is_none());
         self.statistics.object_bytes += record.whole().map_or(0, Whole::bytes_here);
         self.index.put_own(hash, place, &self.versions);
-        self.tell_watchers(&record.key);
+        self.tell_watchers(record.key());
         place
     }
 
@@ -249,19 +249,19 @@ impl Store {
             self.wheel.cancel(timer);
         }
         self.folders.remove_object(place, &self.versions);
-        self.statistics.objects -= u64::from(!path::is_internal(&record.key));
+        self.statistics.objects -= u64::from(!path::is_internal(record.key()));
         self.statistics.growing -= u64::from(record.whole().is_none());
         self.statistics.object_bytes -= record.whole().map_or(0, Whole::bytes_here);
         self.statistics.pinned_versions += 1;
         self.statistics.pinned_bytes += held_bytes(&record);
         self.statistics.unread_total += u64::from(record.heat.is_ahead());
         self.recall(place);
-        self.index.remove_own(self.hash.key(&record.key), place);
+        self.index.remove_own(self.hash.key(record.key()), place);
         if held.is_none() {
             // What nobody here has read goes the way of what was read.
             self.index.release(self.id, lease);
         }
-        self.stir(&record.key);
+        self.stir(record.key());
     }
 
     /// Like [`Store::retire`] for a growing version that broke off or was superseded: the cut is
@@ -335,7 +335,7 @@ impl Store {
         let is_paid = busy.owed == 0;
         if is_paid && version.current {
             let record = Arc::clone(&version.record);
-            self.stir(&record.key);
+            self.stir(record.key());
         }
     }
 
@@ -356,7 +356,7 @@ impl Store {
 
 /// The extents that a version's record names, whatever its state.
 pub(super) fn extents(record: &Record) -> impl Iterator<Item = Extent> + '_ {
-    let whole = record.whole().map(|whole| whole.extents.iter().copied());
+    let whole = record.whole().map(|whole| whole.extents().iter().copied());
     let first = match &record.body {
         Body::Growing(growing) => Some(growing),
         Body::Whole(_) => None,

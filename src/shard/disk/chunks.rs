@@ -105,7 +105,7 @@ impl Shard {
     /// Has a description leave memory that turned out not to be true any more.
     pub(in crate::shard) fn forget_description(&self, key: &[u8], etag: &Etag) {
         let held = self.peek(key);
-        let is_it = |record: &Record| record.is_in_chunks() && record.etag == *etag;
+        let is_it = |record: &Record| record.is_in_chunks() && *record.etag() == **etag;
         if let Some(held) = held.filter(|held| is_it(&held.record)) {
             let now_ms = self.reactor.clock.now_ms();
             self.store.borrow_mut().forget(held.lease(), now_ms);

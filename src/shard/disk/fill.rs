@@ -20,9 +20,8 @@ use crate::origin::gzip;
 use crate::shard::prefetch::Place;
 use crate::store::Held;
 use crate::store::growing::Growing;
-use crate::store::heat::Heat;
 use crate::store::message::{Ask, Message, Publication, Refusal, Reply, Streaming, UploadId};
-use crate::store::object::{Body, Record};
+use crate::store::object::{Body, Parts, Record};
 use crate::sys::extent::Extent;
 use crate::tier::disk::attributes::Attributes;
 use crate::tier::disk::sums::{ChunkSumming, Chunks};
@@ -85,16 +84,18 @@ impl Shard {
         ahead: Option<&Place<'_>>,
     ) -> Result<Option<Filling>, Refusal> {
         let growing = Arc::new(Growing::filled(self.next_growing(), publication.length));
-        let record = Arc::new(Record {
-            key: key.into(),
-            etag: publication.etag.clone(),
+        let record = Record::new(Parts {
+            key,
+            etag: &publication.etag,
             fields: publication.fields.clone(),
             modified_s: publication.modified_s,
             stored_ms: self.reactor.clock.now_ms(),
             expires_ms: publication.expires_ms,
-            heat: ahead.map_or_else(Heat::default, |_| Heat::ahead()),
             body: Body::Growing(growing.clone()),
         });
+        if ahead.is_some() {
+            record.heat.set_ahead();
+        }
         let stream = Streaming { record: record.clone(), aside_only: false };
         let begun = self.begin_loaded(key, publication.length, Some(stream), ahead).await?;
         Ok(begun.map(|(upload, extents)| Filling { record, growing, upload, extents }))

@@ -253,7 +253,7 @@ impl Shard {
         match self.ask_here(Ask::Commit { upload, publication }).await {
             Reply::Committed { .. } => {
                 let loaded = self.peek(key);
-                let ours = loaded.filter(|held| *held.record.etag == *attributes.etag);
+                let ours = loaded.filter(|held| *held.record.etag() == *attributes.etag);
                 if let Some(held) = ours {
                     if ahead.is_some() {
                         held.record.heat.set_ahead();

@@ -62,7 +62,7 @@ impl Shard {
         };
         let erased = self.erase_file(disk, data, key).await;
         if erased.is_err()
-            && let Some(held) = self.here(key).filter(|held| held.record.etag == etag)
+            && let Some(held) = self.here(key).filter(|held| *held.record.etag() == *etag)
         {
             self.withdraw_unsaved(key, &held).await;
         }

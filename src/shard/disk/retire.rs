@@ -29,9 +29,9 @@ impl Shard {
     ) -> Result<Option<(Attributes, bool)>, Refusal> {
         let Some(disk) = self.disk.as_deref() else { return Ok(None) };
         let Some(data) = disk.data.as_deref() else { return Ok(None) };
-        let Some(found) = self.find_file(disk, data, &record.key).await? else { return Ok(None) };
+        let Some(found) = self.find_file(disk, data, record.key()).await? else { return Ok(None) };
         self.reactor.close_file(found.fd);
-        let is_it = *found.attributes.etag == *record.etag;
+        let is_it = *found.attributes.etag == *record.etag();
         Ok(is_it.then_some((found.attributes, found.is_summed)))
     }
 
@@ -44,13 +44,13 @@ impl Shard {
     ) -> Result<Reply, Refusal> {
         let Some(file) = self.describe(disk, key).await? else { return Ok(Reply::Absent) };
         let held = self.peek(key);
-        let newest_s = held.as_ref().map_or(0, |held| held.record.modified_s);
+        let newest_s = held.as_ref().map_or(0, |held| held.record.modified_s());
         if file.modified_s.max(newest_s) > until_s {
             return Ok(Reply::Absent);
         }
         // What comes now is saved after this job, and not touched by it.
         if let Some(held) = held {
-            let guard = Guard { if_match: Some((*held.record.etag).into()), ..Guard::default() };
+            let guard = Guard { if_match: Some(held.record.etag().into()), ..Guard::default() };
             drop(held);
             let reply = self.ask(self.id, Ask::Delete { key: key.into(), guard }).await;
             if matches!(reply, Reply::Refused(_)) {

@@ -56,14 +56,14 @@ impl Shard {
     }
 
     pub(super) async fn withdraw_unsaved(&self, key: &[u8], held: &Rc<Held>) {
-        let guard = Guard { if_match: Some((*held.record.etag).into()), ..Guard::default() };
+        let guard = Guard { if_match: Some(held.record.etag().into()), ..Guard::default() };
         self.ask_here(Ask::Delete { key: key.into(), guard }).await;
     }
 
     async fn save_version(&self, disk: &Disk, key: &[u8], held: &Rc<Held>) -> Result<(), Refusal> {
         let (data, temporary) = disk.writable()?;
         let whole = held.record.whole().expect("the caller looked");
-        let summing = Summing::with_chunks(sums::chunk_bytes(whole.length));
+        let summing = Summing::with_chunks(sums::chunk_bytes(whole.length()));
         let attributes = self.attributes(held, whole, summing).await;
         let attributes = attributes.encode().ok_or(Refusal::Unkeepable)?;
         let number = disk.number.replace(disk.number.get() + 1);
@@ -92,19 +92,19 @@ impl Shard {
     ) -> Attributes {
         let record = &held.record;
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
-        for &extent in &whole.extents {
+        for &extent in whole.extents() {
             let all = (extent, 0, extent.len);
             self.each_piece(all, &mut scratch, |bytes| sums.update(bytes)).await;
         }
         let left_ms = record.expires_ms.saturating_sub(self.reactor.clock.now_ms());
         let (sum, chunks) = sums.finish();
         Attributes {
-            length: whole.length,
-            modified_s: record.modified_s,
+            length: whole.length(),
+            modified_s: record.modified_s(),
             expires_ms: (record.expires_ms != NEVER).then(|| Clock::wall_ms() + left_ms),
             sum,
             chunks,
-            etag: (*record.etag).into(),
+            etag: record.etag().into(),
             content_type: record.fields.content_type.clone(),
             cache_control: record.fields.cache_control.clone(),
             lines: gzip::lines_without(&record.fields.lines).into(),
@@ -121,7 +121,7 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let fault = |what: &'static str| move |error: io::Error| Self::refusal(disk, what, &error);
         let mut place = 0;
-        for &extent in &whole.extents {
+        for &extent in whole.extents() {
             let mut at = 0;
             while at < extent.len {
                 let piece = (extent, at, (extent.len - at).min(limits::DISK_PIECE_BYTES));

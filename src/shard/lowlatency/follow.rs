@@ -80,8 +80,8 @@ impl Work {
             return false;
         }
         let arena = self.shard.reactor.arena();
-        let mut left = whole.length;
-        for &extent in &whole.extents {
+        let mut left = whole.length();
+        for &extent in whole.extents() {
             let bytes = u32::try_from(left.min(extent.len.into())).unwrap_or(extent.len);
             scan.read(arena, extent, 0, bytes);
             left -= u64::from(bytes);
@@ -103,7 +103,7 @@ impl Work {
             // Whoever took over has brought the same bytes so far.
             follow.growing = follow.growing.tip();
             // The mark is read before the end is asked for, so that no last byte is missed.
-            let end = follow.growing.finished_itself().map(|whole| whole.length);
+            let end = follow.growing.finished_itself().map(Whole::length);
             let is_cut = follow.growing.is_cut();
             follow.read(self.shard.reactor.arena(), end);
             for fragment in follow.scan.found.drain(..) {

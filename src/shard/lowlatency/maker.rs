@@ -110,7 +110,7 @@ impl Work {
             }
         };
         let Some(whole) = held.record.whole() else { return true };
-        if whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
+        if whole.length() > limits::PLAYLIST_BYTES_MAX as u64 {
             self.complain("the playlist is larger than what is read for low latency");
             return true;
         }
@@ -212,7 +212,7 @@ impl Work {
         let Some(key) = names::resolve(&self.maker.key, uri) else { return };
         let Obtained::Held(held) = self.shard.obtain(key).await else { return };
         let Some(whole) = held.record.whole() else { return };
-        if whole.length > limits::PLAYLIST_BYTES_MAX as u64 {
+        if whole.length() > limits::PLAYLIST_BYTES_MAX as u64 {
             return;
         }
         let mut bytes = Vec::new();

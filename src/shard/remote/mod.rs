@@ -312,7 +312,7 @@ impl Shard {
         if newer.is_none() {
             tier.queue.borrow_mut().forget(key);
         }
-        let stays = newer.as_ref().map(|held| Only::OtherThan((*held.record.etag).into()));
+        let stays = newer.as_ref().map(|held| Only::OtherThan(held.record.etag().into()));
         let erased = self.erase_version(tier, key, stays).await;
         if erased.is_err() && newer.is_none() {
             self.note_wish(tier, key.into(), Wish::Erase)?;

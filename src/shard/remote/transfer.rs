@@ -65,7 +65,7 @@ impl Shard {
         let Some(whole) = held.record.whole() else { return Ok(()) };
         let attributes = match whole.chunking() {
             None => {
-                let summing = Summing::with_chunks(sums::chunk_bytes(whole.length));
+                let summing = Summing::with_chunks(sums::chunk_bytes(whole.length()));
                 self.attributes(&held, whole, summing).await
             }
             Some(chunking) if chunking.stored_as.is_some() => return Ok(()),
@@ -80,7 +80,7 @@ impl Shard {
             );
             return Ok(());
         }
-        let (length, expires) = (whole.length, attributes.expires_ms.is_some());
+        let (length, expires) = (whole.length(), attributes.expires_ms.is_some());
         let (sender, pieces) = mpsc::channel(limits::REMOTE_PIECES_MAX);
         let mut line = self
             .order(tier, Work::Put { key: key.into(), attributes: Box::new(attributes), pieces })?;
@@ -137,7 +137,7 @@ impl Shard {
         let mut scratch = vec![0; limits::DISK_SUM_BYTES];
         for index in 0..chunk_count(record) {
             let chunk = self.obtain_chunk(record, index).await?;
-            for &extent in chunk.record.whole().into_iter().flat_map(|whole| &whole.extents) {
+            for &extent in chunk.record.whole().into_iter().flat_map(|whole| whole.extents()) {
                 let all = (extent, 0, extent.len);
                 self.each_piece(all, &mut scratch, |bytes| sums.update(bytes)).await;
             }
@@ -165,7 +165,7 @@ impl Shard {
 
     /// Sends what lies under the record's own key; `false` when nobody takes it any more.
     async fn send_extents(&self, record: &Record, pieces: &mut Pieces) -> bool {
-        for &extent in record.whole().into_iter().flat_map(|whole| &whole.extents) {
+        for &extent in record.whole().into_iter().flat_map(|whole| whole.extents()) {
             let mut at = 0;
             while at < extent.len {
                 let old = pieces.piece.len();

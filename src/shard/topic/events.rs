@@ -30,7 +30,7 @@ impl Shard {
                 Kind::Expired => "expired",
             };
             let has_body = matches!(kind, Kind::Published | Kind::Replaced);
-            self.tell_event(event, &record.key, has_body.then_some(&*record));
+            self.tell_event(event, record.key(), has_body.then_some(&*record));
         }
     }
 
@@ -56,8 +56,8 @@ fn text(event: &str, key: &[u8], record: Option<&Record>) -> String {
     let key = quoted(&String::from_utf8_lossy(key));
     let mut text = format!("{{\"event\":\"{event}\",\"key\":{key}");
     if let Some((record, whole)) = record.and_then(|record| Some((record, record.whole()?))) {
-        let etag = quoted(&String::from_utf8_lossy(&record.etag));
-        text.push_str(&format!(",\"bytes\":{},\"etag\":{etag}", whole.length));
+        let etag = quoted(&String::from_utf8_lossy(record.etag()));
+        text.push_str(&format!(",\"bytes\":{},\"etag\":{etag}", whole.length()));
     }
     text.push('}');
     text

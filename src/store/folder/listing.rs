@@ -47,8 +47,8 @@ impl Store {
         let key = if path.is_empty() { after.to_vec() } else { [path, b"/", after].concat() };
         let mut objects = folder.objects(&key, &self.versions).filter_map(move |place| {
             let record = &self.versions.at(place)?.record;
-            let is_listed = !record.is_gone(now_ms) && !path::is_internal(&record.key);
-            is_listed.then(|| (path::split(&record.key).1, record))
+            let is_listed = !record.is_gone(now_ms) && !path::is_internal(record.key());
+            is_listed.then(|| (path::split(record.key()).1, record))
         });
         let start = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
         let names = folder.folders.range::<[u8], _>((start, Bound::Unbounded));

@@ -103,7 +103,7 @@ impl Simulation {
         let version = version_of(held);
         let record = &held.record;
         let (extents, bytes) = match (record.whole(), &record.body) {
-            (Some(whole), _) => (whole.extents.to_vec(), whole.length),
+            (Some(whole), _) => (whole.extents().to_vec(), whole.length()),
             (None, crate::store::object::Body::Growing(growing)) => {
                 let extents = (0..).map_while(|at| growing.extent(at)).collect();
                 (extents, growing.progress())
@@ -240,7 +240,7 @@ fn names(folder: &str, visible: &[&str]) -> BTreeSet<String> {
 
 /// The version's number, which its entity tag spells.
 pub fn version_of(held: &Held) -> u64 {
-    let tag = std::str::from_utf8(&held.record.etag).unwrap();
+    let tag = std::str::from_utf8(held.record.etag()).unwrap();
     tag.trim_matches('"').parse().unwrap()
 }
 

@@ -11,7 +11,7 @@ use crate::store::growing::Growing;
 use crate::store::message::{
     Ask, Guard, Message, Publication, Quality, Refusal, Reply, Streaming, Ticket, UploadId,
 };
-use crate::store::object::{Body, Millis, NEVER, Record};
+use crate::store::object::{Body, Millis, NEVER, Parts, Record};
 use crate::store::space::tests::Pool;
 use crate::store::{Held, Store};
 use crate::sys::extent::{Extent, GRANULE_BYTES, ShardId};
@@ -235,7 +235,7 @@ impl World {
     /// The entity tag that a read of the key finds.
     pub fn tag(&mut self, shard: ShardId, key: &str) -> Option<String> {
         let held = self.read(shard, key)?;
-        Some(String::from_utf8(held.record.etag.to_vec()).unwrap())
+        Some(String::from_utf8(held.record.etag().to_vec()).unwrap())
     }
 
     pub fn begin(&mut self, shard: ShardId, key: &str, declared: Option<u64>) -> Reply {
@@ -282,13 +282,12 @@ impl World {
     }
 
     fn record(&self, key: &str, tag: &str, expires_ms: Millis, growing: Growing) -> Arc<Record> {
-        Arc::new(Record {
-            key: key.as_bytes().into(),
-            etag: tag.as_bytes().into(),
+        Record::new(Parts {
+            key: key.as_bytes(),
+            etag: tag.as_bytes(),
             fields: Arc::default(),
             modified_s: 0,
             stored_ms: self.now_ms,
-            heat: crate::store::heat::Heat::default(),
             expires_ms,
             body: Body::Growing(Arc::new(growing)),
         })

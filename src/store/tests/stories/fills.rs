@@ -37,7 +37,7 @@ fn a_fill_becomes_an_ordinary_object() {
     assert_eq!((held.record.length(), held.record.is_arriving()), (Some(LENGTH), false));
     growing.advance(100_000);
     assert!(matches!(commit(&mut world, upload), Reply::Committed { created: true }));
-    assert_eq!(held.record.whole().unwrap().length, LENGTH);
+    assert_eq!(held.record.whole().unwrap().length(), LENGTH);
     assert_eq!(world.stores[1].statistics().growing, 0);
     drop(held);
     world.delete(0, &key);

@@ -55,12 +55,12 @@ fn a_replacement_waits_for_every_confirmation() {
     let commit = world.ask_directly(0, Ask::Commit { upload, publication });
     assert_eq!(world.busy_lanes(), [1], "only the recall is under way");
     let held = world.stores[0].lookup(hash, key.as_bytes(), world.now_ms).unwrap();
-    assert_eq!(*held.record.etag, *b"\"old\"");
+    assert_eq!(*held.record.etag(), *b"\"old\"");
     let ticket = world.post(2, fetch(&key));
     world.deliver(2 * 3);
     world.deliver(2);
     let Some(Answer::Held(held)) = world.take(2, ticket) else { panic!("no hold") };
-    assert_eq!(*held.record.etag, *b"\"old\"");
+    assert_eq!(*held.record.etag(), *b"\"old\"");
     assert!(world.stores[2].lookup(hash, key.as_bytes(), world.now_ms).is_none(), "for once");
     committed(world.answered(0, commit));
     for shard in 0..3 {
@@ -115,7 +115,7 @@ fn a_fetch_that_crosses_the_recall_delays_no_writer() {
     world.collect(1);
     world.run();
     let Some(Answer::Held(slow)) = world.take(1, again) else { panic!("no hold") };
-    assert_eq!(*slow.record.etag, *b"\"old\"");
+    assert_eq!(*slow.record.etag(), *b"\"old\"");
     committed(world.answered(0, commit));
     drop(slow);
     world.delete(0, &key);
@@ -132,7 +132,7 @@ fn a_shard_that_asks_itself_gets_its_own_entry() {
     world.delete(0, "k");
     for ticket in [ticket, other] {
         let Some(Answer::Held(held)) = world.take(0, ticket) else { panic!("no hold") };
-        assert_eq!(*held.record.etag, *b"\"a\"");
+        assert_eq!(*held.record.etag(), *b"\"a\"");
         assert_eq!(world.stores[0].statistics().pinned_bytes, 1024);
     }
     assert_eq!(world.tag(0, "k"), None);

@@ -32,7 +32,7 @@ fn a_stream_is_readable_while_it_arrives_and_keeps_its_record() {
     assert_eq!(world.nudges, [(0, growing.id)]);
     let after = world.read(0, &key).unwrap();
     assert!(Arc::ptr_eq(&before[0].record, &after.record), "the lease went on");
-    assert_eq!(after.record.whole().unwrap().length, 1000);
+    assert_eq!(after.record.whole().unwrap().length(), 1000);
     assert_eq!(world.stores[1].statistics().used_bytes, 1024, "the rest was given back");
     drop((before, after));
     world.delete(1, &key);
@@ -167,7 +167,7 @@ fn a_stream_that_expires_is_finished_for_its_readers() {
     assert!(matches!(world.ask_of(1, 0, extend), Reply::Extended { .. }));
     committed(world.ask_of(1, 0, commit(upload, 300_000)));
     assert!(!growing.is_cut());
-    assert_eq!(reader.record.whole().unwrap().length, 300_000);
+    assert_eq!(reader.record.whole().unwrap().length(), 300_000);
     assert_eq!(world.stores[0].statistics().pinned_bytes, 293 * 1024);
     drop(reader);
     world.assert_empty();

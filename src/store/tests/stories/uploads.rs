@@ -15,7 +15,7 @@ fn an_upload_of_declared_length_has_all_its_room_at_once() {
     let publication = publication("\"a\"", 9_000_001, NEVER);
     committed(world.ask(0, Ask::Commit { upload, publication }));
     let held = world.read(0, "k").unwrap();
-    assert_eq!(*held.record.whole().unwrap().extents, *extents);
+    assert_eq!(*held.record.whole().unwrap().extents(), *extents);
     drop(held);
     world.delete(0, "k");
     world.assert_empty();
