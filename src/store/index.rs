@@ -168,7 +168,7 @@ impl Index {
     fn keep<'a>(&self, hash: u64, place: u32, versions: &'a Slab<Version>) -> Option<&'a Rc<Held>> {
         let version = versions.at(place)?;
         let lease = LeaseId { version: place, generation: versions.generation(place) };
-        version.local.update(|holds| holds + 1);
+        version.standing.hold();
         self.kept.borrow_mut().push_back(place);
         let make = || self.hold(hash, self.shard, lease, Arc::clone(&version.record));
         Some(version.held.get_or_init(make))

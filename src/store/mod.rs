@@ -22,6 +22,7 @@ mod queue;
 mod reclaim;
 mod slab;
 pub mod space;
+mod standing;
 pub mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -211,7 +211,7 @@ impl Store {
     /// An object's upload broke off. Whether an heir goes on with it, now or once it is complete.
     pub(super) fn is_inherited(&mut self, place: u32) -> bool {
         let version = self.versions.at_mut(place).expect("its upload keeps it");
-        if !version.current || version.heirs().is_empty() {
+        if !version.standing.is_current() || version.heirs().is_empty() {
             return false;
         }
         version.busy().upload = None;
@@ -304,7 +304,7 @@ impl Store {
         let is_left = version.heirs().is_empty()
             && version.upload().is_none()
             && version.record.whole().is_none();
-        if version.current && is_left {
+        if version.standing.is_current() && is_left {
             self.retire_cut(aside.of.version);
         }
     }

@@ -22,7 +22,7 @@ impl Store {
     /// Notes that the disk has the version too: it may be evicted from now on.
     pub fn note_backed(&mut self, lease: LeaseId) {
         let Some(version) = self.versions.find(lease.version, lease.generation) else { return };
-        if std::mem::replace(&mut version.backed, true) || !version.current {
+        if version.standing.back() || !version.standing.is_current() {
             return;
         }
         let entry = Self::entry(self.hash, lease, version);
@@ -49,7 +49,7 @@ impl Store {
         if self.eviction.len() > 3 * self.versions.len() + EVICTION_SLACK {
             let versions = &self.versions;
             self.eviction.prune(|lease| {
-                versions.at(lease.version).is_some_and(|version| version.current)
+                versions.at(lease.version).is_some_and(|version| version.standing.is_current())
                     && versions.generation(lease.version) == lease.generation
             });
         }
@@ -58,7 +58,7 @@ impl Store {
     /// Whether the disk has the version too.
     pub fn is_backed(&self, lease: LeaseId) -> bool {
         let version = self.versions.at(lease.version);
-        version.is_some_and(|version| version.backed)
+        version.is_some_and(|version| version.standing.is_backed())
             && self.versions.generation(lease.version) == lease.generation
     }
 
@@ -79,7 +79,7 @@ impl Store {
             let heat = |lease: LeaseId| {
                 let version = versions.at(lease.version)?;
                 let lives = versions.generation(lease.version) == lease.generation;
-                (lives && version.current).then_some(&version.record.heat)
+                (lives && version.standing.is_current()).then_some(&version.record.heat)
             };
             let backed = self.eviction.next(heat).map(|entry| (entry, false));
             let oldest = || {
@@ -99,7 +99,7 @@ impl Store {
     /// Notes the end of an object that only memory had.
     pub(super) fn note_evicted(&mut self, place: u32) {
         let Some(version) = self.versions.at(place) else { return };
-        if !version.backed {
+        if !version.standing.is_backed() {
             self.events.note(Kind::Expired, &version.record);
         }
     }
@@ -107,7 +107,7 @@ impl Store {
     /// Has a version that the disk has too leave memory now, since the disk may have another.
     pub fn forget(&mut self, lease: LeaseId, now_ms: Millis) {
         let Some(version) = self.versions.find(lease.version, lease.generation) else { return };
-        if !version.current || !version.backed {
+        if !version.standing.is_current() || !version.standing.is_backed() {
             return;
         }
         let record = version.record.clone();

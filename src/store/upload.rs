@@ -278,7 +278,8 @@ impl Store {
         length: u64,
         gives_way: bool,
     ) {
-        let Some(version) = self.versions.at(place).filter(|version| version.current) else {
+        let Some(version) = self.versions.at(place).filter(|version| version.standing.is_current())
+        else {
             return;
         };
         self.events.note(Kind::of(created), &version.record);
@@ -305,7 +306,7 @@ impl Store {
     /// Cuts the readers of a version whose upload broke off; its key is absent again.
     fn break_off(&mut self, place: u32) {
         let version = self.versions.at(place).expect("its upload keeps it");
-        if version.current {
+        if version.standing.is_current() {
             if !self.is_inherited(place) {
                 self.retire_cut(place);
             }
@@ -366,7 +367,7 @@ impl Store {
     /// Bytes of a version that count as pinned: all of them once it is superseded.
     fn pinned_part(&self, place: u32) -> u64 {
         let version = self.versions.at(place).expect("its upload keeps it");
-        if version.current { 0 } else { held_bytes(&version.record) }
+        if version.standing.is_current() { 0 } else { held_bytes(&version.record) }
     }
 
     /// A record for an atomic upload that takes its turn.

@@ -10,7 +10,7 @@
 //! Invariants: a recalled version is never granted as lasting again while it is current; a
 //! version's extents are freed exactly once, when its last hold is gone.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use super::object::{Body, Millis, NEVER, Record, Whole};
 use super::owner::{Asker, Store};
 use super::path;
 use super::pipeline::Pipeline;
+use super::standing::Standing;
 
 /// One version of an own key. There may be millions, of which most are not read: what only few
 /// have is apart.
@@ -37,13 +38,7 @@ pub(super) struct Version {
     pub timer: Option<TimerId>,
     /// See [`index::short_hash`].
     pub hash: u32,
-    /// Living holds of this shard: the one that is kept here, and those of answers under way.
-    pub local: Cell<u32>,
-    /// Whether the key's entry names it.
-    pub current: bool,
-    pub recalled: bool,
-    /// The disk has it too.
-    pub backed: bool,
+    pub standing: Standing,
 }
 
 /// What a version has that is leased, that is arriving, or that one of several encoders brought.
@@ -80,10 +75,7 @@ impl Version {
             busy: None,
             timer: None,
             hash: index::short_hash(hash),
-            local: Cell::new(0),
-            current: true,
-            recalled: false,
-            backed: false,
+            standing: Standing::current(),
         }
     }
 
@@ -191,14 +183,15 @@ impl Store {
         let version = self.versions.at_mut(lease.version).expect("the table holds versions alive");
         version.record.heat.warm();
         if own {
-            version.local.update(|holds| holds + 1);
+            version.standing.hold();
         } else if let Some(holder) = version.busy().holder(asker.shard) {
             holder.holds += 1;
         } else {
             version.busy().holders.push(Holder { shard: asker.shard, holds: 1, owes: false });
             self.statistics.leases_granted += 1;
         }
-        let (record, lasting) = (Arc::clone(&version.record), !version.recalled && !own);
+        let (record, lasting) =
+            (Arc::clone(&version.record), !version.standing.is_recalled() && !own);
         self.statistics.grants_total += 1;
         self.reply(asker, Reply::Granted { lease, record, lasting });
     }
@@ -239,11 +232,11 @@ impl Store {
         let generation = self.versions.generation(place);
         let lease = LeaseId { version: place, generation };
         let version = self.versions.at_mut(place).expect("a current version is in the table");
-        assert!(version.current);
-        version.current = false;
+        assert!(version.standing.is_current());
+        version.standing.retire();
         let (record, held) = (Arc::clone(&version.record), version.held.take());
         if held.is_none() {
-            version.local.update(|holds| holds + 1);
+            version.standing.hold();
         }
         if let Some(timer) = version.timer.take() {
             self.wheel.cancel(timer);
@@ -283,7 +276,7 @@ impl Store {
         let generation = self.versions.generation(place);
         let lease = LeaseId { version: place, generation };
         let version = self.versions.at_mut(place).expect("only living versions are recalled");
-        if std::mem::replace(&mut version.recalled, true) {
+        if version.standing.recall() {
             return;
         }
         let Some(busy) = &mut version.busy else { return };
@@ -313,7 +306,7 @@ impl Store {
             return;
         };
         if own {
-            version.local.update(|holds| holds - 1);
+            version.standing.let_go();
         } else if let Some(at) = version.holders().iter().position(|other| other.shard == from) {
             let holders = &mut version.busy().holders;
             holders[at].holds -= 1;
@@ -333,7 +326,7 @@ impl Store {
         let busy = version.busy();
         busy.owed -= 1;
         let is_paid = busy.owed == 0;
-        if is_paid && version.current {
+        if is_paid && version.standing.is_current() {
             let record = Arc::clone(&version.record);
             self.stir(record.key());
         }
@@ -343,8 +336,8 @@ impl Store {
     pub(super) fn reap(&mut self, place: u32) {
         let Some(version) = self.versions.at_mut(place) else { return };
         version.calm();
-        let is_held = version.local.get() > 0 || !version.holders().is_empty();
-        if version.current || is_held || version.upload().is_some() {
+        let is_held = version.standing.is_held() || !version.holders().is_empty();
+        if version.standing.is_current() || is_held || version.upload().is_some() {
             return;
         }
         let version = self.versions.remove(place).expect("found above");
@@ -373,4 +366,15 @@ pub(super) fn extents(record: &Record) -> impl Iterator<Item = Extent> + '_ {
 /// Bytes of the arena that a version occupies.
 pub(super) fn held_bytes(record: &Record) -> u64 {
     extents(record).map(|extent| u64::from(extent.len.next_multiple_of(GRANULE_BYTES))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Version;
+
+    /// Every object has one, and a place in the table for it.
+    #[test]
+    fn a_version_is_small() {
+        assert_eq!(size_of::<Option<Version>>(), 48);
+    }
 }
