@@ -24,6 +24,7 @@ pub struct PartDigest(Raw64<Secret>);
 
 impl Digest {
     /// Of no bytes yet.
+    #[expect(clippy::new_without_default, reason = "nobody wants a sum by default")]
     pub fn new() -> Self {
         let secret = SecretBuffer128::with_seed(0, [0; DEFAULT_SECRET_LENGTH]);
         Self(Raw128::new(secret.unwrap_or_else(|_| unreachable!("it has the default's length"))))
@@ -42,6 +43,7 @@ impl Digest {
 
 impl PartDigest {
     /// Of no bytes yet.
+    #[expect(clippy::new_without_default, reason = "nobody wants a sum by default")]
     pub fn new() -> Self {
         let secret = SecretBuffer::with_seed(0, [0; DEFAULT_SECRET_LENGTH]);
         Self(Raw64::new(secret.unwrap_or_else(|_| unreachable!("it has the default's length"))))
@@ -55,12 +57,6 @@ impl PartDigest {
     /// XXH3-64 of all bytes so far.
     pub fn finish(&self) -> u64 {
         self.0.finish()
-    }
-}
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
