@@ -73,6 +73,7 @@ mod special;
 mod stale;
 mod strict;
 mod topic;
+mod turns;
 mod upload;
 mod watch;
 mod web;

@@ -65,7 +65,7 @@ impl Shard {
         let Some(filling) = filling else { return Ok(()) };
         let begun = || {
             (purpose.begun)();
-            self.wake_waiting(disk, key);
+            disk.turns.wake(&self.reactor.tasks, key);
         };
         if let Err(error) = self.read_into(found, &filling, &begun).await {
             tracing::warn!("a file cannot be read: {error}");

@@ -83,7 +83,7 @@ impl Shard {
         if [&disk.data, &disk.library].into_iter().flatten().any(|folder| folder.is_away()) {
             return Err(Refusal::DiskFault);
         }
-        self.note_absent(disk, key);
+        disk.absent.note(key, self.reactor.clock.now_ms());
         self.accounts.meters.disk_absent.add(u64::from(purpose.ahead.is_none()));
         Ok(Reply::Absent)
     }

@@ -19,10 +19,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::prefetch::Place;
 use super::read::Obtained;
+use super::turns::{Absences, Turns};
 use super::{Settings, Shard};
 use crate::config::Durability;
 use crate::limits;
@@ -30,7 +30,6 @@ use crate::origin::write::Intent;
 use crate::store::message::{Ask, Guard, Job, Message, Refusal, Reply, Ticket};
 use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
-use crate::sys::task::TaskId;
 use crate::tier::disk::{chunk, path};
 use chunks::Wanted;
 use folders::FolderSync;
@@ -43,15 +42,15 @@ type Key = Box<[u8]>;
 pub(super) struct Disk {
     data: Option<Arc<DataFolder>>,
     library: Option<Arc<DataFolder>>,
-    /// Keys with a job under way, and the tasks that wait for its end.
-    busy: RefCell<HashMap<Key, Vec<TaskId>>>,
+    /// Keys with a job under way.
+    turns: Turns,
     jobs: Cell<usize>,
-    /// Keys that are not on disk, and until when that is believed.
-    absent: RefCell<HashMap<Key, u64>>,
+    /// Keys that are not on disk.
+    absent: Absences,
     /// Folders that are on disk, unless one was removed since there were so many removals.
     folders: RefCell<HashMap<Key, u32>>,
-    /// Folders that are not on disk, and until when that is believed.
-    bare: RefCell<HashMap<Key, u64>>,
+    /// Folders that are not on disk.
+    bare: Absences,
     /// Files that were named so far.
     named: Cell<u64>,
     syncs: RefCell<HashMap<Key, FolderSync>>,
@@ -67,11 +66,11 @@ impl Disk {
             Box::new(Self {
                 data,
                 library,
-                busy: RefCell::default(),
+                turns: Turns::default(),
                 jobs: Cell::default(),
-                absent: RefCell::default(),
+                absent: Absences::new(limits::DISK_ABSENT_MAX, limits::DISK_ABSENT_MS),
                 folders: RefCell::default(),
-                bare: RefCell::default(),
+                bare: Absences::new(limits::DISK_FOLDERS_MAX, limits::DISK_ABSENT_MS),
                 named: Cell::default(),
                 syncs: RefCell::default(),
                 number: Cell::default(),
@@ -220,12 +219,13 @@ impl Shard {
 
     /// Whether a job works on the key.
     pub(super) fn is_busy_on_disk(&self, key: &[u8]) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.busy.borrow().contains_key(key))
+        self.disk.as_ref().is_some_and(|disk| disk.turns.is_taken(key))
     }
 
     /// The purpose is that of a load.
     async fn run_job(&self, disk: &Disk, key: Key, job: Job, purpose: Purpose<'_>) -> Reply {
-        if !self.enter_key(disk, &key, matches!(job, Job::Load)).await {
+        let is_done = || matches!(job, Job::Load) && self.peek(&key).is_some();
+        if !disk.turns.enter(&self.reactor.tasks, &key, is_done).await {
             return Reply::Loaded;
         }
         let done = match job {
@@ -245,48 +245,12 @@ impl Shard {
             Job::Expire { until_s } => self.expire_here(disk, &key, until_s).await,
             Job::Release { described } => self.release_file(disk, &key, &described).await,
         };
-        let waiting = disk.busy.borrow_mut().remove(&key).unwrap_or_default();
-        waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));
+        disk.turns.leave(&self.reactor.tasks, &key);
         done.unwrap_or_else(Reply::Refused)
     }
 
-    /// Wakes who waits for the key, although the job that works on it goes on.
-    fn wake_waiting(&self, disk: &Disk, key: &[u8]) {
-        let waiting = disk.busy.borrow_mut().get_mut(key).map(std::mem::take);
-        waiting.into_iter().flatten().for_each(|task| self.reactor.tasks.wake(task));
-    }
-
-    /// Waits until no other job works on the key; `false` when nothing is to be done any more: it
-    /// is for a `load`, and what is wanted has come.
-    async fn enter_key(&self, disk: &Disk, key: &[u8], is_load: bool) -> bool {
-        std::future::poll_fn(|_| {
-            let mut busy = disk.busy.borrow_mut();
-            match busy.get_mut(key) {
-                None => {
-                    busy.insert(key.into(), Vec::new());
-                    Poll::Ready(true)
-                }
-                Some(_) if is_load && self.peek(key).is_some() => Poll::Ready(false),
-                Some(waiting) => {
-                    waiting.push(self.reactor.tasks.current());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
     fn is_known_absent(&self, disk: &Disk, key: &[u8]) -> bool {
-        let now_ms = self.reactor.clock.now_ms();
-        disk.absent.borrow().get(key).is_some_and(|&until_ms| now_ms < until_ms)
-    }
-
-    fn note_absent(&self, disk: &Disk, key: &[u8]) {
-        let mut absent = disk.absent.borrow_mut();
-        if absent.len() >= limits::DISK_ABSENT_MAX {
-            absent.clear();
-        }
-        absent.insert(key.into(), self.reactor.clock.now_ms() + limits::DISK_ABSENT_MS);
+        disk.absent.has(key, self.reactor.clock.now_ms())
     }
 
     /// An ask for memory; where anything may give way, all shards evict for it.

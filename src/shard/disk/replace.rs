@@ -11,7 +11,6 @@ use std::io;
 
 use super::load::unopened;
 use super::{Disk, Shard};
-use crate::limits;
 use crate::store::message::{Ask, Job, Message, Publication, Refusal, Reply, UploadId};
 use crate::sys::extent::ShardId;
 use crate::sys::folder::DataFolder;
@@ -109,26 +108,19 @@ impl Shard {
             Ok(fd) => self.reactor.close_file(fd),
             // A save that named a file meanwhile made it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && disk.named.get() == named => {
-                let mut bare = disk.bare.borrow_mut();
-                if bare.len() >= limits::DISK_FOLDERS_MAX {
-                    bare.clear();
-                }
-                let until_ms = self.reactor.clock.now_ms() + limits::DISK_ABSENT_MS;
-                bare.insert(folder.into(), until_ms);
+                disk.bare.note(folder, self.reactor.clock.now_ms());
             }
             Err(_) => {}
         }
     }
 
     fn is_known_bare(&self, disk: &Disk, key: &[u8]) -> bool {
-        let now_ms = self.reactor.clock.now_ms();
-        let bare = disk.bare.borrow();
-        bare.get(path::split(key).0).is_some_and(|&until_ms| now_ms < until_ms)
+        disk.bare.has(path::split(key).0, self.reactor.clock.now_ms())
     }
 
     /// Notes that a file may have been named in a folder.
     pub(super) fn note_named(disk: &Disk, folder: &[u8]) {
         disk.named.set(disk.named.get() + 1);
-        disk.bare.borrow_mut().remove(folder);
+        disk.bare.forget(folder);
     }
 }

@@ -36,7 +36,7 @@ impl Shard {
             Ok(()) => {
                 self.accounts.meters.disk_saved.bump();
                 self.store.borrow_mut().note_backed(lease);
-                disk.absent.borrow_mut().remove(key);
+                disk.absent.forget(key);
             }
             Err(_) => {
                 self.accounts.meters.disk_unsaved.bump();

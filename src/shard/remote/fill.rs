@@ -28,7 +28,7 @@ impl Shard {
         let Some(filling) = filling else { return Ok(()) };
         let begun = || {
             (purpose.begun)();
-            self.wake_waiting_remote(tier, key);
+            tier.turns.wake(&self.reactor.tasks, key);
         };
         if let Err(refusal) = self.receive_into(&filling, attributes, line, &begun).await {
             self.post(self.id, Message::Abort { upload: filling.upload });

@@ -49,7 +49,7 @@ impl Shard {
         match &loaded {
             Ok(Reply::Loaded) => self.accounts.meters.remote_loads.bump(),
             Ok(_) => {
-                self.note_absent_remote(tier, key);
+                tier.absent.note(key, self.reactor.clock.now_ms());
                 self.accounts.meters.remote_absent.bump();
             }
             Err(refusal) => self.note_failed_remote(tier, *refusal),

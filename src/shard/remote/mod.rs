@@ -13,12 +13,11 @@ mod queue;
 mod transfer;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::task::Poll;
 
 use super::disk::load::Purpose;
 use super::prefetch::Place;
 use super::read::Obtained;
+use super::turns::{Absences, Turns};
 use super::{Settings, Shard};
 use crate::config::Durability;
 use crate::http::response::Status;
@@ -26,7 +25,6 @@ use crate::limits;
 use crate::origin::write::Intent;
 use crate::store::message::{Guard, Job, Message, Refusal, RemoteJob, Reply, Ticket};
 use crate::sys::extent::ShardId;
-use crate::sys::task::TaskId;
 use crate::tier::disk::path;
 use crate::tier::remote::{Link, Only};
 use queue::{Queue, Wish};
@@ -36,11 +34,11 @@ type Key = Box<[u8]>;
 /// What a shard knows of the store.
 pub(super) struct RemoteTier {
     link: Link,
-    /// Keys with a job under way, and the tasks that wait for its end.
-    busy: RefCell<HashMap<Key, Vec<TaskId>>>,
+    /// Keys with a job under way.
+    turns: Turns,
     jobs: Cell<usize>,
-    /// Keys that the store does not have, and until when that is believed.
-    absent: RefCell<HashMap<Key, u64>>,
+    /// Keys that the store does not have.
+    absent: Absences,
     /// Reads are refused until then, as the last one was.
     failed: Cell<(u64, Refusal)>,
     queue: RefCell<Queue>,
@@ -52,9 +50,9 @@ impl RemoteTier {
         settings.remote.clone().map(|link| {
             Box::new(Self {
                 link,
-                busy: RefCell::default(),
+                turns: Turns::default(),
                 jobs: Cell::default(),
-                absent: RefCell::default(),
+                absent: Absences::new(limits::REMOTE_ABSENT_MAX, limits::REMOTE_ABSENT_MS),
                 failed: Cell::new((0, Refusal::RemoteDown)),
                 queue: RefCell::default(),
             })
@@ -253,14 +251,14 @@ impl Shard {
         if self.is_known_absent_remote(tier, &key) {
             return Reply::Absent;
         }
-        if tier.jobs.get() >= limits::REMOTE_JOBS_MAX || tier.busy.borrow().contains_key(&key) {
+        if tier.jobs.get() >= limits::REMOTE_JOBS_MAX || tier.turns.is_taken(&key) {
             return Reply::Refused(Refusal::Busy);
         }
         tier.jobs.set(tier.jobs.get() + 1);
-        self.enter_remote_key(tier, &key, false).await;
+        tier.turns.enter(&self.reactor.tasks, &key, || false).await;
         let purpose = Purpose { ahead: Some(place), ..Purpose::WHOLE };
         let done = self.load_remote(tier, &key, purpose).await;
-        self.leave_remote_key(tier, &key);
+        tier.turns.leave(&self.reactor.tasks, &key);
         tier.jobs.set(tier.jobs.get() - 1);
         done.unwrap_or_else(Reply::Refused)
     }
@@ -273,7 +271,8 @@ impl Shard {
         job: RemoteJob,
         begun: &dyn Fn(),
     ) -> Reply {
-        if !self.enter_remote_key(tier, key, job == RemoteJob::Load).await {
+        let is_done = || job == RemoteJob::Load && self.peek(key).is_some();
+        if !tier.turns.enter(&self.reactor.tasks, key, is_done).await {
             return Reply::Loaded;
         }
         let done = match job {
@@ -291,7 +290,7 @@ impl Shard {
                 .map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent }),
             RemoteJob::Save | RemoteJob::Queue => self.save_now(tier, key).await,
         };
-        self.leave_remote_key(tier, key);
+        tier.turns.leave(&self.reactor.tasks, key);
         done.unwrap_or_else(Reply::Refused)
     }
 
@@ -320,48 +319,8 @@ impl Shard {
         erased.map(|was_there| if was_there { Reply::Deleted } else { Reply::Absent })
     }
 
-    /// Waits until no other job works on the key; `false` when nothing is to be done any more: it
-    /// is for a `load`, and what is wanted has come.
-    async fn enter_remote_key(&self, tier: &RemoteTier, key: &[u8], is_load: bool) -> bool {
-        std::future::poll_fn(|_| {
-            let mut busy = tier.busy.borrow_mut();
-            match busy.get_mut(key) {
-                None => {
-                    busy.insert(key.into(), Vec::new());
-                    Poll::Ready(true)
-                }
-                Some(_) if is_load && self.peek(key).is_some() => Poll::Ready(false),
-                Some(waiting) => {
-                    waiting.push(self.reactor.tasks.current());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    /// Wakes who waits for the key, although the job that works on it goes on.
-    fn wake_waiting_remote(&self, tier: &RemoteTier, key: &[u8]) {
-        let waiting = tier.busy.borrow_mut().get_mut(key).map(std::mem::take);
-        waiting.into_iter().flatten().for_each(|task| self.reactor.tasks.wake(task));
-    }
-
-    fn leave_remote_key(&self, tier: &RemoteTier, key: &[u8]) {
-        let waiting = tier.busy.borrow_mut().remove(key).unwrap_or_default();
-        waiting.into_iter().for_each(|task| self.reactor.tasks.wake(task));
-    }
-
     fn is_known_absent_remote(&self, tier: &RemoteTier, key: &[u8]) -> bool {
         let now_ms = self.reactor.clock.now_ms();
-        tier.queue.borrow().erases(key)
-            || tier.absent.borrow().get(key).is_some_and(|&until_ms| now_ms < until_ms)
-    }
-
-    fn note_absent_remote(&self, tier: &RemoteTier, key: &[u8]) {
-        let mut absent = tier.absent.borrow_mut();
-        if absent.len() >= limits::REMOTE_ABSENT_MAX {
-            absent.clear();
-        }
-        absent.insert(key.into(), self.reactor.clock.now_ms() + limits::REMOTE_ABSENT_MS);
+        tier.queue.borrow().erases(key) || tier.absent.has(key, now_ms)
     }
 }

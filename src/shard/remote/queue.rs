@@ -148,7 +148,7 @@ impl Shard {
     }
 
     async fn fulfil(&self, tier: &RemoteTier, key: &[u8], wish: Wish, stamp: u64) {
-        self.enter_remote_key(tier, key, false).await;
+        tier.turns.enter(&self.reactor.tasks, key, || false).await;
         let done = match wish {
             Wish::Save => self.send_version(tier, key).await,
             Wish::Erase => self.erase_version(tier, key, None).await.map(drop),
@@ -157,7 +157,7 @@ impl Shard {
                 .await
                 .map(drop),
         };
-        self.leave_remote_key(tier, key);
+        tier.turns.leave(&self.reactor.tasks, key);
         let failures = {
             let mut queue = tier.queue.borrow_mut();
             queue.failures = if done.is_ok() { 0 } else { queue.failures.saturating_add(1) };

@@ -92,7 +92,7 @@ impl Shard {
             Event::Done => {
                 meters.remote_saved.bump();
                 meters.remote_sent_bytes.add(length);
-                tier.absent.borrow_mut().remove(key);
+                tier.absent.forget(key);
                 self.store.borrow_mut().note_backed(held.lease());
                 if expires {
                     // The store counts by the wall clock, a few milliseconds off: an order that
@@ -207,7 +207,7 @@ impl Shard {
         match line.next().await {
             Event::Done => {
                 self.accounts.meters.remote_erased.bump();
-                self.note_absent_remote(tier, key);
+                tier.absent.note(key, self.reactor.clock.now_ms());
                 Ok(true)
             }
             Event::Absent => Ok(false),
