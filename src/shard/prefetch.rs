@@ -6,7 +6,7 @@
 //! title only, and a hit of anything else costs a look at the mark.
 //!
 //! A guess costs credit, and earns some when it was right: where names have numbers and reads have
-//! no order, a shard soon guesses once a second.
+//! no order, a shard soon guesses once a second, also where one in two would be read some time.
 //!
 //! Invariants: what is brought ahead at the same time is bounded in number and bytes; it waits for
 //! no memory and has no other shard evict; nobody learns of its failures, and what a player names
@@ -33,7 +33,7 @@ type Key = Box<[u8]>;
 pub(super) struct Prefetches {
     under_way: Cell<usize>,
     bytes: Cell<u64>,
-    /// Guesses that may still be made, and since when no more were added for the time that passes.
+    /// What guesses may still cost, and since when no more was added for the time that passes.
     credit: Cell<(u32, u64)>,
 }
 
@@ -49,7 +49,7 @@ impl Prefetches {
     fn earn(&self, is_right: bool, now_ms: u64) {
         let (credit, since_ms) = self.credit.get();
         let passed = now_ms.saturating_sub(since_ms) / limits::PREFETCH_CREDIT_MS;
-        let added = u32::try_from(passed).unwrap_or(u32::MAX);
+        let added = u32::try_from(passed).unwrap_or(u32::MAX).saturating_mul(limits::PREFETCH_COST);
         let earned = if is_right { limits::PREFETCH_CREDIT_EARNED } else { 0 };
         let credit = credit.saturating_add(added).saturating_add(earned);
         let since_ms = if passed > 0 { now_ms } else { since_ms };
@@ -65,8 +65,9 @@ impl Prefetches {
     /// Pays for a guess, if it can be paid.
     fn pay(&self) -> bool {
         let (credit, since_ms) = self.credit.get();
-        self.credit.set((credit.saturating_sub(1), since_ms));
-        credit > 0
+        let Some(left) = credit.checked_sub(limits::PREFETCH_COST) else { return false };
+        self.credit.set((left, since_ms));
+        true
     }
 }
 
@@ -261,7 +262,7 @@ mod tests {
             };
             (0..100).take_while(guess).count()
         };
-        assert_eq!(made(0, false), limits::PREFETCH_CREDIT_MAX as usize);
+        assert_eq!(made(0, false), 32);
         assert_eq!(made(3 * limits::PREFETCH_CREDIT_MS, false), 3);
         assert_eq!(made(3 * limits::PREFETCH_CREDIT_MS + 1, false), 0);
         assert_eq!(made(3 * limits::PREFETCH_CREDIT_MS + 1, true), 100);
