@@ -112,7 +112,8 @@ impl Shard {
         let length = found.attributes.length;
         let mut file = Reading::begin(self, found);
         let mut check = found.attributes.chunks.as_ref().map(Check::new);
-        let mut scratch = vec![0; limits::DISK_SUM_BYTES];
+        // Without sums nothing is copied out.
+        let mut scratch = vec![0; check.as_ref().map_or(0, |_| limits::DISK_SUM_BYTES)];
         let first = check.as_ref().map_or(limits::DISK_FIRST_BYTES, |check| check.of.bytes);
         let (mut done, mut seen) = (0, 0);
         for &extent in &filling.extents {
