@@ -8,7 +8,39 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::task::Poll;
 
+use super::Shard;
+use super::read::Obtained;
+use crate::limits;
+use crate::store::message::{Refusal, Reply};
 use crate::sys::task::{TaskId, Tasks};
+
+impl Shard {
+    /// Has a key loaded until it can be held; `load` is told whether it is the first attempt.
+    pub(super) async fn obtain_by(
+        &self,
+        key: &[u8],
+        load: impl AsyncFn(bool) -> Reply,
+    ) -> Obtained {
+        for attempt in 0..limits::DISK_LOAD_ATTEMPTS {
+            // What was gone at once may have broken off: then the end tells why.
+            match load(attempt == 0).await {
+                Reply::Loaded => {}
+                Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
+                Reply::Refused(
+                    refusal @ (Refusal::RemoteDown | Refusal::RemoteSlow | Refusal::RemoteDenied),
+                ) => return Obtained::Unreachable(refusal),
+                Reply::Refused(_) => return Obtained::Busy,
+                _ => return Obtained::Absent,
+            }
+            match self.obtain(key.into()).await {
+                // It may have been replaced, deleted or evicted in between.
+                Obtained::Absent => {}
+                obtained => return obtained,
+            }
+        }
+        Obtained::Busy
+    }
+}
 
 /// Keys with a job under way, and the tasks that wait for its end.
 #[derive(Default)]

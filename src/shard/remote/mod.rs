@@ -184,25 +184,11 @@ impl Shard {
             return Obtained::Absent;
         }
         let owner = self.store.borrow().owner_of(&key);
-        for attempt in 0..limits::DISK_LOAD_ATTEMPTS {
-            // What was gone at once may have broken off: then the end tells why.
-            let job = if attempt == 0 { RemoteJob::Load } else { RemoteJob::LoadWhole };
-            match self.remote_job(owner, key.clone(), job).await {
-                Reply::Loaded => {}
-                Reply::Refused(Refusal::Damaged) => return Obtained::Damaged,
-                Reply::Refused(
-                    refusal @ (Refusal::RemoteDown | Refusal::RemoteSlow | Refusal::RemoteDenied),
-                ) => return Obtained::Unreachable(refusal),
-                Reply::Refused(_) => return Obtained::Busy,
-                _ => return Obtained::Absent,
-            }
-            match self.obtain(key.clone()).await {
-                // It may have been replaced, deleted or evicted in between.
-                Obtained::Absent => {}
-                obtained => return obtained,
-            }
-        }
-        Obtained::Busy
+        self.obtain_by(&key, async |is_first| {
+            let job = if is_first { RemoteJob::Load } else { RemoteJob::LoadWhole };
+            self.remote_job(owner, key.clone(), job).await
+        })
+        .await
     }
 
     /// Has the key's owner do a job, and waits for its answer.
