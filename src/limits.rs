@@ -21,6 +21,9 @@ pub use topic::*;
 /// Shards a process may have.
 pub const SHARDS_MAX: usize = 256;
 
+/// How old a shard's Unix time may be in a turn, in milliseconds.
+pub const WALL_CLOCK_AGE_MS_MAX: u64 = 20;
+
 /// Bytes in a request head, request line included; beyond it the answer is 431 (or 414).
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes in a request's method; beyond it the answer is 501.

@@ -373,6 +373,10 @@ crate::meters! {
     "Subscribers that were told of messages they missed.", per 1.0 {
         topic_gaps: Counter,
     }
+    "headwater_topic_expired_total",
+    "Subscribers that were ended because their credential's time was over.", per 1.0 {
+        topic_expired: Counter,
+    }
     "headwater_receive_starved_total",
     "Receptions that found no receive buffer and waited for one.", per 1.0 {
         receive_starved: Counter,

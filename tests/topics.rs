@@ -11,6 +11,8 @@ mod bounds;
 mod client;
 #[path = "topics/events.rs"]
 mod events;
+#[path = "topics/expiry.rs"]
+mod expiry;
 #[path = "topics/large.rs"]
 mod large;
 #[path = "topics/order.rs"]

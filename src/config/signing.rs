@@ -123,8 +123,8 @@ pub struct Wanted<'a> {
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'k> {
-    /// It holds; by which key.
-    Granted(&'k UrlKey),
+    /// It holds; by which key, and until which Unix time in seconds.
+    Granted(&'k UrlKey, u64),
     /// The key is unknown or the signature wrong.
     Unknown,
     /// The signature holds and the time is over.
@@ -209,7 +209,7 @@ pub fn judge<'k>(keys: &'k [UrlKey], claim: &Claim<'_>, wanted: &Wanted<'_>) -> 
         && key.methods.has(wanted.method)
         && lies_in(wanted.key, claim.path)
         && key.paths.covers(wanted.key);
-    if granted { Outcome::Granted(key) } else { Outcome::Elsewhere(key) }
+    if granted { Outcome::Granted(key, expires_s) } else { Outcome::Elsewhere(key) }
 }
 
 /// Whether the key is the path, or lies below it where it ends in a slash.
@@ -299,17 +299,17 @@ mod tests {
         let keys = [key()];
         let query = key().sign("/live/", MethodSet::READS, 100);
         let judged = |wanted: Wanted<'_>| judge(&keys, &claim(&query), &wanted);
-        assert_eq!(judged(LIVE), Outcome::Granted(&keys[0]));
-        assert_eq!(judged(Wanted { method: "HEAD", ..LIVE }), Outcome::Granted(&keys[0]));
+        assert_eq!(judged(LIVE), Outcome::Granted(&keys[0], 100));
+        assert_eq!(judged(Wanted { method: "HEAD", ..LIVE }), Outcome::Granted(&keys[0], 100));
         assert_eq!(judged(Wanted { now_s: 100, ..LIVE }), Outcome::Expired(&keys[0]));
         assert_eq!(judged(Wanted { method: "PUT", ..LIVE }), Outcome::Elsewhere(&keys[0]));
         assert_eq!(judged(Wanted { key: b"liver/a", ..LIVE }), Outcome::Elsewhere(&keys[0]));
         let one = key().sign("/live/a.ts", MethodSet::READS, 100);
-        assert_eq!(judge(&keys, &claim(&one), &LIVE), Outcome::Granted(&keys[0]));
+        assert_eq!(judge(&keys, &claim(&one), &LIVE), Outcome::Granted(&keys[0], 100));
         let longer = Wanted { key: b"live/a.ts2", ..LIVE };
         assert_eq!(judge(&keys, &claim(&one), &longer), Outcome::Elsewhere(&keys[0]));
         let all = key().sign("/", MethodSet::READS, 100);
-        assert_eq!(judge(&keys, &claim(&all), &LIVE), Outcome::Granted(&keys[0]));
+        assert_eq!(judge(&keys, &claim(&all), &LIVE), Outcome::Granted(&keys[0], 100));
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
         let query = key().sign("/", every, 100);
         assert_eq!(judge(&keys, &claim(&query), &LIVE), Outcome::Elsewhere(&keys[0]));
         let playlist = Wanted { key: b"live/a.m3u8", ..LIVE };
-        assert_eq!(judge(&keys, &claim(&query), &playlist), Outcome::Granted(&keys[0]));
+        assert_eq!(judge(&keys, &claim(&query), &playlist), Outcome::Granted(&keys[0], 100));
         let put = Wanted { method: "PUT", ..playlist };
         assert_eq!(judge(&keys, &claim(&query), &put), Outcome::Elsewhere(&keys[0]));
     }

@@ -46,10 +46,27 @@ pub struct Asked<'a> {
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'k> {
-    /// It may go on; by which credential, where one was needed.
-    Allowed(&'k str),
+    /// It may go on; by what.
+    Allowed(Grant<'k>),
     /// It may not; by which credential, where one is known.
     Denied(Denial, &'k str),
+}
+
+/// What lets a request go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'k> {
+    /// Name of the credential; empty where none was needed.
+    pub name: &'k str,
+    /// From this Unix time on, in seconds, it is no longer good; [`NEVER`] where it has no end.
+    pub until_s: u64,
+}
+
+/// The time of what has no end.
+pub const NEVER: u64 = u64::MAX;
+
+impl Grant<'static> {
+    /// No credential was needed.
+    const OPEN: Self = Self { name: "", until_s: NEVER };
 }
 
 /// Why a request may not go on.
@@ -141,13 +158,13 @@ pub fn judge<'k>(access: &'k Access, door: Door<'_>, asked: &Asked<'_>) -> Verdi
                 Verdict::Denied(..) => Verdict::Denied(Denial::FromWebPage, ""),
             }
         }
-        Who::Anyone => Verdict::Allowed(""),
+        Who::Anyone => Verdict::Allowed(Grant::OPEN),
         Who::Token => by_credential(access, asked, signed),
     }
 }
 
-/// Tries every credential of the request; the first that grants it decides, else the one that
-/// came closest.
+/// Tries every credential of the request; of those that grant it the one that lasts longest
+/// decides, else the one that came closest.
 fn by_credential<'k>(
     access: &'k Access,
     asked: &Asked<'_>,
@@ -181,13 +198,13 @@ fn by_credential<'k>(
     closest
 }
 
-fn rank(verdict: Verdict<'_>) -> u8 {
+fn rank(verdict: Verdict<'_>) -> (u8, u64) {
     match verdict {
-        Verdict::Allowed(_) => 4,
-        Verdict::Denied(Denial::NotGranted, _) => 3,
-        Verdict::Denied(Denial::Expired, _) => 2,
-        Verdict::Denied(Denial::Unknown, _) => 1,
-        Verdict::Denied(..) => 0,
+        Verdict::Allowed(grant) => (4, grant.until_s),
+        Verdict::Denied(Denial::NotGranted, _) => (3, 0),
+        Verdict::Denied(Denial::Expired, _) => (2, 0),
+        Verdict::Denied(Denial::Unknown, _) => (1, 0),
+        Verdict::Denied(..) => (0, 0),
     }
 }
 
@@ -216,7 +233,9 @@ fn of_signed<'k>(access: &'k Access, asked: &Asked<'_>, value: &[u8], skew_s: u6
     };
     match sigv4::verify(&signature, key.secret(), &wanted) {
         Err(fault) => Verdict::Denied(Denial::Signature(fault), &key.label),
-        Ok(()) if key.may(asked.right, asked.subject) => Verdict::Allowed(&key.label),
+        Ok(()) if key.may(asked.right, asked.subject) => {
+            Verdict::Allowed(Grant { name: &key.label, until_s: NEVER })
+        }
         Ok(()) => Verdict::Denied(Denial::NotGranted, &key.label),
     }
 }
@@ -252,7 +271,10 @@ fn of_token<'k>(token: Option<&'k Token>, asked: &Asked<'_>) -> Verdict<'k> {
     let Some(token) = token else { return Verdict::Denied(Denial::Unknown, "") };
     match token.may(asked.right, asked.subject) {
         _ if token.is_expired(asked.now_s) => Verdict::Denied(Denial::Expired, &token.name),
-        true => Verdict::Allowed(&token.name),
+        true => {
+            let until_s = token.expires_s.unwrap_or(NEVER);
+            Verdict::Allowed(Grant { name: &token.name, until_s })
+        }
         false => Verdict::Denied(Denial::NotGranted, &token.name),
     }
 }
@@ -273,7 +295,7 @@ fn by_signature<'k>(keys: &'k [UrlKey], asked: &Asked<'_>, query: &[u8]) -> Verd
     };
     let wanted = Wanted { method, key: asked.key, now_s: asked.now_s };
     match signing::judge(keys, &claim, &wanted) {
-        Outcome::Granted(key) => Verdict::Allowed(&key.label),
+        Outcome::Granted(key, until_s) => Verdict::Allowed(Grant { name: &key.label, until_s }),
         Outcome::Unknown => Verdict::Denied(Denial::Unknown, ""),
         Outcome::Expired(key) => Verdict::Denied(Denial::Expired, &key.label),
         Outcome::Elsewhere(key) => Verdict::Denied(Denial::NotGranted, &key.label),

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::conn::Conn;
+use super::topic::Until;
 use crate::config::cors::Lines;
 use crate::config::{Access, Door, PathRules, Right, Who};
 use crate::http::known::Known;
 use crate::http::request::Head;
 use crate::limits;
 use crate::meters::ShardMeters;
-use crate::origin::auth::{self, Asked, Denial, Verdict};
+use crate::origin::auth::{self, Asked, Denial, Grant, Verdict};
 use crate::origin::dialect::Dialect;
 use crate::origin::{heads, key, list, sigv4};
 use crate::sys::net;
@@ -242,7 +243,7 @@ impl Conn {
         let bytes = input.unread(&shard.reactor.buffers);
         let asking = Asking { head, bytes, right, subject };
         let (outcome, name) = match judge(shard, *socket, rules, asking) {
-            Verdict::Allowed(name) => (Ok(()), name),
+            Verdict::Allowed(grant) => (Ok(()), grant.name),
             Verdict::Denied(denial, name) => (Err(denial), name),
         };
         account.note_credential(name);
@@ -263,7 +264,9 @@ impl Conn {
     pub(super) fn pipeline_of_token(&self, head: &Head) -> Option<Box<[u8]>> {
         let bytes = self.input.unread(&self.shard.reactor.buffers);
         let asking = Asking { head, bytes, right: Right::Publish, subject: Subject::Path };
-        let Verdict::Allowed(name) = judge(&self.shard, self.socket, &self.rules, asking) else {
+        let Verdict::Allowed(Grant { name, .. }) =
+            judge(&self.shard, self.socket, &self.rules, asking)
+        else {
             return None;
         };
         let mut tokens = self.rules.access.tokens.iter();
@@ -272,20 +275,20 @@ impl Conn {
     }
 
     /// Judges what somebody wants to do with a topic, by a head whose bytes are perhaps kept apart,
-    /// and by the rules of now. Gives the name of the credential, where one was needed.
+    /// and by the rules of now.
     pub(super) fn authorize_topic(
         &self,
         head: &Head,
         bytes: &[u8],
         right: Right,
         topic: &[u8],
-    ) -> Result<Option<Box<str>>, Denial> {
+    ) -> Result<Admission, Denial> {
         let rules = self.shard.rules();
         let subject = Subject::Topic(topic);
         let verdict =
             judge(&self.shard, self.socket, &rules, Asking { head, bytes, right, subject });
-        let name = match verdict {
-            Verdict::Allowed(name) => (!name.is_empty()).then(|| name.into()),
+        let Grant { name, mut until_s } = match verdict {
+            Verdict::Allowed(grant) => grant,
             Verdict::Denied(denial, _) => return Err(denial),
         };
         // What happens to objects is for those who may list them.
@@ -298,12 +301,22 @@ impl Conn {
             room[folder.len()] = b'/';
             let subject = Subject::Folder(&room[..=folder.len()]);
             let asking = Asking { head, bytes, right: Right::Read, subject };
-            if let Verdict::Denied(denial, _) = judge(&self.shard, self.socket, &rules, asking) {
-                return Err(denial);
+            match judge(&self.shard, self.socket, &rules, asking) {
+                Verdict::Allowed(grant) => until_s = until_s.min(grant.until_s),
+                Verdict::Denied(denial, _) => return Err(denial),
             }
         }
-        Ok(name)
+        let token_id = (!name.is_empty()).then(|| name.into());
+        Ok(Admission { token_id, until: Until::of(until_s) })
     }
+}
+
+/// By what somebody was let in to a topic.
+pub(super) struct Admission {
+    /// Name of the credential, where one was needed.
+    pub(super) token_id: Option<Box<str>>,
+    /// When that is no longer good.
+    pub(super) until: Until,
 }
 
 /// A wish and the head that it came with.

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::limits;
+
 /// The zero of every shard's monotonic clock.
 fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
@@ -31,8 +33,9 @@ impl Clock {
     #[inline]
     pub fn turn(&self) {
         self.now_us.set(Self::monotonic_us());
-        // Date changes by the second; a look every 20 ms keeps it true enough.
-        if self.now_us.get() - self.wall_read_us.get() > 20_000 {
+        // Date changes by the second; a look now and then keeps it true enough.
+        let age_us = self.now_us.get() - self.wall_read_us.get();
+        if age_us > limits::WALL_CLOCK_AGE_MS_MAX * 1000 {
             self.read_wall();
         }
     }

@@ -103,6 +103,13 @@ pub fn hello(out: &mut Vec<u8>, format: Format, page: u64, next: u64) {
     });
 }
 
+/// Appends a line for people, which clients pass over.
+pub fn comment(out: &mut Vec<u8>, format: Format, text: &str) {
+    events(out, format, |events| {
+        events.extend_from_slice(format!(": {text}\n\n").as_bytes());
+    });
+}
+
 fn events(out: &mut Vec<u8>, format: Format, write: impl FnOnce(&mut Vec<u8>)) {
     if format == Format::Plain {
         return write(out);

@@ -93,6 +93,12 @@ impl Stream {
         }
     }
 
+    /// What comes until the connection's end, as it comes.
+    pub fn rest(&mut self) -> String {
+        while self.more().is_ok() {}
+        String::from_utf8(std::mem::take(&mut self.raw)).unwrap()
+    }
+
     /// The next lines up to an empty one; an error of this kind is the stream's clean end.
     fn block(&mut self) -> io::Result<Event> {
         loop {

@@ -59,6 +59,11 @@ fn config(text: &str) -> Config {
 }
 
 fn judged_by(config: &Config, case: &Case<'_>) -> Result<String, (Denial, String)> {
+    granted_by(config, case).map(|(name, _)| name)
+}
+
+/// The same, with the Unix time of the grant's end.
+fn granted_by(config: &Config, case: &Case<'_>) -> Result<(String, u64), (Denial, String)> {
     let Case { method, target, lines, .. } = case;
     let raw = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
     let head = request::parse(raw.as_bytes()).unwrap().unwrap();
@@ -74,7 +79,7 @@ fn judged_by(config: &Config, case: &Case<'_>) -> Result<String, (Denial, String
     };
     let door = config.paths.door(case.subject.as_bytes(), case.right);
     match judge(&config.access, door, &asked) {
-        Verdict::Allowed(name) => Ok(name.to_owned()),
+        Verdict::Allowed(Grant { name, until_s }) => Ok((name.to_owned(), until_s)),
         Verdict::Denied(denial, name) => Err((denial, name.to_owned())),
     }
 }
@@ -182,6 +187,49 @@ fn a_signed_url_lets_in() {
     let put = signing::MethodSet::parse(b"PUT").unwrap();
     let target = format!("/live/a?{}", up.sign("/live/a", put, NOW_S + 9));
     expect(&Case { target: &target, ..WRITE }, Ok("url:up"));
+}
+
+/// What goes on for long is ended by this time.
+#[test]
+fn a_grant_says_when_it_ends_and_of_several_the_longest_counts() {
+    let config = config(
+        r#"
+        [[token]]
+        name = "short"
+        token = "encoder-token-0123456789"
+        read = "**"
+        expires = 2027-01-15T08:00:10Z
+        [[token]]
+        name = "endless"
+        token = "viewer-token-0123456789ab"
+        read = "vod/**"
+        [[url_key]]
+        name = "k1"
+        key = "0123456789abcdef0123456789abcdef"
+        "#,
+    );
+    let key = UrlKey::new("k1", "0123456789abcdef0123456789abcdef").unwrap();
+    let signed =
+        |expires_s| format!("/live/a?{}", key.sign("/live/", signing::MethodSet::READS, expires_s));
+    let short = format!("Authorization: Bearer {ENCODER}\r\n");
+    let granted = |case: &Case<'_>| granted_by(&config, case).unwrap();
+    assert_eq!(granted(&Case { lines: &short, ..READ }), ("short".to_owned(), NOW_S + 10));
+    for (expires_s, expected) in
+        [(NOW_S + 9, "short"), (NOW_S + 10, "short"), (NOW_S + 11, "url:k1")]
+    {
+        let target = signed(expires_s);
+        let alone = granted(&Case { target: &target, ..READ });
+        assert_eq!(alone, ("url:k1".to_owned(), expires_s));
+        let both = granted(&Case { target: &target, lines: &short, ..READ });
+        assert_eq!(both, (expected.to_owned(), expires_s.max(NOW_S + 10)));
+    }
+    // What grants nothing here lengthens nothing.
+    let target = format!("/live/a?token={VIEWER}");
+    let both = Case { target: &target, lines: &short, ..READ };
+    assert_eq!(granted(&both), ("short".to_owned(), NOW_S + 10));
+    let target = format!("/vod/a?token={VIEWER}");
+    let both = Case { target: &target, lines: &short, subject: "vod/a", ..READ };
+    assert_eq!(granted(&both), ("endless".to_owned(), NEVER));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::until::Until;
 use crate::limits;
 use crate::sys::task::TaskId;
 use crate::topic::Policy;
@@ -56,6 +57,8 @@ pub(super) struct Copy {
     pub(super) pass: Option<usize>,
     pub(super) again: bool,
     pub(super) beat: bool,
+    /// No stream of `streams` that a pass has left there ends before this.
+    pub(super) ends: Until,
     sent_ms: u64,
     batches: [Option<Batch>; FORMATS],
     polled: Option<(u64, Batch)>,
@@ -143,6 +146,7 @@ impl Copies {
             pass: None,
             again: false,
             beat: false,
+            ends: Until::FOREVER,
             sent_ms: self.now_ms,
             batches: Default::default(),
             polled: None,
@@ -223,7 +227,7 @@ impl Copies {
     }
 
     /// Drops what is old and copies that are not used, tells owners how many users there are,
-    /// begins heartbeats.
+    /// begins heartbeats and the end of streams.
     pub(super) fn tick(&mut self, now_ms: u64, wall_ms: u64, mut tell: impl FnMut(Message)) {
         self.now_ms = now_ms;
         for id in (0..).take(self.slots.len()) {
@@ -249,6 +253,8 @@ impl Copies {
             } else if now_ms >= copy.sent_ms + limits::TOPIC_HEARTBEAT_MS {
                 copy.sent_ms = now_ms;
                 copy.beat = !copy.streams.is_empty();
+                self.begin_pass(id);
+            } else if copy.ends.is_over(wall_ms / 1000) {
                 self.begin_pass(id);
             }
         }

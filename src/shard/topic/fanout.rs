@@ -5,7 +5,7 @@
 //! ([`super::stream`]) that deals with it and gives it back when it has caught up.
 //!
 //! Invariants: a stream here has no send under way; a pass looks at every stream that was there
-//! when it began; the sends of a turn are bounded.
+//! when it began, and one whose time is over is sent nothing; the sends of a turn are bounded.
 
 use std::rc::Rc;
 
@@ -13,6 +13,7 @@ use super::super::account::Account;
 use super::super::{Shard, conn};
 use super::copies::{Copies, CopyId, Piece, Shared};
 use super::stream::{Place, Resumed};
+use super::until::Until;
 use crate::limits;
 use crate::sys::socket::SocketId;
 use crate::topic::wire::{self, Format};
@@ -64,6 +65,7 @@ impl Streams {
         let streams = &mut copies.at(place.copy).streams;
         let at = u32::try_from(streams.len()).expect("streams are bounded by connections");
         streams.push(number);
+        copies.at(place.copy).ends = copies.at(place.copy).ends.min(place.until);
         self.slots[number as usize] = Some(Stream { socket, place, at, account });
         number
     }
@@ -126,6 +128,10 @@ impl Shard {
         due: &mut Vec<Due>,
     ) -> usize {
         let Some(begin) = copies.at(id).pass else { return 0 };
+        let now_s = self.reactor.clock.wall_s();
+        if begin == 0 {
+            copies.at(id).ends = Until::FOREVER;
+        }
         let mut at = begin;
         let mut seen = 0;
         let beat = copies.at(id).beat;
@@ -134,8 +140,16 @@ impl Shard {
         {
             seen += 1;
             let stream = streams.slots[number as usize].as_mut().expect("it is in the list");
-            match self.feed(copies, stream, beat) {
-                Fed::Whole => at += 1,
+            let until = stream.place.until;
+            let fed = match until.is_over(now_s) {
+                true => Fed::Rest(None),
+                false => self.feed(copies, stream, beat),
+            };
+            match fed {
+                Fed::Whole => {
+                    let copy = copies.at(id);
+                    (at, copy.ends) = (at + 1, copy.ends.min(until));
+                }
                 Fed::Rest(rest) => {
                     // Whoever takes its place in the list is next.
                     copies.at(id).pass = Some(at);

@@ -6,11 +6,13 @@ use std::task::Poll;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::{Shard, answer};
 use super::copies::{CopyId, State};
+use super::until::Until;
 use crate::config::Right;
 use crate::http::known::Known;
 use crate::http::request::{Head, Method, Version};
 use crate::http::response::Status;
 use crate::limits;
+use crate::origin::auth::Denial;
 use crate::origin::errors::{Bare, RETRY};
 use crate::origin::{key, query, web};
 use crate::topic::handshake::{Handshake, Offer};
@@ -18,9 +20,10 @@ use crate::topic::log::Start;
 use crate::topic::message::Message;
 use crate::topic::{name, query as wishes};
 
-/// A copy that was joined and has to be left.
+/// A copy that was joined and has to be left, and until when that was allowed.
 pub(super) struct Subscribing {
     pub(super) copy: CopyId,
+    pub(super) until: Until,
 }
 
 impl Conn {
@@ -43,16 +46,15 @@ impl Conn {
             Method::Get => offer.judge(head.version == Version::Http11),
             _ => Handshake::None,
         };
-        if let Ok(topic) = &topic
-            && let Err(denial) = self.authorize_topic(head, bytes, Right::TopicSubscribe, topic)
-        {
-            let bare = Bare {
-                status: denial.status(),
-                message: denial.message(Right::TopicSubscribe),
-                lines: denial.lines(),
-                body_allowed: head.method == Method::Get,
-            };
-            return self.answer_bare(head, &bare, Then::Next).await;
+        let mut until = Until::FOREVER;
+        if let Ok(topic) = &topic {
+            match self.authorize_topic(head, bytes, Right::TopicSubscribe, topic) {
+                Ok(admission) => until = admission.until,
+                Err(denial) => {
+                    let bare = denied(head, denial);
+                    return self.answer_bare(head, &bare, Then::Next).await;
+                }
+            }
         }
         let opens_bare = head.path.of(bytes) == b"/topics";
         let topic = match (topic, &handshake) {
@@ -97,7 +99,7 @@ impl Conn {
                 let Ok(copy) = shard.join_topic(&topic).await else {
                     return self.answer_full(head).await;
                 };
-                let subscribing = Subscribing { copy };
+                let subscribing = Subscribing { copy, until };
                 if streams {
                     let start = last_id.unwrap_or(start);
                     return Box::pin(self.stream(head, subscribing, start)).await;
@@ -120,6 +122,16 @@ impl Conn {
         };
         let ready: answer::Ready = self.ready_bare(head, &bare, Then::Next);
         self.deliver(ready).await
+    }
+}
+
+/// The answer to somebody who may not subscribe, or no longer.
+pub(super) fn denied(head: &Head, denial: Denial) -> Bare<'static> {
+    Bare {
+        status: denial.status(),
+        message: denial.message(Right::TopicSubscribe),
+        lines: denial.lines(),
+        body_allowed: head.method == Method::Get,
     }
 }
 

@@ -15,6 +15,7 @@ mod poll;
 mod publish;
 mod socket;
 mod stream;
+mod until;
 mod values;
 
 use std::cell::Cell;
@@ -37,6 +38,7 @@ use crate::topic::owner::{Hook, Owner, PolicyOf};
 pub(super) use arriving::{Charge, NoRoom};
 pub(super) use publish::CROWDED;
 pub(super) use stream::Resumed;
+pub(super) use until::Until;
 
 /// A shard's part in all topics.
 pub(super) struct Topics {

@@ -1,14 +1,18 @@
 //! Long-poll: a GET that waits until there is a message. Whoever waits for the same message gets
 //! the same bytes.
+//!
+//! Invariants: nothing is told once the credential's time is over: the answer is then that of a
+//! request which begins at that time.
 
 use std::task::Poll;
 
 use super::super::answer::Front;
 use super::super::conn::{Conn, Gone, Then};
-use super::get::Subscribing;
+use super::get::{Subscribing, denied};
 use crate::http::request::Head;
 use crate::http::response::{Status, Writer};
 use crate::limits;
+use crate::origin::auth::Denial;
 use crate::origin::heads::{self, Manner};
 use crate::sys::reactor::Interrupt;
 use crate::topic::log::{Joined, Start};
@@ -30,20 +34,27 @@ impl Conn {
         start: Start,
         wait_ms: u64,
     ) -> Result<Then, Gone> {
-        let Subscribing { copy } = subscribing;
+        let Subscribing { copy, until } = subscribing;
         let shard = self.shard.clone();
         let manner = self.manner(head, Then::Next);
         self.input_past_head(head);
         self.input.set_aside(&shard.reactor.buffers);
         let Joined { next, gap } = shard.topics.borrow_mut().copies.at(copy).log.join(start);
         if gap.is_none() {
-            let until_ms = shard.reactor.clock.now_ms() + wait_ms;
+            let clock = &shard.reactor.clock;
+            let until_ms = (clock.now_ms() + wait_ms).min(until.due_ms(clock));
             shard.topics.borrow_mut().polls += 1;
             let waited = self.wait_for_message(copy, next, until_ms).await;
             shard.topics.borrow_mut().polls -= 1;
             if let Waited::Gone = waited {
                 shard.leave_topic(copy);
                 return Err(Gone);
+            }
+            if until.is_over(clock.wall_s()) {
+                shard.leave_topic(copy);
+                shard.accounts.meters.topic_expired.bump();
+                self.send_bare(&denied(head, Denial::Expired), manner).await?;
+                return Ok(manner.then());
             }
         }
         let second = shard.preamble.borrow().wall_s;

@@ -2,6 +2,7 @@
 
 use super::super::body::BodyFault;
 use super::super::conn::{Conn, Gone, Then};
+use super::super::rules::Admission;
 use super::super::upload::Denied;
 use super::arriving::Charge;
 use super::get::{FULL, topic_of};
@@ -74,7 +75,7 @@ impl Conn {
         let bytes = self.input.unread(&shard.reactor.buffers);
         let bad = |fault| Denied::new(Status::BadRequest, fault);
         let topic = topic_of(head.path.of(bytes)).map_err(bad)?;
-        let token_id = self
+        let Admission { token_id, .. } = self
             .authorize_topic(head, bytes, Right::TopicPublish, &topic)
             .map_err(|denial| Denied::of(denial, Right::TopicPublish))?;
         self.account.note_credential(token_id.as_deref().unwrap_or_default());

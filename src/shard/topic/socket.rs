@@ -12,10 +12,12 @@ use super::super::answer::Front;
 use super::super::body::Window;
 use super::super::conn::{Conn, Gone, Then};
 use super::super::read::HEAD_FITS;
+use super::super::rules::Admission;
 use super::arriving::{Charge, NoRoom};
 use super::copies::{CopyId, Piece};
 use super::get::FULL;
 use super::publish::{CROWDED, OWN, TOO_LARGE, refused};
+use super::until::{EXPIRED, Until};
 use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::{Status, Writer};
@@ -68,6 +70,15 @@ pub(super) struct Subscription {
     pub(super) topic: Box<[u8]>,
     pub(super) copy: CopyId,
     pub(super) next: u64,
+    /// When it ends, and the socket with it.
+    pub(super) until: Until,
+}
+
+impl Socket {
+    /// When the first of its subscriptions ends.
+    fn until(&self) -> Until {
+        self.subscriptions.iter().map(|one| one.until).min().unwrap_or(Until::FOREVER)
+    }
 }
 
 /// Why a socket ends.
@@ -260,21 +271,23 @@ impl Conn {
     ) {
         let shard = self.shard.clone();
         let is_known = socket.subscriptions.iter().any(|one| one.topic == topic);
-        let denied = self.judge_on(socket, Right::TopicSubscribe, &topic).err();
-        let fault = match denied {
-            Some(denied) => Some(denied),
-            None if is_known => Some((Status::Conflict, "the socket has this subscription")),
-            None if socket.subscriptions.len() >= limits::SOCKET_TOPICS_MAX => {
-                Some((Status::TooManyRequests, "a socket holds at most 64 subscriptions"))
+        let judged = match self.judge_on(socket, Right::TopicSubscribe, &topic) {
+            Err(denied) => Err(denied),
+            Ok(_) if is_known => Err((Status::Conflict, "the socket has this subscription")),
+            Ok(_) if socket.subscriptions.len() >= limits::SOCKET_TOPICS_MAX => {
+                Err((Status::TooManyRequests, "a socket holds at most 64 subscriptions"))
             }
-            None => None,
+            Ok(admission) => Ok(admission.until),
         };
-        let joined = match fault {
-            None => shard.join_topic(&topic).await.map_err(|()| (Status::ServiceUnavailable, FULL)),
-            Some(fault) => Err(fault),
+        let joined = match judged {
+            Ok(until) => match shard.join_topic(&topic).await {
+                Ok(copy) => Ok((copy, until)),
+                Err(()) => Err((Status::ServiceUnavailable, FULL)),
+            },
+            Err(fault) => Err(fault),
         };
-        let copy = match joined {
-            Ok(copy) => copy,
+        let (copy, until) = match joined {
+            Ok(joined) => joined,
             Err((status, fault)) => {
                 let members = client::error(status.code(), fault);
                 client::answer(&mut socket.out, &members, id);
@@ -292,7 +305,7 @@ impl Conn {
             wire::gap(&mut socket.out, Format::WebSocket, quoted, gap);
             topics.copies.gaps += 1;
         }
-        socket.subscriptions.push(Subscription { topic, copy, next: joined.next });
+        socket.subscriptions.push(Subscription { topic, copy, next: joined.next, until });
     }
 
     fn unsubscribe(&mut self, socket: &mut Socket, topic: &[u8], id: Option<&str>) {
@@ -334,7 +347,7 @@ impl Conn {
     ) -> Result<Position, (Status, &'static str)> {
         let shard = self.shard.clone();
         let bytes_max = (shard.settings.topic_policy)(topic).message_bytes_max;
-        draft.token_id = self.judge_on(socket, Right::TopicPublish, topic)?;
+        draft.token_id = self.judge_on(socket, Right::TopicPublish, topic)?.token_id;
         if name::is_own(topic) {
             return Err((Status::Forbidden, OWN));
         }
@@ -344,20 +357,24 @@ impl Conn {
         shard.publish(topic, draft).await.map_err(refused)
     }
 
-    /// Judges a wish by the handshake; gives the name of the credential, or status and sentence.
-    fn judge_on(
+    /// Judges a wish by the handshake; by what it is granted, or status and sentence.
+    pub(super) fn judge_on(
         &self,
         socket: &Socket,
         right: Right,
         topic: &[u8],
-    ) -> Result<Option<Box<str>>, (Status, &'static str)> {
+    ) -> Result<Admission, (Status, &'static str)> {
         self.authorize_topic(&socket.head, &socket.presented, right, topic)
             .map_err(|denial| (denial.status(), denial.message(right)))
     }
 
-    /// Sends what the socket lacks of its topics.
+    /// Sends what the socket lacks of its topics, unless the time of one of them is over.
     pub(super) async fn deliver_news(&mut self, socket: &mut Socket) -> Result<(), End> {
         let shard = self.shard.clone();
+        if socket.until().is_over(shard.reactor.clock.wall_s()) {
+            shard.accounts.meters.topic_expired.bump();
+            return Err(End::Refused(Code::Policy, EXPIRED));
+        }
         let format = match socket.values_of {
             None => Format::WebSocket,
             Some(_) => Format::Values,
@@ -388,7 +405,8 @@ impl Conn {
             return self.ask_for_a_sign(socket);
         }
         let pace_ms = socket.pace.as_ref().map_or(u64::MAX, |pace| pace.until_ms);
-        reactor.set_deadline(self.socket, socket.signs.ping_ms.min(pace_ms));
+        let look_ms = pace_ms.min(socket.until().due_ms(&reactor.clock));
+        reactor.set_deadline(self.socket, socket.signs.ping_ms.min(look_ms));
         let received = std::future::poll_fn(|context| {
             let is_heard = reactor.has_input(self.socket);
             if !is_heard && (shard.is_draining() || shard.has_news(&socket.subscriptions)) {
@@ -404,7 +422,7 @@ impl Conn {
                 socket.signs = Signs::at(reactor.clock.now_ms());
                 Waited::News
             }
-            Some(Err(Interrupt::Late)) if socket.signs.ping_ms > pace_ms => Waited::News,
+            Some(Err(Interrupt::Late)) if socket.signs.ping_ms > look_ms => Waited::News,
             Some(Err(Interrupt::Late)) => self.ask_for_a_sign(socket),
             Some(Err(Interrupt::Ended(_))) => Waited::Gone,
         }

@@ -11,6 +11,7 @@ use super::super::conn::{Conn, Gone, Then};
 use super::super::read::HEAD_FITS;
 use super::copies::{CopyId, Piece, Shared};
 use super::get::Subscribing;
+use super::until::{EXPIRED, Until};
 use crate::http::request::{Head, Version};
 use crate::http::response::{Status, Writer};
 use crate::origin::heads;
@@ -24,6 +25,8 @@ pub(super) struct Place {
     pub(super) next: u64,
     pub(super) copy: CopyId,
     pub(super) format: Format,
+    /// When it ends.
+    pub(super) until: Until,
 }
 
 /// A stream that gets a task again.
@@ -42,7 +45,7 @@ impl Conn {
         subscribing: Subscribing,
         start: Start,
     ) -> Result<Then, Gone> {
-        let Subscribing { copy } = subscribing;
+        let Subscribing { copy, until } = subscribing;
         let shard = self.shard.clone();
         let format = match head.version {
             Version::Http10 => Format::Plain,
@@ -77,7 +80,7 @@ impl Conn {
             (body, joined.next)
         };
         buffer.push_owned(body);
-        let place = Place { next, copy, format };
+        let place = Place { next, copy, format, until };
         match self.transmit(Front::Assembled(buffer), None).await {
             Ok(()) => self.go_on_streaming(place).await,
             Err(Gone) => {
@@ -108,12 +111,18 @@ impl Conn {
         let shard = self.shard.clone();
         loop {
             if let Some(outcome) = self.stream_ends().await {
-                let bytes = wire::ending(place.format);
                 shard.leave_topic(place.copy);
-                if outcome.is_ok() && !bytes.is_empty() {
-                    self.transmit(Front::Rendered(Rc::new(bytes.to_vec())), None).await?;
-                }
-                return outcome;
+                return match outcome {
+                    Ok(then) => self.end_stream(Vec::new(), place.format, then).await,
+                    Err(Gone) => Err(Gone),
+                };
+            }
+            if place.until.is_over(shard.reactor.clock.wall_s()) {
+                shard.leave_topic(place.copy);
+                shard.accounts.meters.topic_expired.bump();
+                let mut why = Vec::new();
+                wire::comment(&mut why, place.format, EXPIRED);
+                return self.end_stream(why, place.format, Then::Close).await;
             }
             let piece =
                 shard.topics.borrow_mut().copies.piece(place.copy, place.format, place.next);
@@ -136,6 +145,20 @@ impl Conn {
                 }
             }
         }
+    }
+
+    /// Sends the last bytes of a stream.
+    async fn end_stream(
+        &mut self,
+        mut last: Vec<u8>,
+        format: Format,
+        then: Then,
+    ) -> Result<Then, Gone> {
+        last.extend_from_slice(wire::ending(format));
+        if !last.is_empty() {
+            self.transmit(Front::Rendered(Rc::new(last)), None).await?;
+        }
+        Ok(then)
     }
 
     /// Reads past what the peer says on a stream; how it ends, if it does.

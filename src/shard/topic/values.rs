@@ -8,6 +8,7 @@
 use super::super::conn::{Conn, Gone};
 use super::get::FULL;
 use super::socket::{End, Socket, Subscription};
+use crate::config::Right;
 use crate::http::response::Status;
 use crate::topic::frame::Code;
 use crate::topic::item::{Draft, Value};
@@ -24,13 +25,15 @@ impl Conn {
         start: Start,
     ) -> Result<(), End> {
         let shard = self.shard.clone();
+        let judged = self.judge_on(socket, Right::TopicSubscribe, &topic);
+        let until = judged.map_err(|(_, denied)| End::Refused(Code::Policy, denied))?.until;
         let joined = shard.join_topic(&topic).await;
         let copy = joined.map_err(|()| End::Refused(Code::TryLater, FULL))?;
         let mut topics = shard.topics.borrow_mut();
         let held = topics.copies.at(copy);
         held.watch(shard.reactor.tasks.current());
         let joined = held.log.join(start);
-        socket.subscriptions.push(Subscription { topic, copy, next: joined.next });
+        socket.subscriptions.push(Subscription { topic, copy, next: joined.next, until });
         match joined.gap {
             Some(_) => Err(End::Refused(Code::Policy, MISSED)),
             None => Ok(()),
