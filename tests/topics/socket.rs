@@ -152,3 +152,26 @@ fn frames_that_are_forbidden_end_the_socket_with_a_code() {
     assert_eq!(status(&[UPGRADE[0], UPGRADE[1], UPGRADE[3]]), 400);
     origin.stop();
 }
+
+/// One without subscriptions was not told: it noticed the drain at its next ping, up to 15 s later.
+#[test]
+fn a_drain_ends_every_socket_at_once() {
+    let mut origin = origin("topics-socket-drain", "2", "");
+    let mut sockets: Vec<_> = ["/topics", "/topics/a/b", "/topics/a/b?messages=values", "/topics"]
+        .map(|target| Socket::open(&origin, target))
+        .into();
+    assert_eq!(sockets[1].next()["subscribed"], "a/b");
+    // One that had a subscription is as bare as one that never had.
+    sockets[3].say("{\"subscribe\":\"a/c\"}");
+    assert_eq!(sockets[3].next()["subscribed"], "a/c");
+    sockets[3].say("{\"unsubscribe\":\"a/c\"}");
+    assert_eq!(sockets[3].next()["unsubscribed"], "a/c");
+    let begun = std::time::Instant::now();
+    origin.terminate();
+    for socket in &mut sockets {
+        assert_eq!(socket.close().0, 1001);
+    }
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    drop(sockets);
+    assert_eq!(origin.wait().code(), Some(0), "{}", origin.log());
+}

@@ -52,6 +52,8 @@ pub(super) struct Topics {
     /// WebSockets, and long-polls that wait.
     sockets: usize,
     polls: usize,
+    /// Tasks of WebSockets that wait without a subscription, so that no topic wakes them.
+    bare: HashSet<TaskId>,
     arriving: arriving::Arriving,
     ticked_ms: Cell<u64>,
 }
@@ -75,6 +77,7 @@ impl Topics {
             wanted: HashSet::new(),
             sockets: 0,
             polls: 0,
+            bare: HashSet::new(),
             arriving: arriving::Arriving::default(),
             ticked_ms: Cell::new(0),
         }
@@ -229,6 +232,7 @@ impl Shard {
     pub(super) fn wake_topics(&self) {
         let topics = self.topics.borrow();
         topics.copies.wake_all(|task| self.reactor.tasks.wake(task));
+        topics.bare.iter().for_each(|&task| self.reactor.tasks.wake(task));
         topics.streams.sockets().for_each(|socket| self.reactor.stir(socket));
     }
 }

@@ -407,6 +407,10 @@ impl Conn {
         let pace_ms = socket.pace.as_ref().map_or(u64::MAX, |pace| pace.until_ms);
         let look_ms = pace_ms.min(socket.until().due_ms(&reactor.clock));
         reactor.set_deadline(self.socket, socket.signs.ping_ms.min(look_ms));
+        let is_bare = socket.subscriptions.is_empty();
+        if is_bare {
+            shard.topics.borrow_mut().bare.insert(reactor.tasks.current());
+        }
         let received = std::future::poll_fn(|context| {
             let is_heard = reactor.has_input(self.socket);
             if !is_heard && (shard.is_draining() || shard.has_news(&socket.subscriptions)) {
@@ -415,6 +419,9 @@ impl Conn {
             pin!(reactor.receive(self.socket)).poll(context).map(Some)
         })
         .await;
+        if is_bare {
+            shard.topics.borrow_mut().bare.remove(&reactor.tasks.current());
+        }
         match received {
             None => Waited::News,
             Some(Ok(received)) => {
