@@ -4,8 +4,13 @@
 //! Raw values of histograms are microseconds or milliseconds, as their bounds say; rendering
 //! divides them into seconds.
 //!
-//! **Invariants**: one set per shard, written by that shard's thread only; no label carries
-//! anything that a peer sent.
+//! **Invariants**: one set per shard, written by that shard's thread only; no label of the table
+//! carries anything that a peer sent. Names of topics, where a rule asks for them, are apart
+//! ([`topics`]).
+
+mod topics;
+
+pub use topics::{TopicBoard, TopicCount};
 
 use crate::sys::meter::BOUNDS;
 
@@ -360,6 +365,11 @@ crate::meters! {
         topic_streams: Gauge ["way=\"sse\""],
         topic_sockets: Gauge ["way=\"websocket\""],
         topic_polls: Gauge ["way=\"poll\""],
+    }
+    "headwater_topics_unmeasured",
+    "Topics whose rule asks for counts of their own and that find no place among those that have \
+     them.", per 1.0 {
+        topics_unmeasured: Gauge,
     }
     "headwater_topic_messages_total", "Publications through this shard, by outcome.", per 1.0 {
         topic_messages: Counter ["outcome=\"published\""],

@@ -20,7 +20,7 @@ use crate::control::webhook::{Queues, Webhooks};
 use crate::control::{self, Control, Parts, Reloader, Running, State, Stopped, Wish};
 use crate::exit::Exit;
 use crate::limits;
-use crate::meters::ShardMeters;
+use crate::meters::{ShardMeters, TopicBoard};
 use crate::shard::{Accounts, Ending, Envelope, Leftover, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
@@ -161,8 +161,8 @@ fn control(
     let reloader = Arc::new(Reloader::new(config.clone(), apply));
     let hooks = webhooks.meters();
     let folders = [&settings.data, &settings.library].into_iter().flatten().cloned().collect();
-    let meters = meters.to_vec();
-    let parts = Parts { meters, state: state.clone(), access, reloader, folders, hooks };
+    let (meters, topics) = (meters.to_vec(), settings.topic_board.clone());
+    let parts = Parts { meters, topics, state: state.clone(), access, reloader, folders, hooks };
     control::spawn(config, parts, webhooks, store, move || {
         reopen.iter().for_each(|reopen| reopen())
     })
@@ -245,6 +245,7 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         connections_max: connections.div_ceil(config.shards),
         topic_policy: Arc::new(move |name| topics.find(name).map(topic_policy).unwrap_or_default()),
         topic_hook,
+        topic_board: TopicBoard::new(config.shards),
         data: folder(config.data.as_deref(), |path| {
             DataFolder::open(path).map(|folder| folder.with_marks(marks(&config.disk)))
         })?,
@@ -314,6 +315,7 @@ fn topic_policy(rule: &TopicRule) -> Policy {
         rate_max: rule.messages_per_second,
         close_slow: rule.lag == Some(Lag::Close),
         webhook: rule.webhook.as_ref().map(|(number, _)| *number),
+        metrics: rule.metrics,
     }
 }
 

@@ -15,6 +15,8 @@ mod events;
 mod expiry;
 #[path = "topics/large.rs"]
 mod large;
+#[path = "topics/measured.rs"]
+mod measured;
 #[path = "topics/order.rs"]
 mod order;
 #[path = "topics/poll.rs"]

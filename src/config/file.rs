@@ -222,6 +222,7 @@ fn topic_rule(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<T
         Ok(u32::try_from(integer(value, 1, 100_000)?).unwrap_or(u32::MAX))
     });
     let lag = section.read("lag", |value| one_of(value, &LAGS));
+    let metrics = section.read("metrics", boolean).unwrap_or(false);
     let webhook = webhook::read(section, warnings).map(|webhook| (0, webhook));
     Some(TopicRule {
         pattern: pattern?,
@@ -232,6 +233,7 @@ fn topic_rule(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Option<T
         messages_per_second,
         lag,
         webhook,
+        metrics,
     })
 }
 

@@ -26,6 +26,8 @@ pub struct TopicRule {
     pub lag: Option<Lag>,
     /// Who is told of every message, with its number among all webhooks.
     pub webhook: Option<(u16, Webhook)>,
+    /// Whether each of its topics has counts of its own in the metrics.
+    pub metrics: bool,
 }
 
 /// What becomes of a subscriber that fell out of the log.

@@ -117,7 +117,8 @@ async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 async fn render(Shared(admin): Shared<Arc<Admin>>) -> Response {
-    let text = metrics::render(&admin.parts.meters, &admin.look(), &admin.parts.hooks);
+    let (parts, process) = (&admin.parts, admin.look());
+    let text = metrics::render(&parts.meters, &process, &parts.hooks, &parts.topics.read());
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

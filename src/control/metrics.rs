@@ -1,13 +1,14 @@
 //! Meters as text, by the conventions of the Prometheus exposition format, version 0.0.4.
 //!
 //! Base units (seconds, bytes), `_total` on counters, cumulated buckets, one HELP and TYPE per
-//! family. The only labels are `shard`, the fixed ones of the table in [`crate::meters`], and the
-//! patterns of rules with a webhook, of which there are few.
+//! family. The only labels are `shard`, the fixed ones of the table in [`crate::meters`], the
+//! patterns of rules with a webhook, of which there are few, and the names of topics whose rules
+//! ask for it, which are bounded.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::meters::ShardMeters;
+use crate::meters::{ShardMeters, TopicCount};
 use crate::sys::meter::{Family, Kind, Reading, Snapshot};
 
 use super::{HookMeters, Phase, Process};
@@ -16,7 +17,12 @@ use super::{HookMeters, Phase, Process};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All families of all shards, then those of the process.
-pub fn render(shards: &[Arc<ShardMeters>], process: &Process, hooks: &[Arc<HookMeters>]) -> String {
+pub fn render(
+    shards: &[Arc<ShardMeters>],
+    process: &Process,
+    hooks: &[Arc<HookMeters>],
+    topics: &[TopicCount],
+) -> String {
     let mut out = Text(String::with_capacity(64 * 1024));
     for family in ShardMeters::FAMILIES {
         out.head(family.name, family.kind, family.help);
@@ -26,7 +32,23 @@ pub fn render(shards: &[Arc<ShardMeters>], process: &Process, hooks: &[Arc<HookM
     }
     out.process(process);
     out.webhooks(hooks);
+    out.topics(topics);
     out.0
+}
+
+/// A topic's name, which is UTF-8, as the value of a label. No two names have the same one: a
+/// second sample of a series would spoil the whole text.
+fn label_of(topic: &[u8]) -> String {
+    let mut out = String::new();
+    for letter in String::from_utf8_lossy(topic).chars() {
+        match letter {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            letter => out.push(letter),
+        }
+    }
+    out
 }
 
 /// The text under construction. Writing to a string cannot fail, so results are dropped.
@@ -145,6 +167,27 @@ impl Text {
         self.head(name, Kind::Gauge, "Messages that wait for their webhook.");
         for hook in hooks {
             self.line(name, hook.label(), hook.queued() as f64);
+        }
+    }
+
+    /// By name: at most [`crate::limits::TOPIC_SERIES_MAX`].
+    fn topics(&mut self, topics: &[TopicCount]) {
+        if topics.is_empty() {
+            return;
+        }
+        let labels = topics.iter().map(|one| format!("topic=\"{}\"", label_of(&one.name)));
+        let labels: Vec<_> = labels.collect();
+        let name = "headwater_topic_subscribers_by_topic";
+        let help = "Subscriptions that are open, of topics whose rule has metrics = true.";
+        self.head(name, Kind::Gauge, help);
+        for (labels, one) in labels.iter().zip(topics) {
+            self.line(name, labels, one.subscribers as f64);
+        }
+        let name = "headwater_topic_publishers_by_topic";
+        let help = "Distinct tokens that published to them in the last complete 10 seconds.";
+        self.head(name, Kind::Gauge, help);
+        for (labels, one) in labels.iter().zip(topics) {
+            self.line(name, labels, one.publishers as f64);
         }
     }
 

@@ -96,7 +96,7 @@ fn value(parsed: &Parsed, suffix: &str, labels: &[(&str, &str)]) -> f64 {
 #[test]
 fn the_text_is_well_formed_and_complete() {
     let shards = [Arc::new(ShardMeters::new()), Arc::new(ShardMeters::new())];
-    let families = parse(&render(&shards, &process(), &[]));
+    let families = parse(&render(&shards, &process(), &[], &[]));
     for (name, family) in &families {
         assert!(family.help.ends_with('.') && !family.kind.is_empty(), "{name}");
         assert!(!family.samples.is_empty(), "{name}");
@@ -114,7 +114,7 @@ fn values_and_labels_arrive() {
     shards[1].requests_put.add(3);
     shards[0].connections_open.set(5);
     shards[0].sent_bytes_zc.add(1 << 50);
-    let families = parse(&render(&shards, &process(), &[]));
+    let families = parse(&render(&shards, &process(), &[], &[]));
     let requests = &families["headwater_requests_total"];
     assert_eq!(value(requests, "", &[("shard", "1"), ("method", "put")]), 3.0);
     assert_eq!(value(requests, "", &[("shard", "0"), ("method", "put")]), 0.0);
@@ -133,7 +133,7 @@ fn histograms_are_cumulated_and_in_seconds() {
         shard.turnaround.observe(us);
     }
     shard.object_age.observe(1_500);
-    let families = parse(&render(&[shard], &process(), &[]));
+    let families = parse(&render(&[shard], &process(), &[], &[]));
     let turnaround = &families["headwater_turnaround_seconds"];
     let bucket = |le: &str| value(turnaround, "_bucket", &[("le", le)]);
     assert_eq!(bucket("0.00002"), 1.0);
@@ -154,4 +154,30 @@ fn histograms_are_cumulated_and_in_seconds() {
         assert!(counts.is_sorted(), "{counts:?}");
         assert_eq!(counts.len(), crate::sys::meter::BOUNDS + 1);
     }
+}
+
+#[test]
+fn topics_have_lines_of_their_own_whatever_their_names_hold() {
+    let names = ["show/a", "show/\"\\", "show/a\nb", "show/{,}", "show/\u{20ac}"];
+    let topics = names.iter().zip(1..).map(|(name, subscribers)| TopicCount {
+        name: name.as_bytes().into(),
+        subscribers,
+        publishers: subscribers * 10,
+    });
+    let text = render(&[], &process(), &[], &topics.collect::<Vec<_>>());
+    let family = |name: &str| {
+        let found = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        found.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let expected = [
+        r#"topic="show/a"} 1"#,
+        r#"topic="show/\"\\"} 2"#,
+        r#"topic="show/a\nb"} 3"#,
+        r#"topic="show/{,}"} 4"#,
+        "topic=\"show/\u{20ac}\"} 5",
+    ];
+    assert_eq!(family("headwater_topic_subscribers_by_topic"), expected);
+    let publishers = family("headwater_topic_publishers_by_topic");
+    assert_eq!((publishers.len(), publishers[0].as_str()), (5, r#"topic="show/a"} 10"#));
+    assert!(!render(&[], &process(), &[], &[]).contains("_by_topic"));
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::access::AccessMeters;
 use crate::config::Config;
 use crate::limits;
-use crate::meters::ShardMeters;
+use crate::meters::{ShardMeters, TopicBoard};
 use crate::sys::folder::DataFolder;
 
 mod admin;
@@ -45,6 +45,8 @@ use webhook::Webhooks;
 pub struct Parts {
     /// One set of meters per shard, in the shards' order.
     pub meters: Vec<Arc<ShardMeters>>,
+    /// What single topics count.
+    pub topics: Arc<TopicBoard>,
     /// What the process is doing.
     pub state: Arc<State>,
     /// What the log thread counts, if there is an access log.

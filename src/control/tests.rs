@@ -49,6 +49,7 @@ fn parts(config: &Config, meters: &[Arc<ShardMeters>], state: &Arc<State>) -> Pa
     let reloader = Arc::new(Reloader::new(config.clone(), Box::new(|_| {})));
     Parts {
         meters: meters.to_vec(),
+        topics: TopicBoard::new(meters.len()),
         state: Arc::clone(state),
         access: None,
         reloader,

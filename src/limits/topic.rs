@@ -42,6 +42,9 @@ pub const TOPIC_MESSAGES_MAX: usize = 100_000;
 pub const TOPIC_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest age of a message, whatever a rule says, in milliseconds.
 pub const TOPIC_AGE_MS_MAX: u64 = 86_400_000;
+/// Topics that have counts of their own in the metrics, all shards together; each is a series of
+/// every family.
+pub const TOPIC_SERIES_MAX: usize = 256;
 /// Rules for topics.
 pub const TOPIC_RULES_MAX: usize = 256;
 /// Bytes in a JSON message that a client sends on a WebSocket.

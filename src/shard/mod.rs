@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::http::date;
 use crate::http::response::{Status, Writer};
 use crate::limits;
+use crate::meters::TopicBoard;
 use crate::origin::heads;
 use crate::origin::horizon::Horizon;
 use crate::store::Store;
@@ -142,6 +143,8 @@ pub struct Settings {
     pub topic_policy: PolicyOf,
     /// Takes what webhooks are told of topics; must not block.
     pub topic_hook: Option<TopicHook>,
+    /// Takes what single topics count.
+    pub topic_board: Arc<TopicBoard>,
 }
 
 impl Settings {

@@ -38,6 +38,8 @@ pub struct Policy {
     pub close_slow: bool,
     /// The number of the webhook that is told of every message.
     pub webhook: Option<u16>,
+    /// Whether the topic has counts of its own in the metrics, as far as there is room.
+    pub metrics: bool,
 }
 
 impl Default for Policy {
@@ -50,6 +52,7 @@ impl Default for Policy {
             rate_max: None,
             close_slow: false,
             webhook: None,
+            metrics: false,
         }
     }
 }

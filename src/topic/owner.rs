@@ -4,7 +4,7 @@
 //! bytes of their logs are bounded; a topic that is followed is never forgotten, so a follower's
 //! page does not change under it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -36,6 +36,9 @@ pub struct Owner {
     counted_ms: u64,
     /// Followed topics of counts.
     presences: Vec<Arc<[u8]>>,
+    /// Topics whose rules ask for metrics, by the order in which they came into being.
+    measured: BTreeMap<u64, Arc<[u8]>>,
+    measured_last: u64,
     /// Takes what webhooks are told.
     pub hook: Option<Hook>,
     /// Messages on their way out, in order.
@@ -53,6 +56,8 @@ struct Topic {
     second: u64,
     in_second: u32,
     distinct: Option<Box<Distinct>>,
+    /// Its place among the topics whose rules ask for metrics.
+    measured: Option<u64>,
 }
 
 impl Owner {
@@ -67,6 +72,8 @@ impl Owner {
             shards,
             counted_ms: 0,
             presences: Vec::new(),
+            measured: BTreeMap::new(),
+            measured_last: 0,
             hook: None,
             outbox: VecDeque::new(),
         }
@@ -170,6 +177,20 @@ impl Owner {
         }
     }
 
+    /// Topics whose rules ask for metrics, those first that came into being first.
+    pub fn measured(&self) -> impl ExactSizeIterator<Item = &Arc<[u8]>> {
+        self.measured.values()
+    }
+
+    /// Subscribers of a topic on all shards, and its distinct publishers in the last complete
+    /// window, which are counted from the first call on.
+    pub fn counts(&mut self, topic: &[u8], now_ms: u64) -> (u64, u64) {
+        let Some(found) = self.topics.get_mut(topic) else { return (0, 0) };
+        let subscribers = found.followers.iter().map(|&(_, count)| u64::from(count)).sum();
+        let publishers = found.distinct.get_or_insert_default().count(now_ms);
+        (subscribers, publishers as u64)
+    }
+
     /// Tells counts when their time has come, and forgets old messages, some topics at a time.
     pub fn tick(&mut self, now_ms: u64) {
         if now_ms >= self.counted_ms + limits::PRESENCE_PERIOD_MS {
@@ -199,11 +220,7 @@ impl Owner {
 
     fn tell_count(&mut self, presence: &Arc<[u8]>, now_ms: u64) {
         let subject = name::place(presence);
-        let (mut subscribers, mut active) = (0, 0);
-        if let Some(topic) = self.topics.get_mut(subject) {
-            subscribers = topic.followers.iter().map(|&(_, count)| u64::from(count)).sum();
-            active = topic.distinct.get_or_insert_default().count(now_ms);
-        }
+        let (subscribers, active) = self.counts(subject, now_ms);
         let draft = Draft::text(presence::text(subject, subscribers, active));
         // The topic is followed, so it is there; its rule's rate may refuse a count.
         let _ = self.place(presence, &draft, now_ms);
@@ -225,7 +242,8 @@ impl Owner {
             self.tell_wanted(folder, false);
         } else if topic.starts_with(name::PRESENCE) {
             self.presences.retain(|presence| **presence != *topic);
-            if let Some(subject) = self.topics.get_mut(name::place(topic)) {
+            let subject = self.topics.get_mut(name::place(topic));
+            if let Some(subject) = subject.filter(|subject| subject.measured.is_none()) {
                 subject.distinct = None;
             }
         }
@@ -248,16 +266,23 @@ impl Owner {
         }
         let page = now_ms.max(self.last_page + 1);
         self.last_page = page;
+        let policy = (self.policy_of)(name);
+        let shared: Arc<[u8]> = name.into();
+        let measured = policy.metrics.then(|| {
+            self.measured_last += 1;
+            self.measured.insert(self.measured_last, shared.clone());
+            self.measured_last
+        });
         let topic = Topic {
             log: Log::new(page, 1),
-            policy: (self.policy_of)(name),
+            policy,
             followers: Vec::new(),
             touched: false,
             second: 0,
             in_second: 0,
             distinct: None,
+            measured,
         };
-        let shared: Arc<[u8]> = name.into();
         self.topics.insert(shared.clone(), topic);
         self.order.push_back(shared.clone());
         Ok(shared)
@@ -285,6 +310,7 @@ impl Owner {
     fn forget(&mut self, name: &Arc<[u8]>) {
         if let Some(topic) = self.topics.remove(name) {
             self.bytes -= topic.log.bytes();
+            topic.measured.and_then(|place| self.measured.remove(&place));
         }
     }
 

@@ -44,7 +44,7 @@ impl Distinct {
 }
 
 /// The text of a message on a presence topic.
-pub fn text(topic: &[u8], subscribers: u64, active: usize) -> String {
+pub fn text(topic: &[u8], subscribers: u64, active: u64) -> String {
     format!(
         "{{\"topic\":{},\"subscribers\":{subscribers},\"active\":{active},\
          \"window_ms\":{PRESENCE_WINDOW_MS}}}",

@@ -349,3 +349,44 @@ fn the_handshake_is_that_of_the_standard() {
     let twice = [good[0], good[1], good[2], good[2], good[3]];
     assert!(matches!(judge(&twice, true), Handshake::Bad(_)));
 }
+
+/// Their places go by the order in which they came into being, and end when they are forgotten.
+#[test]
+fn topics_whose_rules_ask_for_it_are_measured_while_they_are_known() {
+    let policy_of = |name: &[u8]| Policy {
+        metrics: name.starts_with(b"show/"),
+        age_ms: 1000,
+        ..Policy::default()
+    };
+    let mut owner = Owner::new(Arc::new(policy_of), 2);
+    let names = |owner: &Owner| -> Vec<String> {
+        owner.measured().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
+    };
+    owner.publish(0, NO_TICKET, b"show/b", &draft("x"), 1);
+    owner.publish(0, NO_TICKET, b"other/a", &draft("x"), 2);
+    owner.follow(1, b"show/a", 3);
+    owner.publish(0, NO_TICKET, b"show/a", &draft("x"), 4);
+    assert_eq!(names(&owner), ["show/b", "show/a"]);
+    owner.count(1, b"show/a", 7);
+    owner.follow(0, b"show/a", 5);
+    owner.count(0, b"show/a", 2);
+    assert_eq!(owner.counts(b"show/a", 10_000), (9, 0));
+    for name in ["ann", "bob", "ann"] {
+        let draft = Draft { token_id: Some(name.into()), ..draft("beat") };
+        owner.publish(0, NO_TICKET, b"show/a", &draft, 11_000);
+    }
+    // Whoever follows its presence and leaves takes nothing away from it.
+    owner.follow(0, b"presence/show/a", 12_000);
+    owner.unfollow(0, b"presence/show/a");
+    assert_eq!(owner.counts(b"show/a", 20_000), (9, 2));
+    assert_eq!(owner.counts(b"show/none", 20_000), (0, 0));
+    owner.tick(20_000);
+    assert_eq!(names(&owner), ["show/a"], "nobody follows the other, and its log is empty");
+    owner.publish(0, NO_TICKET, b"show/b", &draft("x"), 20_001);
+    assert_eq!(names(&owner), ["show/a", "show/b"]);
+    for shard in [0, 1] {
+        owner.unfollow(shard, b"show/a");
+    }
+    owner.tick(30_000);
+    assert_eq!((names(&owner).len(), owner.len()), (0, 0));
+}

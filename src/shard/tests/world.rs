@@ -10,7 +10,7 @@ use super::request::{Request, What};
 use crate::access::AccessSink;
 use crate::config::{Access, PathRules};
 use crate::limits;
-use crate::meters::ShardMeters;
+use crate::meters::{ShardMeters, TopicBoard};
 use crate::shard::{Accounts, Ending, Envelope, Rules, Settings, Shard, Tx};
 use crate::store::Store;
 use crate::sys::arena::Arena;
@@ -55,6 +55,7 @@ impl Plan {
             connections_max: 64,
             topic_policy: Arc::new(|_| Policy::default()),
             topic_hook: None,
+            topic_board: TopicBoard::new(limits::SHARDS_MAX),
             data: None,
             library: None,
             large_bytes_min: limits::LARGE_BYTES_MIN,

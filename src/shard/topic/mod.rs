@@ -11,6 +11,7 @@ mod copies;
 mod events;
 mod fanout;
 mod get;
+mod measured;
 mod poll;
 mod publish;
 mod socket;
@@ -55,6 +56,8 @@ pub(super) struct Topics {
     /// Tasks of WebSockets that wait without a subscription, so that no topic wakes them.
     bare: HashSet<TaskId>,
     arriving: arriving::Arriving,
+    /// Places that it has for counts of single topics.
+    places: usize,
     ticked_ms: Cell<u64>,
 }
 
@@ -79,6 +82,7 @@ impl Topics {
             polls: 0,
             bare: HashSet::new(),
             arriving: arriving::Arriving::default(),
+            places: 0,
             ticked_ms: Cell::new(0),
         }
     }
@@ -188,6 +192,7 @@ impl Shard {
         topics.ticked_ms.set(now_ms);
         let wall_ms = Clock::wall_ms();
         topics.owner.tick(wall_ms);
+        self.measure_topics(&mut topics, wall_ms);
         let mut messages = Vec::new();
         topics.copies.tick(now_ms, wall_ms, |message| messages.push(message));
         drop(topics);
