@@ -17,6 +17,8 @@ mod expiry;
 mod large;
 #[path = "topics/measured.rs"]
 mod measured;
+#[path = "topics/moment.rs"]
+mod moment;
 #[path = "topics/order.rs"]
 mod order;
 #[path = "topics/poll.rs"]

@@ -42,6 +42,8 @@ pub const TOPIC_MESSAGES_MAX: usize = 100_000;
 pub const TOPIC_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest age of a message, whatever a rule says, in milliseconds.
 pub const TOPIC_AGE_MS_MAX: u64 = 86_400_000;
+/// Bytes in the program date time of a message.
+pub const PROGRAM_DATE_BYTES_MAX: usize = 40;
 /// Topics that have counts of their own in the metrics, all shards together; each is a series of
 /// every family.
 pub const TOPIC_SERIES_MAX: usize = 256;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::log::Start;
-use crate::limits::TOPIC_WAIT_MS_MAX;
+use crate::limits::{PROGRAM_DATE_BYTES_MAX, TOPIC_WAIT_MS_MAX};
 
 /// Largest number in a position: what every client's arithmetic holds.
 const NUMBER_MAX: u64 = 1 << 53;
@@ -103,15 +103,50 @@ pub fn moment(value: Value<'_>) -> Result<(Option<Box<str>>, Option<u64>), &'sta
 /// Why a text is no program date time.
 pub const DATE_FAULT: &str = "program_date_time is ISO 8601 such as 2026-01-01T00:00:11.500Z";
 
-/// A date and time of the shape that EXT-X-PROGRAM-DATE-TIME has.
+/// A date and time as EXT-X-PROGRAM-DATE-TIME has it, that browsers can read: a day and a second
+/// that exist, a fraction of any length, `Z`, `+hh:mm`, `+hhmm` or no zone.
 pub fn date(text: &str) -> Option<Box<str>> {
-    let bytes = text.as_bytes();
-    let shape = b"dddd-dd-ddTdd:dd:dd";
-    let fits = |(&byte, &wanted): (&u8, &u8)| match wanted {
+    const SHAPE: &[u8; 19] = b"dddd-dd-ddTdd:dd:dd";
+    let (moment, rest) = text.as_bytes().split_at_checked(SHAPE.len())?;
+    if text.len() > PROGRAM_DATE_BYTES_MAX || !has_shape(moment, SHAPE) {
+        return None;
+    }
+    let two = |at: usize| u32::from(moment[at] - b'0') * 10 + u32::from(moment[at + 1] - b'0');
+    let (year, month) = (two(0) * 100 + two(2), two(5));
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    let is_day = (1..=days).contains(&two(8));
+    let is_second = two(11) < 24 && two(14) < 60 && two(17) < 60;
+    let zone = past_fraction(rest)?;
+    (is_day && is_second && is_zone(zone)).then(|| text.into())
+}
+
+/// Whether each byte is a digit where `shape` has a `d`, and as in `shape` elsewhere.
+fn has_shape(bytes: &[u8], shape: &[u8]) -> bool {
+    let fits = |(byte, wanted): (&u8, &u8)| match wanted {
         b'd' => byte.is_ascii_digit(),
         _ => byte == wanted,
     };
-    let is_date = bytes.len() >= shape.len() && bytes.iter().zip(shape).all(fits);
-    let rest = |byte: &u8| byte.is_ascii_digit() || b".:+-Z".contains(byte);
-    (is_date && bytes.len() <= 40 && bytes[shape.len()..].iter().all(rest)).then(|| text.into())
+    bytes.len() == shape.len() && bytes.iter().zip(shape).all(fits)
+}
+
+/// What follows a fraction of seconds, if there is one; a point takes at least one digit.
+fn past_fraction(rest: &[u8]) -> Option<&[u8]> {
+    let Some(fraction) = rest.strip_prefix(b".") else { return Some(rest) };
+    match fraction.iter().take_while(|byte| byte.is_ascii_digit()).count() {
+        0 => None,
+        digits => Some(&fraction[digits..]),
+    }
+}
+
+fn is_zone(zone: &[u8]) -> bool {
+    let Some((b'+' | b'-', offset)) = zone.split_first() else { return matches!(zone, b"" | b"Z") };
+    let has_shape = has_shape(offset, b"dd:dd") || has_shape(offset, b"dddd");
+    // As text in order: 00 to 23 and 00 to 59.
+    has_shape && offset[..2] < b"24"[..] && offset[offset.len() - 2..] < b"60"[..]
 }

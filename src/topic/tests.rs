@@ -292,6 +292,23 @@ fn queries_are_read_strictly() {
     assert!(read("program_date_time=yesterday").2.is_err());
     let moment = read("program_date_time=2026-01-01T00:00:00.5Z&media_sequence=3").2;
     assert_eq!(moment, Ok((Some("2026-01-01T00:00:00.5Z".into()), Some(3))));
+    for zone in ["", "Z", "+00:00", "-23:59", "+0530", ".0", ".123456789Z", ".5-0330"] {
+        assert!(query::date(&format!("2024-02-29T23:59:59{zone}")).is_some(), "{zone}");
+    }
+    for zone in ["z", "+24:00", "+00:60", "+1:00", "+01", "+010", ".", ".Z", ".1.2", "Z+00:00"] {
+        assert_eq!(query::date(&format!("2024-02-29T23:59:59{zone}")), None, "{zone}");
+    }
+    for day in ["2000-02-29", "2026-01-31", "2026-12-31", "2026-04-30", "0000-01-01"] {
+        assert!(query::date(&format!("{day}T00:00:00Z")).is_some(), "{day}");
+    }
+    for day in ["2100-02-29", "2026-02-29", "2026-04-31", "2026-00-01", "2026-01-00", "2026-13-01"]
+    {
+        assert_eq!(query::date(&format!("{day}T00:00:00Z")), None, "{day}");
+    }
+    let at_most = format!("2026-01-01T00:00:00.{}Z", "0".repeat(19));
+    assert!(at_most.len() == 40 && query::date(&at_most).is_some());
+    assert_eq!(query::date(&at_most.replace('Z', "0Z")), None);
+    assert_eq!(query::date("2026-01-01T00:00:0\u{20ac}"), None);
     assert_eq!(query::after(b"9:4"), Start::At { page: 9, next: 5 });
     assert_eq!(query::after(b"nonsense"), Start::At { page: 0, next: 1 });
 }
