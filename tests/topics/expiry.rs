@@ -55,7 +55,7 @@ impl Rig {
         Self { guarded: Guarded::start_with(name, "2", CONFIG, &files) }
     }
 
-    /// Has a token for `show/**` that is good for three seconds; its end.
+    /// Has a token for `show/**`, and to read `live/**`, that is good for three seconds; its end.
     fn short(&self) -> u64 {
         let ends_s = now_s() + 3;
         let date = Command::new("date")
@@ -65,7 +65,7 @@ impl Rig {
         let date = String::from_utf8(date.stdout).unwrap();
         let token = format!(
             "[[token]]\nname = \"short\"\ntoken = \"{SHORT}\"\ntopic_publish = \"show/**\"\n\
-             topic_subscribe = \"show/**\"\nexpires = {}\n",
+             topic_subscribe = \"show/**\"\nread = \"live/**\"\nexpires = {}\n",
             date.trim()
         );
         self.guarded.write(&format!("{CONFIG}{token}"));
@@ -173,6 +173,18 @@ fn a_stream_ends_with_its_last_chunk() {
     let (query, ends_s) = rig.sign("/topics/show/", 3);
     let target = format!("/topics/show/a?{query}");
     let (mut stream, _) = Stream::open(&rig.guarded.origin, &target, &[]);
+    assert_eq!(stream.next().unwrap_err().kind(), ErrorKind::UnexpectedEof, "the last chunk");
+    expect_in_time(ends_s);
+    rig.guarded.stop();
+}
+
+/// Whoever may follow for ever what happens to objects that he may read for a time.
+#[test]
+fn object_events_end_with_the_right_to_read() {
+    let rig = Rig::new("topics-expiry-objects");
+    let ends_s = rig.short();
+    let target = format!("/topics/objects/live?token={SHORT}");
+    let (mut stream, _) = Stream::open(&rig.guarded.origin, &target, &[&bearer(STUDIO)]);
     assert_eq!(stream.next().unwrap_err().kind(), ErrorKind::UnexpectedEof, "the last chunk");
     expect_in_time(ends_s);
     rig.guarded.stop();
