@@ -69,6 +69,8 @@ pub struct Config {
     pub congestion: Option<Box<str>>,
     /// Bodies from this size on leave by reference where that is used, in bytes.
     pub splice_bytes_min: u64,
+    /// Sends of a version by copy before it leaves by reference, 0 to [`limits::COPIES_MAX`].
+    pub splice_after_copies: u8,
     /// Bodies from this size on leave by zero-copy where that is used, in bytes.
     pub zero_copy_bytes_min: u64,
     /// Client connections of the whole process; `None` derives it from the descriptor limit,
@@ -303,6 +305,7 @@ impl Config {
             tx: Tx::Auto,
             congestion: None,
             splice_bytes_min: limits::SPLICE_BYTES_MIN,
+            splice_after_copies: limits::COPIES_BEFORE_SPLICE,
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             connections_max: None,
             object_bytes_max: OBJECT_BYTES_MAX_DEFAULT.min(memory_bytes),

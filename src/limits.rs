@@ -127,6 +127,11 @@ pub const PIPE_BYTES: i32 = 512 * 1024;
 pub const PIPE_BYTES_MIN: i32 = 64 * 1024;
 /// Bodies from this size on are spliced where zero-copy sends are copied, by default.
 pub const SPLICE_BYTES_MIN: u64 = 32 * 1024;
+/// Large sends of a version by copy before it leaves by reference: memory that was shared has to be
+/// made anew before it is used again, which costs some ten times what one send saves.
+pub const COPIES_BEFORE_SPLICE: u8 = 8;
+/// The most that may be asked for.
+pub const COPIES_MAX: u8 = 31;
 /// Least size from which on bodies may leave by reference or by zero-copy: below, the head is more.
 pub const SEND_THRESHOLD_BYTES_MIN: u64 = 4096;
 /// Bytes that count as one against a turn's bound when they are spliced rather than copied.
@@ -428,7 +433,9 @@ pub const DISK_FOLDERS_MAX: usize = 4096;
 /// Bytes of a file in one write.
 pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
 /// Bytes of a file in one read; few under test, so that simulated objects take several.
-pub const DISK_READ_BYTES: u32 = if cfg!(test) { 4096 } else { 1024 * 1024 };
+pub const DISK_READ_BYTES: u32 = if cfg!(test) { 4096 } else { 256 * 1024 };
+/// Reads of more than `DISK_FIRST_BYTES` that one shard has under way in a folder.
+pub const DISK_READS_MAX: usize = 8;
 /// Files of so many bytes are read past the page cache where the file system can do that.
 pub const DISK_DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes in a block of such reads; disks that want more of them are read through the page cache.

@@ -233,6 +233,7 @@ fn settings(config: &Config, nofile: u64, topic_hook: Option<Hook>) -> Result<Se
         tx: tx(config)?,
         zero_copy_bytes_min: config.zero_copy_bytes_min,
         splice_bytes_min: config.splice_bytes_min,
+        splice_after_copies: config.splice_after_copies,
         object_bytes_max: config.object_bytes_max,
         rules: Swap::new(rules_of(config)),
         head_ms: timeouts.head_ms,

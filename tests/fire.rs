@@ -33,6 +33,7 @@ use writers::{Family, Writer, Written, families};
 
 /// `evicted` gives way when memory is full, `expired` lives shorter than an answer of it may take.
 const CONFIG: &str = r#"
+splice_after_copies = 1
 [[path]]
 pattern = "expired/**"
 ttl_ms = 100

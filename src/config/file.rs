@@ -104,6 +104,10 @@ fn apply_root(config: &mut Config, root: &mut Section<'_>) {
     ] {
         root.set(key, threshold, |value| size(value, limits::SEND_THRESHOLD_BYTES_MIN, u64::MAX));
     }
+    root.set("splice_after_copies", &mut config.splice_after_copies, |value| {
+        let copies = integer(value, 0, limits::COPIES_MAX.into())?;
+        Ok(u8::try_from(copies).expect("as few as that"))
+    });
     root.set("congestion", &mut config.congestion, |value| {
         super::parse_congestion(text(value)?).map(Some)
     });

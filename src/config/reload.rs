@@ -74,6 +74,7 @@ impl Config {
             tx,
             congestion,
             splice_bytes_min,
+            splice_after_copies,
             zero_copy_bytes_min,
             connections_max,
             object_bytes_max,

@@ -223,7 +223,7 @@ impl Conn {
     /// How a body leaves on this connection's route.
     fn way(&mut self, cursor: &Cursor) -> Way {
         let settings = &self.shard.settings;
-        let (tx, bytes) = (settings.tx, cursor.left());
+        let (tx, bytes, enough) = (settings.tx, cursor.left(), settings.splice_after_copies);
         let large = bytes >= settings.zero_copy_bytes_min;
         let shareable = bytes >= settings.splice_bytes_min;
         let by_reference = match tx {
@@ -236,7 +236,12 @@ impl Conn {
             }
         };
         match by_reference {
-            true if shareable && self.shard.reactor.may_share(bytes) => Way::Share,
+            true if shareable
+                && (tx == Tx::Splice || cursor.held.record.heat.is_worth_sharing(enough))
+                && self.shard.reactor.may_share(bytes) =>
+            {
+                Way::Share
+            }
             false if large && !self.shard.reactor.is_half_closed(self.socket) => Way::ZeroCopy,
             _ => Way::Copy,
         }

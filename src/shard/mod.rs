@@ -105,6 +105,8 @@ pub struct Settings {
     pub zero_copy_bytes_min: u64,
     /// Bodies from this size on leave by reference where zero-copy sends are copied, in bytes.
     pub splice_bytes_min: u64,
+    /// Sends of a version by copy before it leaves by reference on routes that are learnt.
+    pub splice_after_copies: u8,
     /// Largest object, in bytes.
     pub object_bytes_max: u64,
     /// Who may do what, and what else may change.

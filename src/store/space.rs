@@ -5,9 +5,9 @@
 //! wherever a run is found; only when none is found, and no slot is left in the pool, is it
 //! scattered over the longest runs there are.
 //!
-//! Runs freed in a slot from which bodies were spliced are retired: readers may still look at their
-//! pages. They are of use again when the slot's pages are renewed, all at once when nothing in it
-//! is in use any more, or page by page when room is needed and slots to draw are scarce.
+//! Runs from which bodies were spliced are retired when they are freed: readers may still look at
+//! their pages. They are of use again when these are renewed, all of a slot at once when nothing in
+//! it is in use any more, or page by page when room is needed and slots to draw are scarce.
 //!
 //! Invariants: no granule belongs to two extents; a request fails whole or succeeds whole; a wholly
 //! free slot goes back to the pool, all but one, and that one too when nothing is in use.
@@ -217,12 +217,13 @@ impl Space {
         let (offset, len) = (start * GRANULE_BYTES, count * GRANULE_BYTES);
         slot.used_count -= count;
         self.used_granules -= u64::from(count);
-        if was_readable && self.source.is_spliced(number) {
+        let extent = Extent { slot: number, offset, len };
+        if was_readable && self.source.is_spliced(extent) {
             slot.retire(start, count);
             self.retired_granules += u64::from(count);
         } else {
             slot.mark(start, count, false);
-            self.source.freed(Extent { slot: number, offset, len });
+            self.source.freed(extent);
             slot.longest_max = slot.longest_max.max(slot.run_around(start, count));
         }
         if slot.used_count == 0 {
@@ -235,10 +236,12 @@ impl Space {
     /// Makes a slot in which nothing is in use like new, if it has been spliced from.
     fn renew(&mut self, place: usize) {
         let slot = &mut self.slots[place];
-        if self.source.is_spliced(slot.number) {
+        let whole = Extent { slot: slot.number, offset: 0, len: self.slot_bytes };
+        // What is retired beside a marked page may have no mark itself.
+        if slot.retired_count > 0 || self.source.is_spliced(whole) {
             self.retired_granules -= u64::from(slot.retired_count);
             slot.reset();
-            self.source.renew(Extent { slot: slot.number, offset: 0, len: self.slot_bytes });
+            self.source.renew(whole);
         }
     }
 

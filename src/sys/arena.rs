@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::extent::{Extent, SlotSource};
@@ -21,6 +21,8 @@ use crate::limits;
 
 /// Smallest slot.
 const SLOT_BYTES_MIN: u64 = 4 << 20;
+/// Bytes of what is marked at once, and of the least that is renewed.
+const PAGE_BYTES: usize = 4096;
 
 /// The process's arena.
 pub struct Arena {
@@ -28,6 +30,8 @@ pub struct Arena {
     slot_bytes: u32,
     slots: u32,
     states: Box<[SlotState]>,
+    /// A bit for each page, slot by slot: sockets may refer to it.
+    spliced: Box<[AtomicU64]>,
     /// Counts renewals in all slots.
     renewals: AtomicU32,
     free: Mutex<Vec<u32>>,
@@ -36,8 +40,6 @@ pub struct Arena {
 /// What all shards have to know of a slot.
 #[derive(Default)]
 struct SlotState {
-    /// Sockets may refer to its pages.
-    spliced: AtomicBool,
     /// Counts renewals: a registration of an earlier generation names pages that are gone.
     generation: AtomicU32,
 }
@@ -61,12 +63,13 @@ impl Arena {
         let len = usize::try_from(slots * slot_bytes).map_err(too_large)?;
         let slot_bytes = u32::try_from(slot_bytes).map_err(too_large)?;
         let slots = u32::try_from(slots).map_err(too_large)?;
+        let spliced = (0..len / PAGE_BYTES / 64).map(|_| AtomicU64::new(0)).collect();
         let memory = Mapping::new(len, HUGE_PAGE)?;
         memory.prefer_huge_pages();
         let free = Mutex::new((0..slots).rev().collect());
         let states = (0..slots).map(|_| SlotState::default()).collect();
         let renewals = AtomicU32::new(0);
-        Ok(Arc::new(Self { memory, slot_bytes, slots, states, renewals, free }))
+        Ok(Arc::new(Self { memory, slot_bytes, slots, states, spliced, renewals, free }))
     }
 
     /// How many slots there are.
@@ -126,14 +129,30 @@ impl Arena {
         libc::iovec { iov_base: self.place(extent, at, iov_len).cast(), iov_len }
     }
 
-    /// Notes, before it happens, that sockets will refer to pages of the slot.
+    /// Notes, before it happens, that sockets will refer to pages of a part of an extent.
     #[inline]
-    pub(super) fn mark_spliced(&self, slot: u32) {
-        let spliced = &self.states[slot as usize].spliced;
-        if !spliced.load(Ordering::Relaxed) {
-            // The owner learns of it with the release of the extent, by message.
-            spliced.store(true, Ordering::Release);
-        }
+    pub(super) fn mark_spliced(&self, extent: Extent, at: u32, len: u32) {
+        let part = Extent { offset: extent.offset + at, len, ..extent };
+        self.marks(part).for_each(|(marks, mask)| {
+            if marks.load(Ordering::Relaxed) & mask != mask {
+                // The owner learns of it with the release of the extent, by message.
+                marks.fetch_or(mask, Ordering::Release);
+            }
+        });
+    }
+
+    /// The marks of an extent's pages, with which of each word's bits are theirs.
+    fn marks(&self, extent: Extent) -> impl Iterator<Item = (&AtomicU64, u64)> {
+        let slot_start = extent.slot as usize * self.slot_bytes as usize;
+        let start = slot_start + extent.offset as usize;
+        let first = start / PAGE_BYTES;
+        let end = (start + extent.len as usize).div_ceil(PAGE_BYTES).max(first);
+        (first / 64..end.div_ceil(64)).map(move |word| {
+            let from = first.saturating_sub(word * 64);
+            let to = (end - word * 64).min(64);
+            let mask = (u64::MAX << from) & (u64::MAX >> (64 - to));
+            (&self.spliced[word], mask)
+        })
     }
 
     /// How often pages of the slot were renewed.
@@ -148,12 +167,12 @@ impl Arena {
         self.renewals.load(Ordering::Acquire)
     }
 
-    /// Notes that the run's pages are others from now on; a whole slot is like new.
+    /// Notes that the run's pages are others from now on, to which no socket refers.
     pub(super) fn note_renewed(&self, extent: Extent) {
         let state = &self.states[extent.slot as usize];
-        if extent.len == self.slot_bytes {
-            state.spliced.store(false, Ordering::Release);
-        }
+        self.marks(extent).for_each(|(marks, mask)| {
+            marks.fetch_and(!mask, Ordering::Release);
+        });
         state.generation.fetch_add(1, Ordering::AcqRel);
         self.renewals.fetch_add(1, Ordering::AcqRel);
     }
@@ -215,8 +234,8 @@ impl SlotSource for Arc<Arena> {
         true
     }
 
-    fn is_spliced(&self, slot: u32) -> bool {
-        self.states[slot as usize].spliced.load(Ordering::Acquire)
+    fn is_spliced(&self, extent: Extent) -> bool {
+        self.marks(extent).any(|(marks, mask)| marks.load(Ordering::Acquire) & mask != 0)
     }
 
     fn renew(&self, extent: Extent) {
@@ -245,6 +264,30 @@ mod tests {
         assert_eq!(&back, b"last");
         arena.give_back(slots[0]);
         assert_eq!(arena.draw(), Some(slots[0]));
+    }
+
+    #[test]
+    fn pages_are_marked_where_they_were_shared_and_no_longer_when_they_are_renewed() {
+        let arena = Arena::new(9 << 20).unwrap();
+        let extent = |slot, offset, len| Extent { slot, offset, len };
+        let shared = extent(1, 500_000, 700_000);
+        arena.mark_spliced(shared, 0, 1);
+        assert!(arena.is_spliced(shared) && !arena.is_spliced(extent(1, 503_808, 600_000)));
+        arena.mark_spliced(shared, 300_000, 400_000);
+        for at in [0, 300_000, 350_000, 699_999] {
+            assert!(arena.is_spliced(extent(1, 500_000 + at, 1)), "{at}");
+        }
+        let slot_bytes = arena.slot_bytes();
+        for other in [extent(0, 0, slot_bytes), extent(2, 0, slot_bytes)] {
+            assert!(!arena.is_spliced(other));
+        }
+        // All but the last page that has some of it.
+        arena.renew(extent(1, 499_712, 700_416));
+        assert!(!arena.is_spliced(extent(1, 0, 1_200_000 / 4096 * 4096)));
+        assert!(!arena.is_spliced(extent(1, 1_200_128, slot_bytes - 1_200_128)));
+        arena.mark_spliced(extent(2, slot_bytes - 1, 1), 0, 1);
+        assert!(arena.is_spliced(extent(2, 0, slot_bytes)));
+        assert!(!arena.is_spliced(extent(2, 0, 0)));
     }
 
     #[test]

@@ -32,12 +32,12 @@ pub trait SlotSource {
     }
     /// Notes that nobody uses an extent's bytes any more.
     fn freed(&self, _extent: Extent) {}
-    /// Whether sockets may still refer to pages of the slot, which must not be written then.
-    fn is_spliced(&self, _slot: u32) -> bool {
+    /// Whether sockets may still refer to pages of the extent, which must not be written then.
+    fn is_spliced(&self, _extent: Extent) -> bool {
         false
     }
-    /// Exchanges the pages of a run that nobody uses, whole pages, for fresh ones. A whole slot is
-    /// no longer spliced then.
+    /// Exchanges the pages of a run that nobody uses, whole pages, for fresh ones, which are no
+    /// longer spliced.
     fn renew(&self, _extent: Extent) {}
     /// Whether the first `length` bytes of two bodies are the same; both are no longer written.
     fn are_same(&self, _one: &[Extent], _other: &[Extent], _length: u64) -> bool {

@@ -144,7 +144,7 @@ mod tests {
         arena.write(extent, 0, &vec![b'o'; LEN as usize]);
         let (mut reader, writer) = pair();
         let pipe = Pipe::new().unwrap();
-        arena.mark_spliced(extent.slot);
+        arena.mark_spliced(extent, 0, extent.len);
         let mut sent = 0;
         loop {
             let run = arena.run(extent, sent, (LEN - sent).min(256 * 1024));

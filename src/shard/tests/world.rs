@@ -43,6 +43,7 @@ impl Plan {
             tx: Tx::Auto,
             zero_copy_bytes_min: limits::ZERO_COPY_BYTES_MIN,
             splice_bytes_min: limits::SPLICE_BYTES_MIN,
+            splice_after_copies: 0,
             object_bytes_max: 1 << 20,
             rules: Swap::new(Rules::new(Access::default(), PathRules::default(), false, false)),
             head_ms: 5_000,

@@ -15,8 +15,9 @@ pub struct Pool {
     slot_bytes: u32,
     free: RefCell<Vec<u32>>,
     drawn: RefCell<BTreeSet<u32>>,
-    spliced: RefCell<BTreeSet<u32>>,
-    /// Granules that were in use while their slot was spliced from, and were not renewed since.
+    /// Pages that sockets may refer to: slot, and page within it.
+    spliced: RefCell<BTreeSet<(u32, u32)>>,
+    /// Granules that were spliced from, and were not renewed since.
     dirty: RefCell<BTreeSet<(u32, u32)>>,
 }
 
@@ -27,9 +28,9 @@ impl Pool {
         Rc::new(Self { slot_bytes, free, drawn, spliced, dirty })
     }
 
-    /// Sockets look at all that is in use in the slot from now on.
-    fn splice(&self, slot: u32) {
-        self.spliced.borrow_mut().insert(slot);
+    /// Sockets look at the extent from now on.
+    fn splice(&self, extent: Extent) {
+        self.spliced.borrow_mut().extend(pages_of(extent));
     }
 
     pub fn drawn(&self) -> usize {
@@ -48,8 +49,8 @@ impl SlotSource for Pool {
         Some(slot)
     }
 
-    fn is_spliced(&self, slot: u32) -> bool {
-        self.spliced.borrow().contains(&slot)
+    fn is_spliced(&self, extent: Extent) -> bool {
+        pages_of(extent).any(|page| self.spliced.borrow().contains(&page))
     }
 
     fn renew(&self, extent: Extent) {
@@ -58,13 +59,14 @@ impl SlotSource for Pool {
         for granule in granules_of(extent) {
             self.dirty.borrow_mut().remove(&granule);
         }
-        if extent.len == self.slot_bytes {
-            self.spliced.borrow_mut().remove(&extent.slot);
-        }
+        pages_of(extent).for_each(|page| {
+            self.spliced.borrow_mut().remove(&page);
+        });
     }
 
     fn give_back(&self, slot: u32) {
-        assert!(!self.is_spliced(slot), "the next owner would overwrite what a reader looks at");
+        let whole = Extent { slot, offset: 0, len: self.slot_bytes };
+        assert!(!self.is_spliced(whole), "the next owner would overwrite what a reader looks at");
         assert!(self.drawn.borrow_mut().remove(&slot));
         self.free.borrow_mut().push(slot);
     }
@@ -73,6 +75,12 @@ impl SlotSource for Pool {
 fn granules_of(extent: Extent) -> impl Iterator<Item = (u32, u32)> {
     let first = extent.offset / GRANULE_BYTES;
     (first..first + extent.len.div_ceil(GRANULE_BYTES)).map(move |granule| (extent.slot, granule))
+}
+
+/// Pages that have some of an extent.
+fn pages_of(extent: Extent) -> impl Iterator<Item = (u32, u32)> {
+    let end = (extent.offset + extent.len).div_ceil(4096);
+    (extent.offset / 4096..end).map(move |page| (extent.slot, page))
 }
 
 /// Marks an extent's granules in `model`; each must be free.
@@ -159,10 +167,9 @@ fn what_was_spliced_is_renewed_before_it_is_used_again() {
                     }
                 }
                 50..60 if !held.is_empty() => {
-                    let slot = held[random.index(held.len())].slot;
-                    let inside = held.iter().filter(|extent| extent.slot == slot);
-                    pool.dirty.borrow_mut().extend(inside.flat_map(|&extent| granules_of(extent)));
-                    pool.splice(slot);
+                    let extent = held[random.index(held.len())];
+                    pool.dirty.borrow_mut().extend(granules_of(extent));
+                    pool.splice(extent);
                 }
                 _ if !held.is_empty() => space.free(held.swap_remove(random.index(held.len()))),
                 _ => {}
@@ -181,7 +188,7 @@ fn retired_pages_beside_a_body_that_stays_are_renewed_when_room_is_needed() {
     let mut space = Space::new(pool.clone());
     let _stays = space.allot(100_000).unwrap();
     let goes = space.allot(3 << 20).unwrap()[0];
-    pool.splice(0);
+    pool.splice(goes);
     space.free(goes);
     assert_eq!(space.retired_bytes(), 3 << 20);
     assert_eq!(space.allot(3 << 20).unwrap().len(), 1);
@@ -196,7 +203,7 @@ fn retired_pages_are_renewed_before_a_scarce_slot_is_drawn() {
     let (mut space, mut neighbour) = (Space::new(pool.clone()), Space::new(pool.clone()));
     let _stays = space.allot(100_000).unwrap();
     let goes = space.allot(3 << 20).unwrap()[0];
-    pool.splice(goes.slot);
+    pool.splice(goes);
     space.free(goes);
     let _comes = space.allot(3 << 20).unwrap();
     assert_eq!((space.retired_bytes(), space.slots_held()), (0, 1));

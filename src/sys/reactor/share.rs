@@ -3,7 +3,7 @@
 //! The head goes by an immediate send, the body by splice, both directly; what the socket has no
 //! room for waits until the ring says that there is room again.
 //!
-//! Invariants: a slot is marked before its pages are shared; at most one poll per connection; what
+//! Invariants: pages are marked before they are shared; at most one poll per connection; what
 //! readers were handed and have not come back for is bounded for the shard.
 
 use std::io;
@@ -64,7 +64,7 @@ impl Reactor {
         more: bool,
     ) -> io::Result<usize> {
         let pipe = self.pipe.get().expect("the caller asked whether it may");
-        self.arena.mark_spliced(extent.slot);
+        self.arena.mark_spliced(extent, at, len);
         let shared = pipe.splice(self.fd(id), self.arena.run(extent, at, len), more)?;
         count(&self.counts.shares, 1);
         count(&self.counts.bytes_shared, shared as u64);

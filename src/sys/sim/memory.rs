@@ -108,8 +108,8 @@ impl SlotSource for PoisonedSlots {
         self.0.are_same(one, other, length)
     }
 
-    fn is_spliced(&self, slot: u32) -> bool {
-        self.0.is_spliced(slot)
+    fn is_spliced(&self, extent: Extent) -> bool {
+        self.0.is_spliced(extent)
     }
 
     fn renew(&self, extent: Extent) {
