@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::room::{Marks, Room};
 use crate::limits;
 
+mod local;
 pub mod names;
 
 /// The tier's own folder beneath the root: what is being written lies in it.
@@ -35,6 +36,7 @@ pub struct DataFolder {
     is_broken: AtomicBool,
     is_away: AtomicBool,
     room: Room,
+    at_hand: local::AtHand,
     /// Removals of folders by anybody, those under way (lower half) and those done, by a hash of
     /// the folder.
     removals: [AtomicU64; limits::FOLDER_REMOVALS],
@@ -91,8 +93,8 @@ impl DataFolder {
 
     fn at(path: &Path, own: Option<RawFd>, files: Vec<File>) -> io::Result<Self> {
         let path = path::absolute(path)?;
-        let root = files[0].as_raw_fd();
-        Ok(Self { path, files, ..Self::of(root, own) })
+        let (root, at_hand) = (files[0].as_raw_fd(), local::AtHand::of(&files[0]));
+        Ok(Self { path, files, at_hand, ..Self::of(root, own) })
     }
 
     fn of(root: RawFd, own: Option<RawFd>) -> Self {
@@ -104,6 +106,7 @@ impl DataFolder {
             is_broken: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
             room: Room::default(),
+            at_hand: local::AtHand::default(),
             removals: [const { AtomicU64::new(0) }; limits::FOLDER_REMOVALS],
         }
     }
@@ -186,6 +189,21 @@ impl DataFolder {
         }
     }
 
+    /// Whether the kernel has in memory what it says of an open file on this device.
+    pub fn has_at_hand(&self, device: (u32, u32)) -> bool {
+        self.at_hand.has_status(device)
+    }
+
+    /// Whether files there have had no attributes so far: that they have none is at hand as well.
+    pub fn is_plain(&self) -> bool {
+        self.own.is_none() && self.at_hand.has_no_attributes_yet()
+    }
+
+    /// Notes that a file has attributes.
+    pub fn note_attributes(&self) {
+        self.at_hand.note_attributes();
+    }
+
     /// How much of its file system was used when somebody last looked.
     pub fn room(&self) -> &Room {
         &self.room
@@ -201,7 +219,7 @@ impl DataFolder {
 ///
 /// # Errors
 /// Those of fgetxattr(2).
-pub fn attribute(file: &File) -> io::Result<Option<Vec<u8>>> {
+pub fn attribute(file: &impl AsRawFd) -> io::Result<Option<Vec<u8>>> {
     let mut value = vec![0; crate::limits::ATTRIBUTE_BYTES_MAX];
     let (name, into) = (c"user.headwater".as_ptr(), value.as_mut_ptr().cast());
     // SAFETY: the name outlives the call, and the value has as many bytes as are said.

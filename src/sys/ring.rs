@@ -18,6 +18,8 @@ use std::time::Duration;
 use io_uring::cqueue;
 pub use kernel::KernelRing;
 
+use super::reactor::FileStatus;
+
 #[cfg(test)]
 use super::sim;
 
@@ -336,6 +338,15 @@ impl Ring {
             Self::Kernel(_) => kernel::read_directly(fd, wanted),
             #[cfg(test)]
             Self::Double(_) => false,
+        }
+    }
+
+    /// Size and kind of an open file, as far as the kernel has them in memory. Does not block.
+    pub fn status_now(&self, fd: RawFd) -> Option<FileStatus> {
+        match self {
+            Self::Kernel(_) => kernel::status_now(fd),
+            #[cfg(test)]
+            Self::Double(_) => None,
         }
     }
 

@@ -63,7 +63,7 @@ impl Shard {
     pub(super) async fn describe_large(
         &self,
         key: &[u8],
-        found: &Found,
+        found: &Found<'_>,
         purpose: Purpose<'_>,
     ) -> Result<(), Refusal> {
         let mut attributes = found.attributes.clone();
@@ -132,7 +132,7 @@ impl Shard {
                     continue;
                 }
             };
-            let loaded = match self.describe_file(fd, wanted.of).await {
+            let loaded = match self.describe_file(folder, fd, wanted.of).await {
                 Ok(Some(found)) => self.load_part(name, &found, wanted).await,
                 Ok(None) => Ok(Reply::Absent),
                 Err(error) => Err(self.unread(&error)),
@@ -152,7 +152,7 @@ impl Shard {
     async fn load_part(
         &self,
         name: &[u8],
-        found: &Found,
+        found: &Found<'_>,
         wanted: Wanted<'_>,
     ) -> Result<Reply, Refusal> {
         let chunk_bytes = self.chunk_bytes(&found.attributes);
@@ -201,7 +201,7 @@ impl Shard {
     /// Fills the extents from byte `first` on; `false` when the file changed meanwhile.
     async fn read_part(
         &self,
-        found: &Found,
+        found: &Found<'_>,
         key: &[u8],
         first: u64,
         extents: &[Extent],
@@ -219,7 +219,7 @@ impl Shard {
             self.check_part(&found.attributes, first, extents).await?;
             return Ok(true);
         }
-        let now = self.describe_file(found.fd, key).await?;
+        let now = self.describe_file(found.folder, found.fd, key).await?;
         Ok(now.is_some_and(|now| now.attributes.etag == found.attributes.etag))
     }
 

@@ -57,7 +57,7 @@ impl Shard {
         &self,
         disk: &Disk,
         key: &[u8],
-        found: &Found,
+        found: &Found<'_>,
         purpose: Purpose<'_>,
     ) -> Result<(), Refusal> {
         let publication = self.loaded_publication(key, &found.attributes, None);
@@ -105,7 +105,7 @@ impl Shard {
     /// the upload, which says where all of it lies.
     async fn read_into(
         &self,
-        found: &Found,
+        found: &Found<'_>,
         filling: &Filling,
         begun: &dyn Fn(),
     ) -> io::Result<()> {

@@ -10,6 +10,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::reads::Turn;
 use super::{Disk, Shard, errno};
 use crate::digest::Digest;
 use crate::limits;
@@ -43,8 +44,9 @@ impl Purpose<'_> {
 }
 
 /// A file that may become an object.
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     pub(super) fd: RawFd,
+    pub(super) folder: &'a DataFolder,
     pub(super) attributes: Attributes,
     /// The sum is known.
     pub(super) is_summed: bool,
@@ -88,17 +90,17 @@ impl Shard {
         Ok(Reply::Absent)
     }
 
-    pub(super) async fn find_file(
+    pub(super) async fn find_file<'a>(
         &self,
         disk: &Disk,
-        folder: &DataFolder,
+        folder: &'a DataFolder,
         key: &[u8],
-    ) -> Result<Option<Found>, Refusal> {
+    ) -> Result<Option<Found<'a>>, Refusal> {
         let fd = match self.reactor.open(folder.root(), key, Open::Read).await {
             Ok(fd) => fd,
             Err(error) => return unopened(&error).map(|()| None),
         };
-        let described = self.describe_file(fd, key).await;
+        let described = self.describe_file(folder, fd, key).await;
         let expired =
             |found: &Found| found.attributes.expires_ms.is_some_and(|ms| ms <= Clock::wall_ms());
         match described {
@@ -120,25 +122,39 @@ impl Shard {
     }
 
     /// What is known of an open file; `None` when it is no regular file.
-    pub(super) async fn describe_file(&self, fd: RawFd, key: &[u8]) -> io::Result<Option<Found>> {
-        let status = self.reactor.file_status(fd).await?;
+    pub(super) async fn describe_file<'a>(
+        &self,
+        folder: &'a DataFolder,
+        fd: RawFd,
+        key: &[u8],
+    ) -> io::Result<Option<Found<'a>>> {
+        let now = self.reactor.status_now(fd).filter(|now| folder.has_at_hand(now.device));
+        let status = match now {
+            Some(status) => status,
+            None => self.reactor.file_status(fd).await?,
+        };
         if !status.is_regular {
             return Ok(None);
         }
-        if let Some(value) = self.reactor.attribute(fd).await? {
+        let attribute = match now.is_some() && folder.is_plain() {
+            true => self.reactor.attribute_now(fd)?,
+            false => self.reactor.attribute(fd).await?,
+        };
+        if let Some(value) = attribute {
+            folder.note_attributes();
             let attributes = Attributes::decode(&value);
             let attributes = attributes.filter(|attributes| attributes.length == status.bytes);
             let attributes = attributes.ok_or(io::ErrorKind::InvalidData)?;
-            return Ok(Some(Found { fd, attributes, is_summed: true }));
+            return Ok(Some(Found { fd, folder, attributes, is_summed: true }));
         }
         let attributes = plain_attributes(key, status.bytes, status.modified_ns);
-        Ok(Some(Found { fd, attributes, is_summed: false }))
+        Ok(Some(Found { fd, folder, attributes, is_summed: false }))
     }
 
     async fn load_file(
         &self,
         key: &[u8],
-        found: &Found,
+        found: &Found<'_>,
         purpose: Purpose<'_>,
     ) -> Result<(), Refusal> {
         let length = found.attributes.length;
@@ -162,7 +178,7 @@ impl Shard {
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
-    async fn read_body(&self, found: &Found, extents: &[Extent]) -> io::Result<u128> {
+    async fn read_body(&self, found: &Found<'_>, extents: &[Extent]) -> io::Result<u128> {
         let mut sum = Digest::new();
         let mut scratch = vec![0; if found.is_summed { limits::DISK_SUM_BYTES } else { 0 }];
         let mut file = Reading::begin(self, found);
@@ -318,17 +334,18 @@ pub(in crate::shard) fn plain_attributes(key: &[u8], bytes: u64, modified_ns: u1
 ///
 /// Larger ones are read past the page cache, straight into the arena, as far as they have whole
 /// blocks: memory is the cache, and copying into it costs more than anything else of a cold read.
-pub(super) struct Reading {
+pub(super) struct Reading<'a> {
     fd: RawFd,
+    folder: &'a DataFolder,
     pub(super) place: u64,
     is_direct: bool,
 }
 
-impl Reading {
-    pub(super) fn begin(shard: &Shard, found: &Found) -> Self {
-        let fd = found.fd;
+impl<'a> Reading<'a> {
+    pub(super) fn begin(shard: &Shard, found: &Found<'a>) -> Self {
+        let Found { fd, folder, .. } = *found;
         let is_large = found.attributes.length >= limits::DISK_DIRECT_BYTES_MIN;
-        Self { fd, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
+        Self { fd, folder, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
     }
 
     /// Reads on into an extent, from `at` of it; the bytes that it got, at least one and at most
@@ -348,7 +365,11 @@ impl Reading {
                 self.is_direct = shard.reactor.read_directly(self.fd, false);
             }
             let len = if self.is_direct { blocks } else { wanted };
-            match shard.reactor.read_file(self.fd, self.place, (extent, at, len)).await {
+            let count = {
+                let _turn = self.turn(shard, len).await;
+                shard.reactor.read_file(self.fd, self.place, (extent, at, len)).await
+            };
+            match count {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     self.place += u64::from(count);
@@ -361,6 +382,12 @@ impl Reading {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// A turn for a read of so many bytes; the little that somebody waits for goes before all.
+    async fn turn<'s>(&self, shard: &'s Shard, len: u32) -> Option<Turn<'s>> {
+        let disk = shard.disk.as_deref().filter(|_| u64::from(len) > limits::DISK_FIRST_BYTES)?;
+        Some(disk.reads(self.folder).enter(&shard.reactor.tasks).await)
     }
 }
 

@@ -11,6 +11,7 @@ mod chunks;
 pub(in crate::shard) mod fill;
 mod folders;
 pub(in crate::shard) mod load;
+mod reads;
 mod replace;
 mod retire;
 mod save;
@@ -35,6 +36,7 @@ use chunks::Wanted;
 use folders::FolderSync;
 use load::Purpose;
 pub(super) use load::plain_attributes;
+use reads::Reads;
 
 type Key = Box<[u8]>;
 
@@ -45,6 +47,8 @@ pub(super) struct Disk {
     /// Keys with a job under way.
     turns: Turns,
     jobs: Cell<usize>,
+    /// Reads in the data folder, and in the library.
+    reads: [Reads; 2],
     /// Keys that are not on disk.
     absent: Absences,
     /// Folders that are on disk, unless one was removed since there were so many removals.
@@ -68,6 +72,7 @@ impl Disk {
                 library,
                 turns: Turns::default(),
                 jobs: Cell::default(),
+                reads: Default::default(),
                 absent: Absences::new(limits::DISK_ABSENT_MAX, limits::DISK_ABSENT_MS),
                 folders: RefCell::default(),
                 bare: Absences::new(limits::DISK_FOLDERS_MAX, limits::DISK_ABSENT_MS),
@@ -76,6 +81,11 @@ impl Disk {
                 number: Cell::default(),
             })
         })
+    }
+
+    /// The reads in one of the folders: another may lie on a disk that hangs.
+    fn reads(&self, folder: &DataFolder) -> &Reads {
+        &self.reads[usize::from(folder.temporary().is_none())]
     }
 
     /// The folder to write to, and its place for files that are being written.

@@ -12,6 +12,7 @@ use std::task::Poll;
 
 use super::{GENERATION_MASK, KIND_FILE, Reactor, user_data};
 use crate::sys::extent::Extent;
+use crate::sys::folder;
 use crate::sys::ring::{Completion, FileOperation, Operation};
 use crate::sys::send::Keep;
 use crate::sys::task::TaskId;
@@ -52,6 +53,20 @@ pub struct FileStatus {
     pub bytes: u64,
     /// Unix time of the last change, in nanoseconds.
     pub modified_ns: u128,
+    /// Major and minor number of the device that has its file system.
+    pub device: (u32, u32),
+}
+
+impl FileStatus {
+    pub(in crate::sys) fn of(status: &libc::statx) -> Self {
+        let seconds = u128::try_from(status.stx_mtime.tv_sec).unwrap_or(0);
+        Self {
+            is_regular: u32::from(status.stx_mode) & libc::S_IFMT == libc::S_IFREG,
+            bytes: status.stx_size,
+            modified_ns: seconds * 1_000_000_000 + u128::from(status.stx_mtime.tv_nsec),
+            device: (status.stx_dev_major, status.stx_dev_minor),
+        }
+    }
 }
 
 /// How a path is to be opened.
@@ -247,12 +262,22 @@ impl Reactor {
         let (_, memory) = self.file(operation, Some(memory), None).await?;
         let memory = memory.and_then(|memory| memory.downcast().ok());
         let status: Box<libc::statx> = memory.expect("as it was handed in");
-        let seconds = u128::try_from(status.stx_mtime.tv_sec).unwrap_or(0);
-        Ok(FileStatus {
-            is_regular: u32::from(status.stx_mode) & libc::S_IFMT == libc::S_IFREG,
-            bytes: status.stx_size,
-            modified_ns: seconds * 1_000_000_000 + u128::from(status.stx_mtime.tv_nsec),
-        })
+        Ok(FileStatus::of(&status))
+    }
+
+    /// The same at once, of what the kernel has in memory; `None` where it may be out of date.
+    /// Does not block: a turn through the ring's workers costs more than all the rest of it.
+    pub fn status_now(&self, fd: RawFd) -> Option<FileStatus> {
+        self.ring.borrow().status_now(fd)
+    }
+
+    /// The attribute with an object's metadata, in a call of its own: a file system that has to
+    /// read it makes the shard wait.
+    ///
+    /// # Errors
+    /// As fgetxattr(2).
+    pub fn attribute_now(&self, fd: RawFd) -> io::Result<Option<Vec<u8>>> {
+        folder::attribute(&fd)
     }
 
     /// Lets the calling task wait.

@@ -12,6 +12,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 
 use crate::limits;
+use crate::sys::reactor::FileStatus;
 
 use super::{Completion, Effort, FileOperation, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
 
@@ -270,6 +271,17 @@ pub(super) fn read_directly(fd: RawFd, wanted: bool) -> bool {
     // SAFETY: as above.
     let set = unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
     wanted && set == 0
+}
+
+/// What statx(2) knows of a descriptor without asking whoever has the file.
+pub(super) fn status_now(fd: RawFd) -> Option<FileStatus> {
+    // SAFETY: zeros are a valid value of a structure of numbers.
+    let mut status: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let (path, mask, into) = (c"".as_ptr(), libc::STATX_BASIC_STATS, &raw mut status);
+    // SAFETY: the path and the place of the answer outlive the call.
+    let result = unsafe { libc::statx(fd, path, flags, mask, into) };
+    (result == 0).then(|| FileStatus::of(&status))
 }
 
 #[cfg(test)]
