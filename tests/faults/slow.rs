@@ -159,7 +159,7 @@ fn stuck_readers_delay_no_writer_and_are_cut_off() {
 #[test]
 fn a_thousand_readers_that_stop_for_ever_leave_nothing_behind() {
     let memory_mib: u32 = 128;
-    let config = "[timeouts]\nsend_rate_window_ms = 3000";
+    let config = "splice_after_copies = 0\n[timeouts]\nsend_rate_window_ms = 3000";
     let mut stage = Stage::with("stopped", config, memory_mib.into(), &[]);
     stage.origin.put("/stopped/o", &pattern(1, 6 << 20));
     let readers: Vec<Client> = (0..scaled(1_000))
@@ -196,7 +196,8 @@ fn a_thousand_readers_that_stop_for_ever_leave_nothing_behind() {
 /// reference counted no more, although it was still there.
 #[test]
 fn a_reader_that_asks_on_without_reading_still_counts() {
-    let stage = Stage::with("asks-on", "[timeouts]\nsend_rate_window_ms = 3000", 64, &[]);
+    let config = "splice_after_copies = 0\n[timeouts]\nsend_rate_window_ms = 3000";
+    let stage = Stage::with("asks-on", config, 64, &[]);
     stage.origin.put("/asks/o", &pattern(1, 6 << 20));
     let unread = || stage.origin.metric("headwater_spliced_unread_bytes", "");
     let mut reader = narrow(stage.origin.http);
