@@ -237,7 +237,7 @@ impl Conn {
         };
         match by_reference {
             true if shareable
-                && (tx == Tx::Splice || cursor.held.record.heat.is_worth_sharing(enough))
+                && (tx == Tx::Splice || cursor.held.record.heat.copied_enough(enough))
                 && self.shard.reactor.may_share(bytes) =>
             {
                 Way::Share

@@ -74,7 +74,7 @@ impl Heat {
     /// Counts a large send by copy, unless there were `enough` of them, at most
     /// [`limits::COPIES_MAX`]: whether it may as well leave by reference.
     #[inline]
-    pub fn is_worth_sharing(&self, enough: u8) -> bool {
+    pub fn copied_enough(&self, enough: u8) -> bool {
         let heat = self.0.load(Ordering::Relaxed);
         let is_worth = (heat & COPIES) / COPY >= enough;
         if !is_worth {
@@ -102,14 +102,14 @@ mod tests {
     #[test]
     fn copies_are_counted_beside_the_reads_up_to_their_bound() {
         let heat = Heat::default();
-        let copies = (0..100).take_while(|_| !heat.is_worth_sharing(COPIES / COPY)).count();
+        let copies = (0..100).take_while(|_| !heat.copied_enough(COPIES / COPY)).count();
         assert_eq!(copies, usize::from(limits::COPIES_MAX));
         assert!(!heat.cool() && !heat.is_full());
         (0..10).for_each(|_| heat.warm());
-        assert!(heat.is_full() && heat.is_worth_sharing(1));
+        assert!(heat.is_full() && heat.copied_enough(1));
         assert_eq!((heat.reset(), heat.reset()), (Heat::MOST, 0));
-        assert!(heat.is_worth_sharing(1) && !heat.is_ahead());
-        assert!(Heat::default().is_worth_sharing(0));
+        assert!(heat.copied_enough(1) && !heat.is_ahead());
+        assert!(Heat::default().copied_enough(0));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Arena {
         let slot_start = extent.slot as usize * self.slot_bytes as usize;
         let start = slot_start + extent.offset as usize;
         let first = start / PAGE_BYTES;
-        let end = (start + extent.len as usize).div_ceil(PAGE_BYTES).max(first);
+        let end = (start + extent.len as usize).div_ceil(PAGE_BYTES);
         (first / 64..end.div_ceil(64)).map(move |word| {
             let from = first.saturating_sub(word * 64);
             let to = (end - word * 64).min(64);

@@ -45,6 +45,13 @@ fn expect_in_time(ends_s: u64) {
     assert!(late_s <= 3, "it ended {late_s} s late");
 }
 
+/// A stream that is told nothing ends with its last chunk, and in time.
+#[track_caller]
+fn expect_last_chunk(mut stream: Stream, ends_s: u64) {
+    assert_eq!(stream.next().unwrap_err().kind(), ErrorKind::UnexpectedEof, "the last chunk");
+    expect_in_time(ends_s);
+}
+
 struct Rig {
     guarded: Guarded,
 }
@@ -172,9 +179,8 @@ fn a_stream_ends_with_its_last_chunk() {
     let rig = Rig::new("topics-expiry-chunk");
     let (query, ends_s) = rig.sign("/topics/show/", 3);
     let target = format!("/topics/show/a?{query}");
-    let (mut stream, _) = Stream::open(&rig.guarded.origin, &target, &[]);
-    assert_eq!(stream.next().unwrap_err().kind(), ErrorKind::UnexpectedEof, "the last chunk");
-    expect_in_time(ends_s);
+    let (stream, _) = Stream::open(&rig.guarded.origin, &target, &[]);
+    expect_last_chunk(stream, ends_s);
     rig.guarded.stop();
 }
 
@@ -184,9 +190,8 @@ fn object_events_end_with_the_right_to_read() {
     let rig = Rig::new("topics-expiry-objects");
     let ends_s = rig.short();
     let target = format!("/topics/objects/live?token={SHORT}");
-    let (mut stream, _) = Stream::open(&rig.guarded.origin, &target, &[&bearer(STUDIO)]);
-    assert_eq!(stream.next().unwrap_err().kind(), ErrorKind::UnexpectedEof, "the last chunk");
-    expect_in_time(ends_s);
+    let (stream, _) = Stream::open(&rig.guarded.origin, &target, &[&bearer(STUDIO)]);
+    expect_last_chunk(stream, ends_s);
     rig.guarded.stop();
 }
 

@@ -136,12 +136,15 @@ impl Shard {
         if !status.is_regular {
             return Ok(None);
         }
-        let attribute = match now.is_some() && folder.is_plain() {
+        let is_plain = now.is_some() && folder.is_plain();
+        let attribute = match is_plain {
             true => self.reactor.attribute_now(fd)?,
             false => self.reactor.attribute(fd).await?,
         };
         if let Some(value) = attribute {
-            folder.note_attributes();
+            if is_plain {
+                folder.note_attributes();
+            }
             let attributes = Attributes::decode(&value);
             let attributes = attributes.filter(|attributes| attributes.length == status.bytes);
             let attributes = attributes.ok_or(io::ErrorKind::InvalidData)?;
