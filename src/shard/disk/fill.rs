@@ -120,6 +120,7 @@ impl Shard {
             let mut at = 0;
             while at < extent.len {
                 let most = if done < first { first - done } else { length };
+                file.is_ahead = filling.record.heat.is_ahead();
                 let count = file.read(self, extent, at, most).await?;
                 if let Some(check) = &mut check {
                     let piece = (extent, at, count);

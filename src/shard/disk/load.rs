@@ -163,7 +163,8 @@ impl Shard {
         let length = found.attributes.length;
         let begun = self.begin_loaded(key, length, None, purpose.ahead).await?;
         let Some((upload, extents)) = begun else { return Ok(()) };
-        let sum = match self.read_body(found, &extents).await {
+        let is_ahead = purpose.ahead.is_some();
+        let sum = match self.read_body(found, &extents, is_ahead).await {
             Ok(sum) => sum,
             Err(error) => {
                 tracing::warn!("a file cannot be read: {error}");
@@ -181,10 +182,16 @@ impl Shard {
     }
 
     /// Fills the extents; the sum of what was read, where it will be looked at.
-    async fn read_body(&self, found: &Found<'_>, extents: &[Extent]) -> io::Result<u128> {
+    async fn read_body(
+        &self,
+        found: &Found<'_>,
+        extents: &[Extent],
+        is_ahead: bool,
+    ) -> io::Result<u128> {
         let mut sum = Digest::new();
         let mut scratch = vec![0; if found.is_summed { limits::DISK_SUM_BYTES } else { 0 }];
         let mut file = Reading::begin(self, found);
+        file.is_ahead = is_ahead;
         for &extent in extents {
             let mut at = 0;
             while at < extent.len {
@@ -341,6 +348,8 @@ pub(super) struct Reading<'a> {
     fd: RawFd,
     folder: &'a DataFolder,
     pub(super) place: u64,
+    /// Nobody waits for it yet.
+    pub(super) is_ahead: bool,
     is_direct: bool,
 }
 
@@ -348,7 +357,8 @@ impl<'a> Reading<'a> {
     pub(super) fn begin(shard: &Shard, found: &Found<'a>) -> Self {
         let Found { fd, folder, .. } = *found;
         let is_large = found.attributes.length >= limits::DISK_DIRECT_BYTES_MIN;
-        Self { fd, folder, place: 0, is_direct: is_large && shard.reactor.read_directly(fd, true) }
+        let is_direct = is_large && shard.reactor.read_directly(fd, true);
+        Self { fd, folder, place: 0, is_ahead: false, is_direct }
     }
 
     /// Reads on into an extent, from `at` of it; the bytes that it got, at least one and at most
@@ -390,7 +400,7 @@ impl<'a> Reading<'a> {
     /// A turn for a read of so many bytes; the little that somebody waits for goes before all.
     async fn turn<'s>(&self, shard: &'s Shard, len: u32) -> Option<Turn<'s>> {
         let disk = shard.disk.as_deref().filter(|_| u64::from(len) > limits::DISK_FIRST_BYTES)?;
-        Some(disk.reads(self.folder).enter(&shard.reactor.tasks).await)
+        Some(disk.reads(self.folder).enter(&shard.reactor.tasks, self.is_ahead).await)
     }
 }
 
