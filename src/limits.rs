@@ -105,6 +105,10 @@ pub const RECV_BUFFERS_MAX: u16 = 16_384;
 pub const INBOX_BUFFERS_MAX: usize = 64;
 /// The same while the connection is busy with an earlier request.
 pub const INBOX_BUFFERS_BUSY_MAX: usize = 4;
+/// What is left of a body of known length is received where it is to lie from this size on.
+pub const DIRECT_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 32 * 1024 };
+/// Bytes that one such reception takes at most: the copying holds up the turn.
+pub const DIRECT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of an answer that are assembled in one send buffer: head, small body, part heads.
 pub const SEND_BUFFER_BYTES: usize = 8 * 1024;
 /// Spare send buffers a shard keeps.
@@ -213,6 +217,8 @@ pub const RING_SUBMISSIONS: u32 = 1024;
 /// Completion entries of a shard's ring.
 pub const RING_COMPLETIONS: u32 = 32_768;
 
+// Readers find places that what is brought ahead of them has not taken.
+const _: () = assert!(DISK_READS_AHEAD_MAX < DISK_READS_MAX);
 // A ring of provided buffers has a power of two of entries.
 const _: () = assert!(RECV_BUFFERS_MAX.is_power_of_two());
 // A head that spans buffers is assembled elsewhere, so one buffer need not hold it; but the common
@@ -436,6 +442,8 @@ pub const DISK_PIECE_BYTES: u32 = 512 * 1024;
 pub const DISK_READ_BYTES: u32 = if cfg!(test) { 4096 } else { 256 * 1024 };
 /// Reads of more than `DISK_FIRST_BYTES` that one shard has under way in a folder.
 pub const DISK_READS_MAX: usize = 8;
+/// Of those, reads of what is brought ahead of its readers.
+pub const DISK_READS_AHEAD_MAX: usize = 2;
 /// Files of so many bytes are read past the page cache where the file system can do that.
 pub const DISK_DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes in a block of such reads; disks that want more of them are read through the page cache.

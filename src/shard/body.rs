@@ -1,23 +1,16 @@
 //! Request bodies: received, decoded, written into extents, or read past.
+//!
+//! What is left of a large body of known length is received where it is to lie; everything else
+//! comes in buffers and is copied there.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
-use super::Shard;
 use super::conn::{Conn, Gone, Then};
-use super::payload::Payload;
 use super::topic::{Charge, NoRoom};
-use crate::digest::Digest;
+use super::writer::Writer;
 use crate::http::framing::{Chunked, Framing};
 use crate::http::request::Head;
 use crate::http::response::Refusal as BadFraming;
 use crate::limits;
-use crate::media::boxes::{self, Fragment};
-use crate::media::types::{self, Class};
-use crate::origin::write::Intent;
-use crate::store::growing::Growing;
-use crate::store::message::{Ask, Quality, Refusal, Reply, UploadId};
-use crate::sys::extent::{Extent, ShardId};
+use crate::store::message::Refusal;
 use crate::sys::reactor::Interrupt;
 use crate::sys::socket::End;
 
@@ -41,203 +34,12 @@ pub(super) enum BodyFault {
     Payload(&'static str),
 }
 
-/// Writes a body into the extents of its upload.
-pub(super) struct Writer {
-    shard: Rc<Shard>,
-    owner: ShardId,
-    upload: UploadId,
-    extents: Vec<Extent>,
-    growing: Option<Arc<Growing>>,
-    /// Extent being written, and bytes of it that are written.
-    place: usize,
-    at: u32,
-    written: u64,
-    published: u64,
-    bytes_max: u64,
-    digest: Option<Box<Digest>>,
-    manifest: Option<Vec<u8>>,
-    /// What a dialect wants of the body.
-    payload: Option<Box<Payload>>,
-    /// The longest pause, in milliseconds, where another encoder may take over.
-    pause_ms: Option<u64>,
-    /// Goes through the boxes where another encoder's copy may be the better one.
-    boxes: Option<Box<boxes::Reader>>,
-    /// Duration of the fragments so far, in units of their timescale.
-    media_units: u64,
-}
-
-impl Writer {
-    pub(super) fn new(
-        shard: Rc<Shard>,
-        owner: ShardId,
-        upload: UploadId,
-        extents: Vec<Extent>,
-        growing: Option<Arc<Growing>>,
-        intent: &Intent,
-    ) -> Self {
-        // A growing object's tag was fixed at its start; all others are named by their content.
-        let digest = growing.is_none().then(|| Box::new(Digest::new()));
-        let manifest = (intent.class == Class::Manifest).then(Vec::new);
-        let pipeline = intent.guard.pipeline.as_ref();
-        let has_boxes = pipeline.is_some() && types::has_boxes(&intent.content_type);
-        Self {
-            shard,
-            owner,
-            upload,
-            extents,
-            growing,
-            place: 0,
-            at: 0,
-            written: 0,
-            published: 0,
-            bytes_max: intent.bytes_max,
-            digest,
-            manifest,
-            payload: None,
-            pause_ms: pipeline.map(|pipeline| pipeline.failover_ms),
-            boxes: has_boxes.then(|| Box::new(boxes::Reader::new(boxes::Tracks::default()))),
-            media_units: 0,
-        }
-    }
-
-    /// Has the body judged as a dialect wants it.
-    pub(super) fn judge(&mut self, payload: Option<Box<Payload>>) {
-        self.payload = payload;
-    }
-
-    /// The digest of the body, where it was judged.
-    ///
-    /// # Errors
-    /// When it is not the body that was announced.
-    pub(super) fn verdict(&mut self) -> Result<Option<[u8; 32]>, BodyFault> {
-        self.payload.take().map(|payload| payload.finish()).transpose().map_err(BodyFault::Payload)
-    }
-
-    /// Writes a body that is at hand into the extents that were allotted for it.
-    pub(super) fn fill_whole(shard: &Shard, extents: &[Extent], body: &[u8]) {
-        let mut rest = body;
-        for &extent in extents {
-            let (now, later) = rest.split_at(rest.len().min(extent.len as usize));
-            shard.reactor.arena().write(extent, 0, now);
-            rest = later;
-        }
-        debug_assert!(rest.is_empty(), "room for all of it was asked for");
-    }
-
-    /// Bytes written so far.
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// The content's 128-bit digest.
-    pub(super) fn digest(&mut self) -> u128 {
-        self.digest.as_ref().map_or(0, |digest| digest.finish())
-    }
-
-    /// What the body's boxes tell of it, once it is complete; nothing bad of what was not looked
-    /// into.
-    pub(super) fn quality(&mut self) -> Quality {
-        let units = &mut self.media_units;
-        let mut add = |one: Fragment| *units = units.saturating_add(one.duration);
-        let is_sound = self.boxes.take().is_none_or(|mut boxes| boxes.finish(&mut add).is_ok());
-        Quality { is_sound, media_units: self.media_units }
-    }
-
-    /// The first bytes of a manifest.
-    pub(super) fn manifest(&self) -> Option<&[u8]> {
-        self.manifest.as_deref()
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
-        match self.payload.take() {
-            None => self.store(bytes).await,
-            Some(payload) => Box::pin(self.write_judged(payload, bytes)).await,
-        }
-    }
-
-    async fn write_judged(
-        &mut self,
-        mut payload: Box<Payload>,
-        bytes: &[u8],
-    ) -> Result<(), BodyFault> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (used, data) = payload.step(rest).map_err(BodyFault::Payload)?;
-            self.store(&rest[data]).await?;
-            rest = &rest[used..];
-        }
-        self.payload = Some(payload);
-        Ok(())
-    }
-
-    async fn store(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
-        if self.growing.as_ref().is_some_and(|growing| growing.is_cut()) {
-            return Err(BodyFault::Refused(Refusal::Superseded));
-        }
-        if self.written + bytes.len() as u64 > self.bytes_max {
-            return Err(BodyFault::TooLarge);
-        }
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
-        }
-        if let Some(boxes) = &mut self.boxes {
-            // A fault is kept, and told at the end.
-            let units = &mut self.media_units;
-            let _ = boxes.feed(bytes, &mut |one| *units = units.saturating_add(one.duration));
-        }
-        if let Some(manifest) = &mut self.manifest {
-            let room = limits::MANIFEST_BYTES_MAX - manifest.len();
-            manifest.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-        let mut rest = bytes;
-        loop {
-            rest = self.fill(rest);
-            if rest.is_empty() {
-                return Ok(());
-            }
-            // What is written so far is worth reading while the owner looks for room.
-            self.publish();
-            self.extend(rest.len() as u64).await?;
-        }
-    }
-
-    /// Writes into the extents at hand; what did not fit is returned.
-    fn fill<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
-        while let Some(&extent) = self.extents.get(self.place)
-            && !rest.is_empty()
-        {
-            let room = (extent.len - self.at) as usize;
-            let (now, later) = rest.split_at(rest.len().min(room));
-            self.shard.reactor.arena().write(extent, self.at, now);
-            self.at += u32::try_from(now.len()).expect("within one extent");
-            self.written += now.len() as u64;
-            rest = later;
-            if self.at == extent.len {
-                self.place += 1;
-                self.at = 0;
-            }
-        }
-        rest
-    }
-
-    async fn extend(&mut self, bytes: u64) -> Result<(), BodyFault> {
-        let extend = || Ask::Extend { upload: self.upload, bytes };
-        match self.shard.ask_for_room(self.owner, extend).await {
-            Reply::Extended { extents } => {
-                self.extents.extend(extents);
-                Ok(())
-            }
-            Reply::Refused(refusal) => Err(BodyFault::Refused(refusal)),
-            _ => Err(BodyFault::Gone),
-        }
-    }
-
-    /// Lets readers of a growing object see what has been written.
-    fn publish(&mut self) {
-        let Some(growing) = &self.growing else { return };
-        if self.written > self.published {
-            self.published = self.written;
-            self.shard.show_growth(growing, self.written);
+impl BodyFault {
+    fn of(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Late => Self::Slow,
+            Interrupt::Ended(End::Finished) => Self::Short,
+            Interrupt::Ended(End::Failed(_)) => Self::Gone,
         }
     }
 }
@@ -255,6 +57,11 @@ impl Remaining {
             Framing::Length(length) => Self::Bytes(length),
             Framing::Chunked => Self::Chunks(Chunked::new()),
         }
+    }
+
+    /// Whether so much is known to come that it is worth a reception of its own.
+    fn is_long(&self) -> bool {
+        matches!(self, Self::Bytes(left) if *left >= limits::DIRECT_BYTES_MIN)
     }
 
     fn is_done(&self) -> bool {
@@ -317,8 +124,42 @@ impl Conn {
             writer.publish();
             // The client's next piece may wait for this acknowledgement (Nagle): send it now.
             shard.reactor.quick_ack(self.socket);
-            self.receive_more(&mut window).await?;
+            if remaining.is_long() && writer.takes_directly() {
+                self.receive_directly(&mut remaining, writer, &mut window).await?;
+                if remaining.is_done() {
+                    return Ok(());
+                }
+            } else {
+                self.receive_more(&mut window).await?;
+            }
         }
+    }
+
+    /// Receives the rest of a body where it is to lie, unless bytes of it wait in buffers.
+    async fn receive_directly(
+        &mut self,
+        remaining: &mut Remaining,
+        writer: &mut Writer,
+        window: &mut Window,
+    ) -> Result<(), BodyFault> {
+        let shard = self.shard.clone();
+        self.uploads = true;
+        while let Remaining::Bytes(left @ 1..) = remaining {
+            let place = writer.place(*left).await?;
+            self.begin_wait(window)?;
+            match shard.reactor.receive_into(self.socket, place).await.map_err(BodyFault::of)? {
+                0 => return self.receive_more(window).await,
+                count => {
+                    writer.take(count);
+                    *left -= u64::from(count);
+                    writer.publish();
+                    if count < place.2 {
+                        shard.reactor.quick_ack(self.socket);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Receives a body of at most `bytes_max` bytes as a whole; its memory is charged.
@@ -363,20 +204,19 @@ impl Conn {
 
     async fn receive_more(&mut self, window: &mut Window) -> Result<(), BodyFault> {
         let shard = self.shard.clone();
+        self.begin_wait(window)?;
+        let received = shard.reactor.receive(self.socket).await.map_err(BodyFault::of)?;
+        self.input.add(received, &shard.reactor.buffers);
+        Ok(())
+    }
+
+    fn begin_wait(&self, window: &mut Window) -> Result<(), BodyFault> {
         if !window.holds(self) {
             return Err(BodyFault::Slow);
         }
-        let now_ms = shard.reactor.clock.now_ms();
-        shard.reactor.set_deadline(self.socket, now_ms + window.idle_ms);
-        match shard.reactor.receive(self.socket).await {
-            Ok(received) => {
-                self.input.add(received, &shard.reactor.buffers);
-                Ok(())
-            }
-            Err(Interrupt::Late) => Err(BodyFault::Slow),
-            Err(Interrupt::Ended(End::Finished)) => Err(BodyFault::Short),
-            Err(Interrupt::Ended(End::Failed(_))) => Err(BodyFault::Gone),
-        }
+        let reactor = &self.shard.reactor;
+        reactor.set_deadline(self.socket, reactor.clock.now_ms() + window.idle_ms);
+        Ok(())
     }
 
     /// Reads past a request's body, within a bound; beyond it the connection has to end.

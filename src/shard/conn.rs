@@ -30,6 +30,8 @@ pub(super) struct Conn {
     pub(super) shard: Rc<Shard>,
     pub(super) socket: SocketId,
     pub(super) input: Input,
+    /// A large upload came last: what follows is not received ahead.
+    pub(super) uploads: bool,
     /// The peer no longer takes answers; its uploads are still stored.
     pub(super) mute: bool,
     pub(super) account: Account,
@@ -99,8 +101,8 @@ impl Conn {
     fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
         let (account, input, cors, dialect, tells) = Default::default();
         let rules = shard.rules();
-        let (mute, local) = (false, None);
-        Self { shard, socket, input, mute, account, local, rules, cors, dialect, tells }
+        let (uploads, mute, local) = (false, false, None);
+        Self { shard, socket, input, uploads, mute, account, local, rules, cors, dialect, tells }
     }
 
     async fn end(mut self, how: Close) {
@@ -186,6 +188,10 @@ impl Conn {
         self.begin_with_rules(head);
         if self.rules.cmcd && head.method == Method::Get {
             self.note_cmcd(head);
+        }
+        if self.uploads && !matches!(head.method, Method::Put | Method::Post) {
+            self.uploads = false;
+            self.shard.reactor.receive_ahead(self.socket);
         }
         let outcome = match head.method {
             _ if self.dialect.is_momento() => Box::pin(self.exchange_momento(head)).await,

@@ -5,8 +5,8 @@
 
 use super::Shard;
 use super::answer::{Ready, not_found};
-use super::body::Writer;
 use super::conn::{Conn, Then};
+use super::writer::Writer;
 use crate::http::request::Head;
 use crate::http::response::Status;
 use crate::limits;

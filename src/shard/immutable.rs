@@ -6,8 +6,8 @@
 //! Invariants: nothing is replaced; what is compared is bounded.
 
 use super::Shard;
-use super::body::Writer;
 use super::read::Obtained;
+use super::writer::Writer;
 use crate::digest::Digest;
 use crate::limits;
 use crate::store::etag::Etag;

@@ -78,6 +78,7 @@ mod turns;
 mod upload;
 mod watch;
 mod web;
+mod writer;
 
 pub use account::Accounts;
 pub use leftover::Leftover;

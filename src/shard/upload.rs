@@ -9,12 +9,13 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::body::{BodyFault, Writer};
+use super::body::BodyFault;
 use super::conn::{Conn, Gone, Then};
 use super::lowlatency::{is_playlist, plain_key};
 use super::payload::Payload;
 use super::rules::Subject;
 use super::topic::CROWDED;
+use super::writer::Writer;
 use crate::config::Right;
 use crate::http::request::Head;
 use crate::http::response::Status;

@@ -104,6 +104,18 @@ impl Arena {
         unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
     }
 
+    /// Looks at bytes of `extent`, from its byte `at` on, where they lie.
+    ///
+    /// # Panics
+    /// When the range lies outside the extent.
+    #[inline]
+    pub fn look_at(&self, extent: Extent, at: u32, len: u32, look: impl FnOnce(&[u8])) {
+        let from = self.place(extent, at, len as usize);
+        // SAFETY: `place` checked the range; the one shard that writes the extent calls this, and
+        // does not write meanwhile.
+        look(unsafe { std::slice::from_raw_parts(from, len as usize) });
+    }
+
     /// Address of byte `at` of an extent of which `len` bytes are wanted.
     #[inline]
     pub(super) fn place(&self, extent: Extent, at: u32, len: usize) -> *mut u8 {

@@ -21,7 +21,7 @@ use crate::limits::{
 };
 
 /// Bytes of a buffer as the kernel counts them.
-const BUFFER_LEN: u32 = 4096;
+pub(super) const BUFFER_LEN: u32 = 4096;
 const _: () = assert!(BUFFER_LEN as usize == RECV_BUFFER_BYTES);
 
 /// Bytes that arrived on a connection, in a buffer to be given back.

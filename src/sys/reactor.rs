@@ -11,6 +11,7 @@
 mod connection;
 mod deadline;
 mod detach;
+mod direct;
 mod files;
 mod listen;
 mod receive;

@@ -39,6 +39,20 @@ pub enum Operation {
         /// The connection.
         fd: RawFd,
     },
+    /// Receives into one provided buffer.
+    RecvOnce {
+        /// The connection.
+        fd: RawFd,
+    },
+    /// Receives into memory, as much as is there.
+    RecvInto {
+        /// The connection.
+        fd: RawFd,
+        /// First byte to fill.
+        start: *mut u8,
+        /// At most so many bytes.
+        len: u32,
+    },
     /// Sends one run of bytes.
     Send {
         /// The connection.

@@ -12,7 +12,7 @@ use super::task::TaskId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketId(pub(super) u32);
 
-/// Where the multishot reception, or a wait for room to send, stands.
+/// Where the reception, or a wait for room to send, stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
     Idle,
@@ -37,6 +37,10 @@ pub(super) struct Socket {
     pub(super) detached: Option<u32>,
     pub(super) inbox: VecDeque<Received>,
     pub(super) reception: Reception,
+    /// Receptions take one buffer at a time, and only when somebody waits.
+    pub(super) sparing: bool,
+    /// Bytes that the last reception put straight into memory.
+    pub(super) direct: u32,
     /// The wait for room to send.
     pub(super) poll: Reception,
     pub(super) end: Option<End>,
@@ -76,6 +80,8 @@ impl Socket {
             detached: None,
             inbox: VecDeque::new(),
             reception: Reception::Idle,
+            sparing: false,
+            direct: 0,
             poll: Reception::Idle,
             end: None,
             idle: false,

@@ -13,7 +13,7 @@ use crate::media::{self, types};
 use crate::origin::heads;
 use crate::origin::{cmsd, gzip};
 use crate::shard::Shard;
-use crate::shard::body::Writer;
+use crate::shard::writer::Writer;
 use crate::store::etag::Etag;
 use crate::store::message::{Ask, Guard, Message, Publication, Quality, Reply};
 

@@ -1,4 +1,4 @@
-//! What arrives: multishot receptions into provided buffers, queued in the connection's inbox.
+//! What arrives: receptions into provided buffers, queued in the connection's inbox.
 //!
 //! Invariants: every completion is looked at for a buffer, which goes into the inbox of its
 //! connection or back to the kernel; a reception that ended is armed again only when its reader
@@ -42,7 +42,8 @@ impl Reactor {
             if let Some(received) = socket.inbox.pop_front() {
                 // A paused reception goes on only when the inbox is nearly empty.
                 let paused = socket.reception == Reception::Idle && socket.end.is_none();
-                return (Poll::Ready(Ok(received)), paused && socket.inbox.len() <= 1);
+                let resume = paused && !socket.sparing && socket.inbox.len() <= 1;
+                return (Poll::Ready(Ok(received)), resume);
             }
             if let Some(end) = socket.end {
                 return (Poll::Ready(Err(Interrupt::Ended(end))), false);
@@ -60,11 +61,16 @@ impl Reactor {
     }
 
     pub(super) fn arm(&self, id: SocketId) {
-        let (fd, data) = self.with(id, |socket| {
+        let (operation, data) = self.with(id, |socket| {
             socket.reception = Reception::Armed;
-            (socket.fd, user_data(KIND_RECV, socket.generation, id.0))
+            let fd = socket.fd;
+            let operation = match socket.sparing {
+                true => Operation::RecvOnce { fd },
+                false => Operation::RecvMulti { fd },
+            };
+            (operation, user_data(KIND_RECV, socket.generation, id.0))
         });
-        self.ring.borrow_mut().push(Operation::RecvMulti { fd }, data);
+        self.ring.borrow_mut().push(operation, data);
     }
 
     pub(super) fn note_recv(&self, completion: Completion, generation: u32, place: u32) {
@@ -94,7 +100,7 @@ impl Reactor {
                 socket.inbox.push_back(received);
             }
             Some(received) => self.buffers.give_back(received),
-            None => {}
+            None => self.note_direct(socket, len),
         }
         if !completion.more() {
             let cancelling = socket.reception == Reception::Cancelling;
@@ -113,7 +119,7 @@ impl Reactor {
                 }
                 libc::ECANCELED if cancelling => {}
                 errno if errno > 0 => socket.end = Some(End::Failed(errno)),
-                // A last full buffer with the operation's end: armed again by the reader.
+                // Bytes, and the operation's end with them: armed again by the reader.
                 _ => {}
             }
         } else if socket.inbox.len() > inbox_max(socket) && socket.reception == Reception::Armed {

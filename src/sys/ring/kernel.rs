@@ -12,6 +12,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 
 use crate::limits;
+use crate::sys::buffers::BUFFER_LEN;
 use crate::sys::reactor::FileStatus;
 
 use super::{Completion, Effort, FileOperation, Operation, RECV_GROUP, RingSize, ZC_REPORT_USAGE};
@@ -180,6 +181,11 @@ impl KernelRing {
                 opcode::AcceptMulti::new(Fd(fd)).flags(flags).build()
             }
             Operation::RecvMulti { fd } => opcode::RecvMulti::new(Fd(fd), RECV_GROUP).build(),
+            Operation::RecvOnce { fd } => {
+                let recv = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), BUFFER_LEN);
+                recv.buf_group(RECV_GROUP).build().flags(squeue::Flags::BUFFER_SELECT)
+            }
+            Operation::RecvInto { fd, start, len } => opcode::Recv::new(Fd(fd), start, len).build(),
             Operation::Send { fd, start, len, effort } => {
                 opcode::Send::new(Fd(fd), start, len).flags(flags_of(effort)).build()
             }

@@ -29,7 +29,7 @@ pub(super) struct InFlight {
 pub(super) enum Kind {
     File(FileWork),
     Accept { listener: usize },
-    Receive { socket: usize },
+    Receive { socket: usize, place: Place },
     Send { socket: usize, source: Source, effort: Effort, len: usize, sent: usize },
     SendZeroCopy { socket: usize, id: ZeroCopyId, run: Run, sent: usize },
     Poll { fd: RawFd, seen: u64 },
@@ -46,7 +46,7 @@ impl InFlight {
     pub fn describe(&self) -> String {
         let what = match self.kind {
             Kind::Accept { listener } => format!("accept on {listener}"),
-            Kind::Receive { socket } => format!("receive on {socket}"),
+            Kind::Receive { socket, .. } => format!("receive on {socket}"),
             Kind::Send { socket, len, sent, .. } => format!("send on {socket}: {sent} of {len}"),
             Kind::SendZeroCopy { socket, run, sent, .. } => {
                 format!("zero-copy send on {socket}: {sent} of {}", run.len)
@@ -57,6 +57,16 @@ impl InFlight {
         };
         format!("{what}{}", if self.cancelled { ", cancelled" } else { "" })
     }
+}
+
+/// Where received bytes go.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Into provided buffers: once, or again and again.
+    Buffers {
+        multi: bool,
+    },
+    Memory(Run),
 }
 
 /// What a send by copy reads from.
@@ -89,7 +99,7 @@ impl Source {
 impl Kind {
     fn socket(self) -> Option<usize> {
         match self {
-            Self::Receive { socket }
+            Self::Receive { socket, .. }
             | Self::Send { socket, .. }
             | Self::SendZeroCopy { socket, .. }
             | Self::Room { socket, .. } => Some(socket),
@@ -107,6 +117,8 @@ pub(super) fn fd_of(operation: &Operation) -> Option<RawFd> {
     match *operation {
         Operation::AcceptMulti { fd }
         | Operation::RecvMulti { fd }
+        | Operation::RecvOnce { fd }
+        | Operation::RecvInto { fd, .. }
         | Operation::Send { fd, .. }
         | Operation::SendMsg { fd, .. }
         | Operation::SendZc { fd, .. }
@@ -124,7 +136,16 @@ impl State {
             (Operation::AcceptMulti { .. }, Some(Object::Listener(listener))) => {
                 Kind::Accept { listener }
             }
-            (Operation::RecvMulti { .. }, Some(Object::Socket(socket))) => Kind::Receive { socket },
+            (Operation::RecvMulti { .. }, Some(Object::Socket(socket))) => {
+                Kind::Receive { socket, place: Place::Buffers { multi: true } }
+            }
+            (Operation::RecvOnce { .. }, Some(Object::Socket(socket))) => {
+                Kind::Receive { socket, place: Place::Buffers { multi: false } }
+            }
+            (Operation::RecvInto { start, len, .. }, Some(Object::Socket(socket))) => {
+                let run = Run { start, len: len as usize };
+                Kind::Receive { socket, place: Place::Memory(run) }
+            }
             (Operation::Send { start, len, effort, .. }, Some(Object::Socket(socket))) => {
                 let len = len as usize;
                 let source = Source::Run(Run { start, len });
@@ -174,7 +195,8 @@ impl State {
         let in_flight =
             InFlight { id, user_data, kind, due_us: None, seen: false, cancelled: false };
         self.rings[ring].in_flight.push(in_flight);
-        let starved = matches!(kind, Kind::Receive { .. }) && self.faults.starve_at_once;
+        let buffered = matches!(kind, Kind::Receive { place: Place::Buffers { .. }, .. });
+        let starved = buffered && self.faults.starve_at_once;
         if starved && self.rings[ring].buffers_left() == 0 {
             return self.finish(ring, id, -libc::ENOBUFS, 0);
         }
@@ -248,7 +270,7 @@ impl State {
         let more = match kind {
             Kind::File(_) => true,
             Kind::Accept { listener } => !self.backlogs[listener].is_empty(),
-            Kind::Receive { socket } => {
+            Kind::Receive { socket, .. } => {
                 let socket = &self.sockets[socket];
                 !socket.receive.is_empty() || socket.finished || socket.reset
             }
@@ -281,7 +303,7 @@ impl State {
                     self.finish(ring, id, result, 0);
                 }
                 Kind::Accept { listener } => self.accept(ring, id, listener),
-                Kind::Receive { socket } => self.receive(ring, id, socket),
+                Kind::Receive { socket, place } => self.receive(ring, id, socket, place),
                 Kind::Send { .. } | Kind::SendZeroCopy { .. } => self.send(ring, id, kind),
                 Kind::Poll { fd, .. } => self.poll(ring, id, fd),
                 Kind::Room { socket, .. } => self.room(ring, id, socket),
@@ -364,7 +386,7 @@ impl State {
         !happens(&mut self.random, once_in)
     }
 
-    fn receive(&mut self, ring: usize, id: u64, socket: usize) {
+    fn receive(&mut self, ring: usize, id: u64, socket: usize, place: Place) {
         let cancelled = self.operation(ring, id).expect("the caller found it").cancelled;
         if cancelled && (self.sockets[socket].receive.is_empty() || self.cancel_wins()) {
             return self.finish(ring, id, -libc::ECANCELED, 0);
@@ -374,27 +396,40 @@ impl State {
             self.inject(socket);
         }
         if self.fails("receive") {
-            match self.random.once_in(2) {
-                true => return self.finish(ring, id, -libc::ENOBUFS, 0),
-                false => self.inject(socket),
+            match place {
+                Place::Buffers { .. } if self.random.once_in(2) => {
+                    return self.finish(ring, id, -libc::ENOBUFS, 0);
+                }
+                _ => self.inject(socket),
             }
         }
         if self.sockets[socket].reset {
             return self.finish(ring, id, -libc::ECONNRESET, 0);
         }
-        let available = self.sockets[socket].receive.len().min(RECV_BUFFER_BYTES);
+        let most = match place {
+            Place::Buffers { .. } => RECV_BUFFER_BYTES,
+            Place::Memory(run) => run.len,
+        };
+        let available = self.sockets[socket].receive.len().min(most);
         if available == 0 {
             return self.finish(ring, id, 0, 0);
         }
-        let Some((buffer, memory)) = self.rings[ring].take_buffer() else {
-            return self.finish(ring, id, -libc::ENOBUFS, 0);
+        let (memory, flags) = match place {
+            Place::Memory(run) => (run.start.cast_mut(), 0),
+            Place::Buffers { .. } => match self.rings[ring].take_buffer() {
+                Some((buffer, memory)) => (memory, BUFFER | u32::from(buffer) << 16),
+                None => return self.finish(ring, id, -libc::ENOBUFS, 0),
+            },
         };
         let some = self.random.once_in(4);
         let count = if some { 1 + self.random.index(available) } else { available };
         let bytes: Vec<u8> = self.sockets[socket].receive.drain(..count).collect();
         memory::write(memory, &bytes);
-        let flags = BUFFER | u32::from(buffer) << 16;
-        self.result(ring, id, i32::try_from(count).unwrap(), flags);
+        let count = i32::try_from(count).unwrap();
+        match place {
+            Place::Buffers { multi: true } => self.result(ring, id, count, flags),
+            _ => self.finish(ring, id, count, flags),
+        }
     }
 
     fn room(&mut self, ring: usize, id: u64, socket: usize) {
