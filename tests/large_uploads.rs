@@ -30,8 +30,18 @@ fn bodies_and_the_requests_behind_them_stay_apart() {
     let body = |at: usize| pattern(at as u64, lengths[at]);
     let mut sent = Vec::new();
     for (at, length) in lengths.iter().enumerate() {
-        let head = format!("PUT /a/{at} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}");
-        sent.extend([head.as_bytes(), b"\r\n\r\n", &body(at)].concat());
+        let head = format!("PUT /a/{at} HTTP/1.1\r\nHost: a\r\n");
+        sent.extend(match at % 5 {
+            // A body of unknown length comes in buffers again.
+            4 => {
+                let chunk = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n");
+                [chunk.as_bytes(), &body(at), b"\r\n0\r\n\r\n"].concat()
+            }
+            _ => {
+                let head = format!("{head}Content-Length: {length}\r\n\r\n");
+                [head.as_bytes(), &body(at)].concat()
+            }
+        });
         // Now and then a read comes between, in the same piece.
         if at % 3 == 0 {
             sent.extend(format!("GET /a/{} HTTP/1.1\r\nHost: a\r\n\r\n", at / 2).as_bytes());

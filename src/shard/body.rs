@@ -59,9 +59,11 @@ impl Remaining {
         }
     }
 
-    /// Whether so much is known to come that it is worth a reception of its own.
-    fn is_long(&self) -> bool {
-        matches!(self, Self::Bytes(left) if *left >= limits::DIRECT_BYTES_MIN)
+    /// Whether so much is known to come that it is worth a reception of its own: anything, where
+    /// none into buffers has to be ended for it.
+    fn is_long(&self, is_sparing: bool) -> bool {
+        let least = if is_sparing { 1 } else { limits::DIRECT_BYTES_MIN };
+        matches!(self, Self::Bytes(left) if *left >= least)
     }
 
     fn is_done(&self) -> bool {
@@ -124,7 +126,7 @@ impl Conn {
             writer.publish();
             // The client's next piece may wait for this acknowledgement (Nagle): send it now.
             shard.reactor.quick_ack(self.socket);
-            if remaining.is_long() && writer.takes_directly() {
+            if remaining.is_long(self.uploads) && writer.takes_directly() {
                 self.receive_directly(&mut remaining, writer, &mut window).await?;
                 if remaining.is_done() {
                     return Ok(());
@@ -148,7 +150,7 @@ impl Conn {
             let place = writer.place(*left).await?;
             self.begin_wait(window)?;
             match shard.reactor.receive_into(self.socket, place).await.map_err(BodyFault::of)? {
-                0 => return self.receive_more(window).await,
+                0 => return self.receive_some(window).await,
                 count => {
                     writer.take(count);
                     *left -= u64::from(count);
@@ -202,7 +204,13 @@ impl Conn {
         self.send(buffer, None).await
     }
 
+    /// Receives the next bytes of a body that comes in buffers.
     async fn receive_more(&mut self, window: &mut Window) -> Result<(), BodyFault> {
+        self.receive_ahead();
+        self.receive_some(window).await
+    }
+
+    async fn receive_some(&mut self, window: &mut Window) -> Result<(), BodyFault> {
         let shard = self.shard.clone();
         self.begin_wait(window)?;
         let received = shard.reactor.receive(self.socket).await.map_err(BodyFault::of)?;

@@ -69,6 +69,8 @@ pub(super) struct Gone;
 enum NoHead {
     /// The peer closed, or was idle for too long, between requests.
     Quiet,
+    /// The origin drains, and what has arrived is not known.
+    Unheard,
     /// The head is malformed, too large or too slow.
     Refused(Refusal),
 }
@@ -116,6 +118,8 @@ impl Conn {
             let head = match self.head().await {
                 Ok(head) => head,
                 Err(NoHead::Quiet) => return Some(Close::Graceful),
+                // With something unread the kernel would reset, and take the last answer back.
+                Err(NoHead::Unheard) => return Some(Box::pin(self.linger()).await),
                 Err(NoHead::Refused(refusal)) => {
                     return Some(Box::pin(self.refuse(refusal)).await);
                 }
@@ -144,7 +148,7 @@ impl Conn {
                 Err(refusal) => return Err(NoHead::Refused(refusal)),
             }
             if self.shard.is_draining() && unread.is_empty() && !reactor.has_input(self.socket) {
-                return Err(NoHead::Quiet);
+                return Err(if self.uploads { NoHead::Unheard } else { NoHead::Quiet });
             }
             if !begun || unread.is_empty() {
                 let patience_ms = match unread.is_empty() {
@@ -189,9 +193,8 @@ impl Conn {
         if self.rules.cmcd && head.method == Method::Get {
             self.note_cmcd(head);
         }
-        if self.uploads && !matches!(head.method, Method::Put | Method::Post) {
-            self.uploads = false;
-            self.shard.reactor.receive_ahead(self.socket);
+        if !matches!(head.method, Method::Put | Method::Post) {
+            self.receive_ahead();
         }
         let outcome = match head.method {
             _ if self.dialect.is_momento() => Box::pin(self.exchange_momento(head)).await,
@@ -200,6 +203,13 @@ impl Conn {
         };
         self.close_account(outcome);
         outcome
+    }
+
+    /// Behind a large upload: receives ahead again, so that it is noticed when the peer leaves.
+    pub(super) fn receive_ahead(&mut self) {
+        if std::mem::take(&mut self.uploads) {
+            self.shard.reactor.receive_ahead(self.socket);
+        }
     }
 
     pub(super) async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {

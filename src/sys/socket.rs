@@ -39,6 +39,8 @@ pub(super) struct Socket {
     pub(super) reception: Reception,
     /// Receptions take one buffer at a time, and only when somebody waits.
     pub(super) sparing: bool,
+    /// A reception is wanted as soon as the one that is being cancelled has ended.
+    pub(super) again: bool,
     /// Bytes that the last reception put straight into memory.
     pub(super) direct: u32,
     /// The wait for room to send.
@@ -81,6 +83,7 @@ impl Socket {
             inbox: VecDeque::new(),
             reception: Reception::Idle,
             sparing: false,
+            again: false,
             direct: 0,
             poll: Reception::Idle,
             end: None,

@@ -39,6 +39,7 @@ impl Reactor {
         let arm = self.with(id, |socket| {
             socket.sparing = false;
             let idle = socket.reception == Reception::Idle;
+            socket.again = socket.reception == Reception::Cancelling;
             idle && socket.end.is_none() && socket.inbox.len() <= 1
         });
         if arm {
@@ -54,7 +55,7 @@ impl Reactor {
             at.map(|at| starved.swap_remove(at)).is_some()
         };
         self.with(id, |socket| {
-            socket.sparing = true;
+            (socket.sparing, socket.again) = (true, false);
             if starved {
                 socket.reception = Reception::Idle;
             }

@@ -62,7 +62,7 @@ impl Reactor {
 
     pub(super) fn arm(&self, id: SocketId) {
         let (operation, data) = self.with(id, |socket| {
-            socket.reception = Reception::Armed;
+            (socket.reception, socket.again) = (Reception::Armed, false);
             let fd = socket.fd;
             let operation = match socket.sparing {
                 true => Operation::RecvOnce { fd },
@@ -117,6 +117,10 @@ impl Reactor {
                     socket.reception = Reception::Armed;
                     self.starved.borrow_mut().push(SocketId(place));
                 }
+                libc::ECANCELED if cancelling && std::mem::take(&mut socket.again) => {
+                    socket.reception = Reception::Armed;
+                    self.starved.borrow_mut().push(SocketId(place));
+                }
                 libc::ECANCELED if cancelling => {}
                 errno if errno > 0 => socket.end = Some(End::Failed(errno)),
                 // Bytes, and the operation's end with them: armed again by the reader.
@@ -148,7 +152,8 @@ impl Reactor {
         }
     }
 
-    /// Arms receptions that found no buffer, once there are buffers again.
+    /// Arms receptions that found no buffer, once there are buffers again, and those that were
+    /// wanted while another was being cancelled.
     pub(super) fn feed_starved(&self) {
         if self.starved.borrow().is_empty() {
             return;
