@@ -7,7 +7,7 @@
 //! faulted huge-page arena.
 //!
 //! Build: `cargo build --release --example bare`. Run: `bare --body FILE [--core N] [--listen ADDR]
-//! [--zc]`.
+//! [--zc] [--shards N]`: the same several times on the one core, each with a listener of its own.
 //!
 //! What was tried for each request and moved nothing beyond the noise of +-3 %: registered
 //! descriptors, a registered ring descriptor, CQE_SKIP_SUCCESS, MSG_DONTWAIT, sends without
@@ -25,11 +25,12 @@ use std::path::PathBuf;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 
 use clap::Parser;
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// The floor: one fixed answer to every request.
 #[derive(Parser)]
@@ -46,16 +47,33 @@ struct Arguments {
     /// Send by SEND_ZC from a registered buffer.
     #[arg(long)]
     zc: bool,
+    /// Threads, between which the kernel shares the connections out.
+    #[arg(long, default_value_t = 1)]
+    shards: usize,
 }
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     pin(arguments.core)?;
     let answer = answer(&std::fs::read(&arguments.body)?)?;
-    let listener = TcpListener::bind(arguments.listen)?;
+    let listeners = (0..arguments.shards).map(|_| listen(arguments.listen));
+    let threads: Vec<_> = listeners
+        .collect::<io::Result<Vec<_>>>()?
+        .into_iter()
+        .map(|listener| thread::spawn(move || Responder::new(answer, arguments.zc)?.run(&listener)))
+        .collect();
+    threads.into_iter().try_for_each(|thread| thread.join().expect("it panicked"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
     // Accepted sockets inherit the option.
-    SockRef::from(&listener).set_tcp_nodelay(true)?;
-    Responder::new(answer, arguments.zc)?.run(&listener)
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// One answer in flight, or none, on one descriptor.
@@ -349,6 +367,8 @@ const CLOSE: u16 = 4;
 /// One receive and one send a connection, with room for many more connections than are measured.
 const SQ_ENTRIES: u32 = 2048;
 const CQ_ENTRIES: u32 = 8192;
+/// Connections that may wait for their accept.
+const BACKLOG: i32 = 4096;
 const BUFFER_GROUP: u16 = 0;
 /// A power of two, as the kernel asks; more than requests can arrive in one turn.
 const BUFFERS: u16 = 512;

@@ -114,17 +114,24 @@ pub struct Running {
 impl Running {
     /// Start `server`, store `body` where it needs storing, and wait until it answers.
     pub fn start(bench: &Bench, server: Server, body: &Body) -> Outcome<Self> {
-        Self::start_with(bench, server, body, "--shards 1 --memory 256MiB")
+        Self::start_with(bench, server, body, 1, "256MiB")
     }
 
-    /// As [`Running::start`], headwater with flags of its own.
-    pub fn start_with(bench: &Bench, server: Server, body: &Body, flags: &str) -> Outcome<Self> {
+    /// As [`Running::start`], ours with so many shards, and headwater with so much memory.
+    pub fn start_with(
+        bench: &Bench,
+        server: Server,
+        body: &Body,
+        shards: u32,
+        memory: &str,
+    ) -> Outcome<Self> {
         free(LISTEN)?;
         let backend = match server {
             Server::Varnish => Some(spawn(bench, "backend", &nginx(bench, BACKEND)?)?),
             _ => None,
         };
-        let mut running = match spawn(bench, server.name(), &command(bench, server, body, flags)?) {
+        let command = command(bench, server, body, shards, memory)?;
+        let mut running = match spawn(bench, server.name(), &command) {
             Ok(child) => Self { server, child, backend, replacer: None },
             Err(error) => {
                 backend.into_iter().for_each(end);
@@ -221,11 +228,18 @@ pub fn url(body: &Body) -> String {
     format!("http://{LISTEN}{}", body.path)
 }
 
-fn command(bench: &Bench, server: Server, body: &Body, flags: &str) -> Outcome<Vec<String>> {
+fn command(
+    bench: &Bench,
+    server: Server,
+    body: &Body,
+    shards: u32,
+    memory: &str,
+) -> Outcome<Vec<String>> {
     let target = bench.target.display();
     let body = body.file.display();
-    let headwater = format!("{target}/headwater serve --listen {LISTEN} --admin {ADMIN} {flags}");
-    let bare = format!("{target}/examples/bare --listen {LISTEN} --core {CORE} --body {body}");
+    let ours = format!("--listen {LISTEN} --shards {shards}");
+    let headwater = format!("{target}/headwater serve {ours} --admin {ADMIN} --memory {memory}");
+    let bare = format!("{target}/examples/bare {ours} --core {CORE} --body {body}");
     Ok(match server {
         Server::Headwater | Server::HeadwaterReplaced => words(&headwater),
         Server::HeadwaterZc => words(&format!("{headwater} --tx zc")),
