@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # live_apart HOST: puts HOST on this end of a pair of virtual interfaces and keeps the other namespace in
-# descriptor 9. What the clients receive is received on their core (RPS), not in the server's time; cubic
+# descriptor 9, which "${apart[@]}" enters. What the clients receive is received on their core (RPS), not in the server's time; cubic
 # for both.
 live_apart() {
   unshare --net sleep 5 &
@@ -14,14 +14,13 @@ live_apart() {
   ip addr add "$1/24" dev v0
   ip link set v0 up
   ip route replace "${1%.*}.0/24" dev v0 congctl cubic
-  local there=(nsenter --net=/proc/self/fd/9)
-  "${there[@]}" ip addr add "${1%.*}.2/24" dev v1
-  "${there[@]}" ip link set v1 up
-  "${there[@]}" ip route replace "${1%.*}.0/24" dev v1 congctl cubic
+  "${apart[@]}" ip addr add "${1%.*}.2/24" dev v1
+  "${apart[@]}" ip link set v1 up
+  "${apart[@]}" ip route replace "${1%.*}.0/24" dev v1 congctl cubic
   # /sys shows the interfaces of the namespace in which it was mounted.
   mount -t sysfs sysfs /sys
   echo 1 >/sys/class/net/v0/queues/rx-0/rps_cpus
-  "${there[@]}" unshare --mount sh -c \
+  "${apart[@]}" unshare --mount sh -c \
     'mount -t sysfs sysfs /sys && echo 2 >/sys/class/net/v1/queues/rx-0/rps_cpus'
 }
 

@@ -126,7 +126,8 @@ impl Conn {
             writer.publish();
             // The client's next piece may wait for this acknowledgement (Nagle): send it now.
             shard.reactor.quick_ack(self.socket);
-            if remaining.is_long(self.uploads) && writer.takes_directly() {
+            let is_sparing = shard.reactor.is_sparing(self.socket);
+            if remaining.is_long(is_sparing) && writer.takes_directly() {
                 self.receive_directly(&mut remaining, writer, &mut window).await?;
                 if remaining.is_done() {
                     return Ok(());
@@ -145,7 +146,6 @@ impl Conn {
         window: &mut Window,
     ) -> Result<(), BodyFault> {
         let shard = self.shard.clone();
-        self.uploads = true;
         while let Remaining::Bytes(left @ 1..) = remaining {
             let place = writer.place(*left).await?;
             self.begin_wait(window)?;
@@ -206,7 +206,7 @@ impl Conn {
 
     /// Receives the next bytes of a body that comes in buffers.
     async fn receive_more(&mut self, window: &mut Window) -> Result<(), BodyFault> {
-        self.receive_ahead();
+        self.shard.reactor.receive_ahead(self.socket);
         self.receive_some(window).await
     }
 

@@ -30,8 +30,6 @@ pub(super) struct Conn {
     pub(super) shard: Rc<Shard>,
     pub(super) socket: SocketId,
     pub(super) input: Input,
-    /// A large upload came last: what follows is not received ahead.
-    pub(super) uploads: bool,
     /// The peer no longer takes answers; its uploads are still stored.
     pub(super) mute: bool,
     pub(super) account: Account,
@@ -103,8 +101,8 @@ impl Conn {
     fn new(shard: Rc<Shard>, socket: SocketId) -> Self {
         let (account, input, cors, dialect, tells) = Default::default();
         let rules = shard.rules();
-        let (uploads, mute, local) = (false, false, None);
-        Self { shard, socket, input, uploads, mute, account, local, rules, cors, dialect, tells }
+        let (mute, local) = (false, None);
+        Self { shard, socket, input, mute, account, local, rules, cors, dialect, tells }
     }
 
     async fn end(mut self, how: Close) {
@@ -148,7 +146,8 @@ impl Conn {
                 Err(refusal) => return Err(NoHead::Refused(refusal)),
             }
             if self.shard.is_draining() && unread.is_empty() && !reactor.has_input(self.socket) {
-                return Err(if self.uploads { NoHead::Unheard } else { NoHead::Quiet });
+                let is_sparing = reactor.is_sparing(self.socket);
+                return Err(if is_sparing { NoHead::Unheard } else { NoHead::Quiet });
             }
             if !begun || unread.is_empty() {
                 let patience_ms = match unread.is_empty() {
@@ -194,7 +193,7 @@ impl Conn {
             self.note_cmcd(head);
         }
         if !matches!(head.method, Method::Put | Method::Post) {
-            self.receive_ahead();
+            self.shard.reactor.receive_ahead(self.socket);
         }
         let outcome = match head.method {
             _ if self.dialect.is_momento() => Box::pin(self.exchange_momento(head)).await,
@@ -203,13 +202,6 @@ impl Conn {
         };
         self.close_account(outcome);
         outcome
-    }
-
-    /// Behind a large upload: receives ahead again, so that it is noticed when the peer leaves.
-    pub(super) fn receive_ahead(&mut self) {
-        if std::mem::take(&mut self.uploads) {
-            self.shard.reactor.receive_ahead(self.socket);
-        }
     }
 
     pub(super) async fn exchange_rare(&mut self, head: &Head) -> Result<Then, Gone> {

@@ -34,10 +34,18 @@ impl Reactor {
         std::future::poll_fn(|_| self.poll_direct(id)).await
     }
 
-    /// Receives into buffers ahead of whoever waits, as before [`Reactor::receive_into`].
+    /// Whether a large body came last, so that nothing is received ahead of whoever waits.
+    pub fn is_sparing(&self, id: SocketId) -> bool {
+        self.with(id, |socket| socket.sparing)
+    }
+
+    /// Receives into buffers ahead of whoever waits, as before [`Reactor::receive_into`], so that
+    /// it is noticed when the peer leaves.
     pub fn receive_ahead(&self, id: SocketId) {
         let arm = self.with(id, |socket| {
-            socket.sparing = false;
+            if !std::mem::take(&mut socket.sparing) {
+                return false;
+            }
             let idle = socket.reception == Reception::Idle;
             socket.again = socket.reception == Reception::Cancelling;
             idle && socket.end.is_none() && socket.inbox.len() <= 1
