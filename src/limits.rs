@@ -154,6 +154,11 @@ pub const RENEW_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes that a shard starts to send in one turn: about a millisecond of copying. Few for simulated
 /// shards, so that they meet the bound.
 pub const TURN_BYTES_MAX: i64 = if cfg!(test) { 128 * 1024 } else { 6 * 1024 * 1024 };
+/// Of large pieces, those above [`PROMPT_BYTES_MAX`], a turn starts so many more once its small
+/// answers have left, counted in the same way: less than one spliced piece of [`PIPE_BYTES`].
+pub const TURN_LARGE_BYTES_MAX: i64 = if cfg!(test) { 32 * 1024 } else { 160 * 1024 };
+/// Bytes of one body that go before the next body's, counted in the same way.
+pub const LARGE_RUN_BYTES: i64 = if cfg!(test) { 48 * 1024 } else { 1024 * 1024 };
 /// Tasks that run in one turn.
 pub const TURN_TASKS_MAX: usize = 256;
 /// Messages from other shards that are handled in one turn.
@@ -210,8 +215,9 @@ pub const WATCH_SLACK_MS: u64 = 10_000;
 pub const GATHER_REQUESTS_MIN: usize = 12;
 /// Requests that a turn waits for at once, for at most [`GATHER_US`].
 pub const GATHER_REQUESTS_MAX: usize = 64;
-/// A send of at most this many bytes is expected to complete as it is submitted.
-pub const PROMPT_BYTES_MAX: usize = 128 * 1024;
+/// A send of at most this many bytes is expected to complete as it is submitted, and leaves before
+/// larger ones.
+pub const PROMPT_BYTES_MAX: usize = if cfg!(test) { 8 * 1024 } else { 128 * 1024 };
 /// Submission entries of a shard's ring.
 pub const RING_SUBMISSIONS: u32 = 1024;
 /// Completion entries of a shard's ring.

@@ -46,6 +46,11 @@ enum Way {
 }
 
 impl Rest {
+    /// Bytes of the body that are left: how large the coming piece can be.
+    pub(super) fn bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, Cursor::left)
+    }
+
     /// The last bytes of the body that were tried have not left: they go by copy.
     fn take_back(&mut self, bytes: usize) {
         let cursor = self.body.as_mut().expect("a send of the body was tried");
@@ -144,7 +149,7 @@ impl Conn {
             self.share(&mut rest).await?;
         }
         loop {
-            self.shard.reactor.turn_budget().await;
+            self.shard.reactor.turn_for(rest.bytes()).await;
             let Some((send, len)) = self.begin_send(&mut rest) else { return Ok(()) };
             let left = self.finish(send, len).await?;
             if left > 0 {
@@ -257,7 +262,7 @@ impl Conn {
 
     /// Sends one buffer and waits for its end.
     pub(super) async fn send(&mut self, buffer: Box<SendBuffer>, keep: Keep) -> Result<(), Gone> {
-        self.shard.reactor.turn_budget().await;
+        self.shard.reactor.turn_for(buffer.len() as u64).await;
         let (send, len) = self.submit(buffer, keep);
         let left = self.finish(send, len).await?;
         debug_assert_eq!(left, 0, "a send by copy goes on");

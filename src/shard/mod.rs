@@ -1,9 +1,9 @@
 //! The event loop of one core: the only room that joins ring, http, store and origin.
 //!
 //! A turn: take completions, take messages of other shards, accept, run the tasks that may go on,
-//! free what nobody holds any more, carry the store's messages out, submit and wait. Every
-//! connection is one task (`conn`); no task and no turn waits for another shard with the loop
-//! stopped.
+//! then those that send large pieces, free what nobody holds any more, carry the store's messages
+//! out, submit and wait. Every connection is one task (`conn`); no task and no turn waits for
+//! another shard with the loop stopped.
 //!
 //! Invariants: bytes started and tasks run per turn are bounded; the store is borrowed only
 //! between two awaits; what the store wants sent is carried out in the turn in which it was said.
@@ -333,6 +333,7 @@ impl Shard {
         self.turn_remote(now_ms);
         self.carry();
         self.reactor.tasks.run(limits::TURN_TASKS_MAX);
+        self.reactor.send_large();
         self.turn_topics();
         self.store.borrow_mut().collect_released(self.reactor.clock.now_ms());
         self.carry();

@@ -14,7 +14,7 @@ impl Conn {
         if let Some(Front::Assembled(head)) = rest.front.take() {
             let mut at = 0;
             while at < head.len() {
-                self.shard.reactor.turn_budget().await;
+                self.shard.reactor.turn_for(rest.bytes()).await;
                 match self.shard.reactor.send_head(self.socket, &head, at) {
                     Ok(0) => self.room().await?,
                     Ok(sent) => at += sent,
@@ -25,7 +25,7 @@ impl Conn {
             self.shard.reactor.recycle(head);
         }
         loop {
-            self.shard.reactor.turn_budget().await;
+            self.shard.reactor.turn_for(rest.bytes()).await;
             let Some(cursor) = &mut rest.body else { return Ok(()) };
             let Some(run) = cursor.run(limits::PIPE_BYTES as u64) else { return Ok(()) };
             let more = u64::from(run.2) < cursor.left();

@@ -8,6 +8,7 @@
 //! completion; a multishot operation without F_MORE is dead and armed again only when there is
 //! room; every completion is looked at for a buffer; `user_data` is kind, generation and place.
 
+mod budget;
 mod connection;
 mod deadline;
 mod detach;
@@ -130,8 +131,7 @@ pub struct Reactor {
     stirred: RefCell<Vec<SocketId>>,
     /// When greedy connections were last looked for.
     cut_ms: Cell<u64>,
-    deferred: RefCell<Vec<u32>>,
-    budget: Cell<i64>,
+    budget: budget::Budget,
     /// Registered slots, by the generation of their pages.
     registered: RefCell<Vec<Option<u32>>>,
     /// Renewals in the arena when registrations were last looked at.
@@ -177,8 +177,7 @@ impl Reactor {
             starved: RefCell::default(),
             stirred: RefCell::default(),
             cut_ms: Cell::default(),
-            deferred: RefCell::default(),
-            budget: Cell::new(limits::TURN_BYTES_MAX),
+            budget: budget::Budget::default(),
             registered: RefCell::default(),
             withdrawn: Cell::default(),
             pipe: OnceCell::new(),
@@ -232,10 +231,7 @@ impl Reactor {
     /// First part of a turn: reads the clock, takes completions, notes what they say.
     pub fn reap(&self) {
         self.clock.turn();
-        self.budget.set(limits::TURN_BYTES_MAX);
-        for task in self.deferred.borrow_mut().drain(..) {
-            self.tasks.wake(task);
-        }
+        self.budget.begin(&self.tasks);
         let mut completions = self.completions.take();
         self.ring.borrow_mut().reap(&mut completions);
         count(&self.counts.completions, completions.len() as u64);
@@ -252,8 +248,7 @@ impl Reactor {
     /// # Errors
     /// Those of `enter` that end a shard.
     pub fn enter(&self, wait: Option<Duration>) -> io::Result<()> {
-        let busy =
-            self.tasks.has_ready() || !self.deferred.borrow().is_empty() || self.scan.get().running;
+        let busy = self.tasks.has_ready() || self.budget.is_awaited() || self.scan.get().running;
         let wait = if busy { Some(Duration::ZERO) } else { wait };
         let mut ring = self.ring.borrow_mut();
         // Under load as many requests as came in this turn are worth a moment's wait, and sends

@@ -374,6 +374,11 @@ impl Ring {
         }
     }
 
+    /// Submits what is queued and waits for nothing.
+    pub fn submit(&mut self) {
+        pass!(self, ring => ring.submit());
+    }
+
     /// Submits what is queued and waits for a completion: at most `timeout`, for ever when none.
     /// A zero timeout only lets the kernel run what is ready.
     ///

@@ -97,6 +97,13 @@ impl Tasks {
         }
     }
 
+    /// Runs one task, whether it is ready or not.
+    pub fn run_one(&self, task: TaskId) {
+        if let Some(future) = self.take(task) {
+            self.poll(task, future, &mut Context::from_waker(Waker::noop()));
+        }
+    }
+
     /// The task's future; a task that is gone or running has none.
     fn take(&self, task: TaskId) -> Option<Boxed> {
         let slot = &mut self.slots.borrow_mut()[task as usize];

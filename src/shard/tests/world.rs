@@ -193,7 +193,8 @@ impl World {
         let shard = &self.shards[number];
         let buffers = &shard.reactor.buffers;
         assert!(buffers.available() <= buffers.in_use());
-        let beyond = -shard.reactor.budget_left();
+        let (small, large) = shard.reactor.budgets_left();
+        let beyond = (-small).max(-large);
         assert!(beyond <= i64::from(limits::SEND_BYTES_MAX), "{beyond} bytes too many in a turn");
     }
 

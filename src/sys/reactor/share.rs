@@ -68,7 +68,7 @@ impl Reactor {
         let shared = pipe.splice(self.fd(id), self.arena.run(extent, at, len), more)?;
         count(&self.counts.shares, 1);
         count(&self.counts.bytes_shared, shared as u64);
-        self.spend(shared / limits::SPLICE_DISCOUNT);
+        self.budget.spend(shared / limits::SPLICE_DISCOUNT);
         self.with(id, |socket| {
             let before = socket.unread;
             // What a socket refers to beyond that, its peer has taken.

@@ -26,27 +26,6 @@ impl Reactor {
         self.sends.borrow_mut().recycle(buffer);
     }
 
-    /// Waits for a turn in which more bytes may be sent.
-    pub fn turn_budget(&self) -> impl Future<Output = ()> {
-        std::future::poll_fn(|_| {
-            if self.budget.get() > 0 {
-                return Poll::Ready(());
-            }
-            self.deferred.borrow_mut().push(self.tasks.current());
-            Poll::Pending
-        })
-    }
-
-    /// What is left of this turn's bytes; a last piece may have gone beyond them.
-    #[cfg(test)]
-    pub fn budget_left(&self) -> i64 {
-        self.budget.get()
-    }
-
-    pub(super) fn spend(&self, bytes: usize) {
-        self.budget.set(self.budget.get() - i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
     /// Submits a send by copy. The slab keeps `buffer` and `keep` until the kernel is done.
     pub fn send(&self, id: SocketId, mut buffer: Box<SendBuffer>, keep: Keep) -> SendId {
         debug_assert!(!buffer.is_empty());
@@ -75,7 +54,7 @@ impl Reactor {
         sending.state = SendState::Submitted;
         let len = sending.len;
         drop(sends);
-        self.spend(len);
+        self.budget.spend(len);
         self.with(id, |socket| socket.sending = Some(send));
         self.ring.borrow_mut().push(operation, user_data(KIND_SEND, send.generation, send.slot));
     }
@@ -123,7 +102,7 @@ impl Reactor {
     ) -> SendId {
         count(&self.counts.sends, 1);
         count(&self.counts.bytes, len as u64);
-        self.spend(len);
+        self.budget.spend(len);
         if len <= limits::PROMPT_BYTES_MAX {
             self.prompt.set(self.prompt.get() + 1);
         }
@@ -147,7 +126,7 @@ impl Reactor {
         let slot = u16::try_from(extent.slot).expect("ARENA_SLOTS_MAX fits");
         count(&self.counts.sends_zc, 1);
         count(&self.counts.bytes_zc, u64::from(len));
-        self.spend(len as usize);
+        self.budget.spend(len as usize);
         let start = self.arena.place(extent, at, len as usize).cast_const();
         let send = self.insert_send(id, len as usize, (None, keep));
         let fd = self.fd(id);

@@ -123,6 +123,12 @@ impl Ring {
     ///
     /// # Errors
     /// None.
+    pub fn submit(&mut self) {
+        self.enters += 1;
+        self.state.borrow_mut().submit(self.number);
+    }
+
+    /// As the kernel's.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         let mut state = self.state.borrow_mut();
