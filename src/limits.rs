@@ -151,8 +151,8 @@ pub const SPLICED_UNREAD_MAX_LEAST: u64 = 16 * 1024 * 1024;
 pub const SPLICED_SOCKET_MAX: u64 = 16 * 1024 * 1024;
 /// Retired memory that is renewed at once when room is needed, in bytes.
 pub const RENEW_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Bytes that a shard starts to send in one turn: about a millisecond of copying. Few for simulated
-/// shards, so that they meet the bound.
+/// Bytes that a shard starts to send in one turn, all in all: about a millisecond of copying. Few
+/// for simulated shards, so that they meet the bound.
 pub const TURN_BYTES_MAX: i64 = if cfg!(test) { 128 * 1024 } else { 6 * 1024 * 1024 };
 /// Of large pieces, those above [`PROMPT_BYTES_MAX`], a turn starts so many more once its small
 /// answers have left, counted in the same way: less than one spliced piece of [`PIPE_BYTES`].

@@ -46,9 +46,14 @@ enum Way {
 }
 
 impl Rest {
-    /// Bytes of the body that are left: how large the coming piece can be.
+    /// How large the coming piece can be, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.body.as_ref().map_or(0, Cursor::left)
+        let front = self.front.as_ref().map_or(0, Front::bytes);
+        match self.way {
+            // The head goes alone.
+            Way::ZeroCopy if front > 0 => front,
+            _ => front + self.body.as_ref().map_or(0, Cursor::left),
+        }
     }
 
     /// The last bytes of the body that were tried have not left: they go by copy.
@@ -102,6 +107,17 @@ pub(super) enum Front {
     Rendered(Answer),
     /// The same from this byte on; boxed, for every connection has room for a front.
     Tail(Box<(Answer, usize)>),
+}
+
+impl Front {
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Assembled(buffer) => buffer.len(),
+            Self::Rendered(bytes) => bytes.len(),
+            Self::Tail(tail) => tail.0.len() - tail.1,
+        };
+        bytes as u64
+    }
 }
 
 impl Ready {

@@ -1,4 +1,5 @@
-//! The seam to the kernel: operations go in, completions come out, one `enter` a turn.
+//! The seam to the kernel: operations go in, completions come out, one `enter` a turn,
+//! and one more where large pieces follow.
 //!
 //! [`Ring`] turns an [`Operation`] into a submission and hands completions back as plain numbers.
 //! Nothing above this file names an io_uring type, so that in tests a seeded double

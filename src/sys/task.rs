@@ -4,8 +4,8 @@
 //! timer), so tasks are woken by number; the `Waker` that futures receive does nothing. A task may
 //! be woken without reason: leaf futures look at their state again.
 //!
-//! Invariants: a task runs only inside [`Tasks::run`], never inside another task or while
-//! completions are reaped; no allocation but for the future itself.
+//! Invariants: a task runs only inside [`Tasks::run`] and [`Tasks::run_one`], never inside another
+//! task or while completions are reaped; no allocation but for the future itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

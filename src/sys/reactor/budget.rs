@@ -1,13 +1,13 @@
 //! How many bytes a turn may start to send, and in what order: small answers first.
 //!
 //! A piece of a large body takes the core for some 60 us over a route that copies. Whatever is
-//! small is made and handed to the kernel before, and a turn starts one such piece: that is the
-//! longest that a manifest waits for the bodies of others. Large pieces have their part of every turn, so
-//! small answers never keep them out; a body goes on where it stopped, up to a run of its own,
-//! before the next one in the order of their coming.
+//! small is made and handed to the kernel before, and a turn starts one such piece, or a few that
+//! are smaller: that is the longest that a manifest waits for the bodies of others. Large pieces
+//! have their part of every turn, so small answers never keep them out; a body goes on where it
+//! stopped, up to a run of its own, before the next one in the order of their coming.
 //!
 //! Invariants: beyond either bound of a turn goes at most one piece; nobody waits for more than one
-//! run of each body that waits already.
+//! run of each body that waits already; a task is in the queue of large pieces at most once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -56,50 +56,50 @@ impl Budget {
         !self.postponed.borrow().is_empty() || !self.waiting.borrow().is_empty()
     }
 
-    /// So many bytes have been started; they count for whichever part of the turn it is.
+    /// So many bytes have been started.
     pub(super) fn spend(&self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if !self.is_large_part.get() {
-            return self.small.set(self.small.get() - bytes);
+        self.small.set(self.small.get() - bytes);
+        if self.is_large_part.get() {
+            self.large.set(self.large.get() - bytes);
+            let (task, run) = self.running.get();
+            self.running.set((task, run + bytes));
         }
-        self.large.set(self.large.get() - bytes);
-        let (task, run) = self.running.get();
-        self.running.set((task, run + bytes));
     }
 
     /// Waits for the time in which a piece of so many bytes may be sent.
     fn wait(&self, tasks: &Tasks, bytes: u64) -> impl Future<Output = ()> {
         let is_large = bytes > limits::PROMPT_BYTES_MAX as u64;
+        // Whoever is taken out of the queue may go on: nobody is in it twice, whatever wakes them.
+        let mut is_queued = false;
         std::future::poll_fn(move |_| {
-            let admits = match is_large {
-                true => self.admits_large(tasks.current()),
-                false => self.admits_small(tasks.current()),
-            };
-            if admits { Poll::Ready(()) } else { Poll::Pending }
+            if self.admits(is_large) {
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut is_queued, is_large) {
+                self.queue(tasks.current(), is_large);
+            }
+            Poll::Pending
         })
     }
 
-    /// Whether a large piece may be sent now; otherwise `task` waits for it.
-    fn admits_large(&self, task: TaskId) -> bool {
-        if self.large.get() > 0 {
-            return true;
+    fn admits(&self, is_large: bool) -> bool {
+        match is_large {
+            true => self.large.get() > 0,
+            // What a task has to send behind its large body does not make that part any longer.
+            false => self.small.get() > 0 && (!self.is_large_part.get() || self.large.get() > 0),
         }
-        let (running, run) = self.running.get();
-        let mut waiting = self.waiting.borrow_mut();
-        match self.is_large_part.get() && task == running && run < limits::LARGE_RUN_BYTES {
-            true => waiting.push_front(task),
-            false => waiting.push_back(task),
-        }
-        false
     }
 
-    /// The same for small answers.
-    fn admits_small(&self, task: TaskId) -> bool {
-        let admits = self.small.get() > 0;
-        if !admits {
-            self.postponed.borrow_mut().push(task);
+    fn queue(&self, task: TaskId, is_large: bool) {
+        let (running, run) = self.running.get();
+        match is_large {
+            false => self.postponed.borrow_mut().push(task),
+            true if task == running && run < limits::LARGE_RUN_BYTES => {
+                self.waiting.borrow_mut().push_front(task);
+            }
+            true => self.waiting.borrow_mut().push_back(task),
         }
-        admits
     }
 
     /// A new turn begins.
@@ -114,7 +114,8 @@ impl Budget {
     fn run_large(&self, tasks: &Tasks) {
         self.large.set(limits::TURN_LARGE_BYTES_MAX);
         self.is_large_part.set(true);
-        while let Some(task) = self.next_large() {
+        for _ in 0..limits::TURN_TASKS_MAX {
+            let Some(task) = self.next_large() else { break };
             tasks.run_one(task);
         }
         self.is_large_part.set(false);
@@ -206,6 +207,30 @@ mod tests {
         assert_eq!(turns.turn(), "sA");
         turns.spawn('s', 1, 100);
         assert_eq!([turns.turn(), turns.turn(), turns.turn()], ["sB", "C", ""]);
+        assert!(!turns.budget.is_awaited() && turns.tasks.live() == 0);
+    }
+
+    /// Small answers behind a large body, and whatever wakes a task that waits, made that part of
+    /// the turn longer.
+    #[test]
+    fn a_task_waits_once_and_does_not_prolong_the_large_part() {
+        let turns = Rc::new(Turns::default());
+        let large = limits::TURN_LARGE_BYTES_MAX as u64;
+        let own = turns.clone();
+        let task = turns.tasks.spawn(async move {
+            for (name, bytes) in [('A', large), ('s', 100), ('A', large)] {
+                own.budget.wait(&own.tasks, bytes).await;
+                own.budget.spend(usize::try_from(bytes).unwrap());
+                own.sent.borrow_mut().push(name);
+            }
+        });
+        turns.tasks.run(1);
+        (0..3).for_each(|_| {
+            turns.tasks.wake(task);
+            turns.tasks.run(1);
+        });
+        assert_eq!(turns.budget.waiting.borrow().len(), 1);
+        assert_eq!([turns.turn(), turns.turn()], ["A", "sA"]);
         assert!(!turns.budget.is_awaited() && turns.tasks.live() == 0);
     }
 

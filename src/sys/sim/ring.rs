@@ -119,16 +119,16 @@ impl Ring {
         state.rings[self.number].queued.push_back((operation, user_data));
     }
 
-    /// Submits, and notes how long the shard would wait.
-    ///
-    /// # Errors
-    /// None.
+    /// As the kernel's.
     pub fn submit(&mut self) {
         self.enters += 1;
         self.state.borrow_mut().submit(self.number);
     }
 
-    /// As the kernel's.
+    /// Submits, and notes how long the shard would wait.
+    ///
+    /// # Errors
+    /// None.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         let mut state = self.state.borrow_mut();
