@@ -5,16 +5,21 @@
 //! threads on a core and for more connections the bare responder shows; it has no index: there its
 //! growth is 1.
 //!
+//! CPU is taken within the load, once all connections stand and have been asked through for some
+//! seconds: neither accepting ten thousand connections nor the first requests count.
+//!
 //! **Invariants**: few and many run at the same rate, in turn, in fresh processes; every object is
 //! uploaded and acknowledged before the load begins.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::measure::{answered, threads, used};
+use crate::measure::{threads, used};
 use crate::peers::{LISTEN, Running, Server};
 use crate::report::median;
 use crate::{Bench, Body, Outcome, output};
@@ -25,6 +30,11 @@ pub const MARKS: [&str; 2] =
 
 /// Requests per second in every run.
 const RATE: u32 = 20_000;
+/// From the last connection to the measured time, in seconds; the first of them is spent on the
+/// generator's clock.
+const LEAD_S: u32 = 3;
+/// How long the connections may take to come about.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What headwater may grow by beyond the bare responder.
 const GOAL: f64 = 1.10;
 
@@ -103,19 +113,48 @@ fn one(bench: &Bench, body: &Body, run: Run) -> Outcome<f64> {
     let _ = fs::remove_file(&file);
     let mut load = Command::new(bench.target.join("loadtest"));
     load.args(["rate", &asked, "--rate", &RATE.to_string(), "--pin", "1", "--quiet"]);
-    load.args(["--connections", &run.connections.to_string(), "--warmup", "2s"]);
-    load.args(["--duration", &format!("{}s", bench.seconds), "--report"]).arg(&file);
-    let before = threads(running.pid());
+    load.args(["--connections", &run.connections.to_string(), "--warmup", "0s"]);
+    load.args(["--duration", &format!("{}s", bench.seconds + LEAD_S + 1), "--report"]).arg(&file);
+    let mut load = load.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let within = within(bench, &running, run.connections);
+    if within.is_err() {
+        let _ = load.kill();
+    }
     // An INVALID run has its report all the same; what counts here is the server's CPU.
-    let _ = load.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    let used = used(&before, &threads(running.pid()));
+    load.wait()?;
+    let (cpu, seconds) = within?;
     running.alive()?;
     let report: Value = serde_json::from_slice(&fs::read(&file)?)?;
-    let completed = answered(&report);
-    if completed < f64::from(RATE) * f64::from(bench.seconds) * 0.9 {
-        return Err(format!("{}: only {completed} requests were answered", run.server).into());
+    let figure = |name: &str| report["load"][name].as_f64().unwrap_or(0.0);
+    let rate = figure("achieved") / figure("duration_s");
+    if !(f64::from(RATE) * 0.9..).contains(&rate) {
+        return Err(format!("{}: only {rate} requests a second were answered", run.server).into());
     }
-    Ok(used.as_secs_f64() * 1e6 / completed)
+    Ok(cpu.as_secs_f64() * 1e6 / (rate * seconds))
+}
+
+/// CPU time of the server within the load, and the length of that time in seconds.
+fn within(bench: &Bench, running: &Running, connections: u32) -> Outcome<(Duration, f64)> {
+    let begin = Instant::now();
+    while standing()? < connections {
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("{connections} connections did not come about").into());
+        }
+        sleep(Duration::from_millis(50));
+    }
+    sleep(Duration::from_secs(LEAD_S.into()));
+    let (before, begin) = (threads(running.pid()), Instant::now());
+    sleep(Duration::from_secs(bench.seconds.into()));
+    Ok((used(&before, &threads(running.pid())), begin.elapsed().as_secs_f64()))
+}
+
+/// Connections of this namespace over IPv4; each has both of its ends here.
+fn standing() -> Outcome<u32> {
+    let said = fs::read_to_string("/proc/net/sockstat")?;
+    let line = said.lines().find_map(|line| line.strip_prefix("TCP: inuse "));
+    let sockets = line.and_then(|rest| rest.split_whitespace().next());
+    let sockets: u32 = sockets.ok_or("/proc/net/sockstat says nothing of TCP")?.parse()?;
+    Ok(sockets / 2)
 }
 
 fn store(bench: &Bench, urls: &str) -> Outcome<()> {

@@ -65,6 +65,10 @@ struct Arguments {
     /// fresh processes at 70 % of what the best peer can do.
     #[arg(long)]
     tail: bool,
+    /// Run each server as SCHED_FIFO, ahead of whatever else the machine does on its core; for
+    /// --tail, where servers are idle at times. One that never is would be held up for it.
+    #[arg(long, requires = "tail")]
+    fifo: bool,
     /// Measure instead how CPU per request grows with shards, indexed objects and connections.
     #[arg(long)]
     growth: bool,
@@ -92,6 +96,8 @@ pub struct Bench {
     pub seconds: u32,
     /// How often a disturbed run is measured again.
     pub again: u32,
+    /// Whether servers run ahead of other threads.
+    pub fifo: bool,
 }
 
 /// One body that every server serves.
@@ -136,6 +142,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         target: arguments.target.clone(),
         seconds,
         again: arguments.again,
+        fifo: arguments.fifo,
     };
     let bodies = sizes.iter().map(|&kib| body(&bench, kib)).collect::<Outcome<Vec<_>>>()?;
 
@@ -148,7 +155,10 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     } else if arguments.tail {
         let [small, large] = [body(&bench, 2)?, body(&bench, 1024)?];
         let rounds = arguments.rounds.unwrap_or(quick(10, 2));
-        Some((tail::MARKS, tail::run(&bench, &servers, [&small, &large], rounds)?))
+        Some((
+            tail::MARKS[usize::from(bench.fifo)],
+            tail::run(&bench, &servers, [&small, &large], rounds)?,
+        ))
     } else {
         None
     };

@@ -323,8 +323,10 @@ fn words(command: &str) -> Vec<String> {
 
 fn spawn(bench: &Bench, name: &str, command: &[String]) -> Outcome<Child> {
     let log = fs::File::create(bench.work.join(format!("{name}.log")))?;
+    let ahead: &[&str] = if bench.fifo { &["chrt", "--fifo", "1"] } else { &[] };
     let child = Command::new("taskset")
         .args(["--cpu-list", CORE])
+        .args(ahead)
         .args(command)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -2,8 +2,10 @@
 //! peer can do, each figure from fresh server processes, and beside it what the machine alone adds.
 //!
 //! Two mixes: small answers alone, and nine small ones for one large. The rate is sought for each
-//! by `loadtest closed`. Before each run a bare loop spins on the server's core: the wait that an
-//! instant picked at random would have met there is the tail of a server that needs no time at all.
+//! by `loadtest closed`. Before each run a bare loop is on the server's core, as often as a server
+//! is: the wait that an instant picked at random would have met there is the tail of a server that
+//! needs no time at all. What else the machine does on that core is in everybody's tail; `--fifo`
+//! has the servers go ahead of it, all of them.
 //!
 //! **Invariants**: every server gets the same schedule at the same rate; runs that the generator
 //! calls INVALID are counted and shown; no run is left out because its figure is bad.
@@ -11,6 +13,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,14 +22,24 @@ use crate::peers::{LISTEN, Running, Server, store};
 use crate::report::median;
 use crate::{Bench, Body, Outcome, output, there_and_back};
 
-/// Between which the table stands in docs/PERFORMANCE.md.
-pub const MARKS: [&str; 2] =
-    ["<!-- tail: begin; renewed by scripts/compare --tail --write -->", "<!-- tail: end -->"];
+/// Between which the table stands in docs/PERFORMANCE.md, and the one of `--fifo`.
+pub const MARKS: [[&str; 2]; 2] = [
+    ["<!-- tail: begin; renewed by scripts/compare --tail --write -->", "<!-- tail: end -->"],
+    [
+        "<!-- fifo: begin; renewed by scripts/compare --tail --fifo --write -->",
+        "<!-- fifo: end -->",
+    ],
+];
 
 /// Share of the best peer's saturation that is asked for.
 const LOAD: f64 = 0.7;
 /// Gaps that the bare loop takes note of, in nanoseconds; shorter ones are its own.
 const GAP_NS: f64 = 5_000.0;
+/// How long the bare loop is awake, and asleep, at a time.
+const AWAKE: Duration = Duration::from_micros(700);
+const ASLEEP: Duration = Duration::from_micros(300);
+/// What a wake-up may take by itself.
+const WAKE_UP: Duration = Duration::from_micros(100);
 
 /// What is asked for: how many small answers for each large one.
 #[derive(Clone, Copy, PartialEq)]
@@ -72,17 +85,28 @@ pub fn run(bench: &Bench, servers: &[Server], bodies: [&Body; 2], rounds: u32) -
 
 /// The wait that an instant of a thousand met on this core within `seconds`, in microseconds.
 pub fn hiccups(seconds: u32) -> f64 {
-    let (begin, length) = (Instant::now(), Duration::from_secs(u64::from(seconds)));
-    let (mut gaps, mut last) = (Vec::new(), begin);
-    while last - begin < length {
-        let now = Instant::now();
-        let gap = (now - last).as_secs_f64() * 1e9;
-        if gap > GAP_NS {
-            gaps.push(gap);
+    let (end, mut gaps) = (Instant::now() + Duration::from_secs(u64::from(seconds)), Vec::new());
+    let mut awake = Duration::ZERO;
+    while Instant::now() < end {
+        let begin = Instant::now();
+        let mut last = begin;
+        while last - begin < AWAKE {
+            let now = Instant::now();
+            let gap = (now - last).as_secs_f64() * 1e9;
+            if gap > GAP_NS {
+                gaps.push(gap);
+            }
+            last = now;
         }
-        last = now;
+        sleep(ASLEEP);
+        // A stall may begin while nothing runs, too; what a wake-up takes by itself is none.
+        let late = last.elapsed().saturating_sub(ASLEEP + WAKE_UP);
+        if !late.is_zero() {
+            gaps.push(late.as_secs_f64() * 1e9);
+        }
+        awake += last - begin + late;
     }
-    wait_of(&gaps, length.as_secs_f64() * 1e9, 0.001) / 1e3
+    wait_of(&gaps, awake.as_secs_f64() * 1e9, 0.001) / 1e3
 }
 
 /// The wait that a `share` of all instants exceeds, when time stood still for these gaps.
@@ -102,6 +126,9 @@ fn wait_of(gaps: &[f64], length: f64, share: f64) -> f64 {
 
 /// The rate to ask for: a share of what the best of the peers reaches in a closed loop.
 fn rate(bench: &Bench, servers: &[Server], bodies: [&Body; 2], mix: Mix) -> Outcome<f64> {
+    // A server that is never idle would be held up for going ahead of others.
+    let bench =
+        &Bench { fifo: false, work: bench.work.clone(), target: bench.target.clone(), ..*bench };
     let mut best: f64 = 0.0;
     for &peer in servers.iter().filter(|server| server.is_peer()) {
         let _running = start(bench, peer, bodies)?;
@@ -116,7 +143,7 @@ fn rate(bench: &Bench, servers: &[Server], bodies: [&Body; 2], mix: Mix) -> Outc
 
 fn one(bench: &Bench, server: Server, bodies: [&Body; 2], mix: Mix, rate: f64) -> Outcome<Run> {
     let mut running = start(bench, server, bodies)?;
-    let hiccup_us = stalls()?;
+    let hiccup_us = stalls(bench.fifo)?;
     let rate = rate.to_string();
     let report = load(bench, bodies, mix, &["rate", "--busy-poll", "--rate", &rate])?;
     running.alive()?;
@@ -133,16 +160,17 @@ fn one(bench: &Bench, server: Server, bodies: [&Body; 2], mix: Mix, rate: f64) -
 
 /// What the server's core alone adds while both cores are busy, as they are under load: a virtual
 /// machine that may not have both of its cores wholly shows it only then.
-fn stalls() -> Outcome<f64> {
+fn stalls(fifo: bool) -> Outcome<f64> {
     let myself = std::env::current_exe()?;
-    let spin = |core| {
+    let spin = |core, fifo| {
         let mut spin = Command::new("taskset");
-        spin.args(["--cpu-list", core]).arg(&myself).args(["--hiccups", "2"]);
+        let ahead: &[&str] = if fifo { &["chrt", "--fifo", "1"] } else { &[] };
+        spin.args(["--cpu-list", core]).args(ahead).arg(&myself).args(["--hiccups", "2"]);
         spin.args(["--work", "/", "--target", "/"]);
         spin
     };
-    let mut other = spin("1").stdout(Stdio::null()).spawn()?;
-    let said = output(&mut spin("0"));
+    let mut other = spin("1", false).stdout(Stdio::null()).spawn()?;
+    let said = output(&mut spin("0", fifo));
     other.wait()?;
     Ok(said?.trim().parse()?)
 }
