@@ -87,6 +87,7 @@ struct Arguments {
 }
 
 /// What all runs share.
+#[derive(Clone)]
 pub struct Bench {
     /// Scratch folder on a tmpfs.
     pub work: PathBuf,

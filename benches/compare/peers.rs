@@ -27,7 +27,7 @@ pub const ADMIN: &str = "127.0.0.1:9090";
 /// Address of varnish's backend.
 const BACKEND: &str = "127.0.0.1:8081";
 /// Core of the server; wrk has the other.
-const CORE: &str = "0";
+pub const CORE: &str = "0";
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -323,16 +323,24 @@ fn words(command: &str) -> Vec<String> {
 
 fn spawn(bench: &Bench, name: &str, command: &[String]) -> Outcome<Child> {
     let log = fs::File::create(bench.work.join(format!("{name}.log")))?;
-    let ahead: &[&str] = if bench.fifo { &["chrt", "--fifo", "1"] } else { &[] };
-    let child = Command::new("taskset")
-        .args(["--cpu-list", CORE])
-        .args(ahead)
+    let child = on_core(CORE, bench.fifo)
         .args(command)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn();
     child.map_err(|error| format!("taskset {}: {error}", command.join(" ")).into())
+}
+
+/// A command to which a program and its arguments are added, on one core; ahead of other threads
+/// there where that is wanted.
+pub fn on_core(core: &str, fifo: bool) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", core]);
+    if fifo {
+        command.args(["chrt", "--fifo", "1"]);
+    }
+    command
 }
 
 fn end(mut child: Child) {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::peers::{LISTEN, Running, Server, store};
+use crate::peers::{CORE, LISTEN, Running, Server, on_core, store};
 use crate::report::median;
 use crate::{Bench, Body, Outcome, output, there_and_back};
 
@@ -127,8 +127,7 @@ fn wait_of(gaps: &[f64], length: f64, share: f64) -> f64 {
 /// The rate to ask for: a share of what the best of the peers reaches in a closed loop.
 fn rate(bench: &Bench, servers: &[Server], bodies: [&Body; 2], mix: Mix) -> Outcome<f64> {
     // A server that is never idle would be held up for going ahead of others.
-    let bench =
-        &Bench { fifo: false, work: bench.work.clone(), target: bench.target.clone(), ..*bench };
+    let bench = &Bench { fifo: false, ..bench.clone() };
     let mut best: f64 = 0.0;
     for &peer in servers.iter().filter(|server| server.is_peer()) {
         let _running = start(bench, peer, bodies)?;
@@ -167,14 +166,12 @@ fn one(bench: &Bench, server: Server, bodies: [&Body; 2], mix: Mix, rate: f64) -
 fn stalls(fifo: bool) -> Outcome<f64> {
     let myself = std::env::current_exe()?;
     let spin = |core, fifo| {
-        let mut spin = Command::new("taskset");
-        let ahead: &[&str] = if fifo { &["chrt", "--fifo", "1"] } else { &[] };
-        spin.args(["--cpu-list", core]).args(ahead).arg(&myself).args(["--hiccups", "2"]);
-        spin.args(["--work", "/", "--target", "/"]);
+        let mut spin = on_core(core, fifo);
+        spin.arg(&myself).args(["--hiccups", "2", "--work", "/", "--target", "/"]);
         spin
     };
     let mut other = spin("1", false).stdout(Stdio::null()).spawn()?;
-    let said = output(&mut spin("0", fifo));
+    let said = output(&mut spin(CORE, fifo));
     other.wait()?;
     Ok(said?.trim().parse()?)
 }

@@ -70,7 +70,8 @@ impl Budget {
     /// Waits for the time in which a piece of so many bytes may be sent.
     fn wait(&self, tasks: &Tasks, bytes: u64) -> impl Future<Output = ()> {
         let is_large = bytes > limits::PROMPT_BYTES_MAX as u64;
-        // Whoever is taken out of the queue may go on: nobody is in it twice, whatever wakes them.
+        // Who is taken out of the queue of large pieces may go on, so nobody has to be in it twice,
+        // whatever wakes them; who was postponed may be so again.
         let mut is_queued = false;
         std::future::poll_fn(move |_| {
             if self.admits(is_large) {
@@ -143,7 +144,7 @@ impl Reactor {
         self.budget.wait(&self.tasks, bytes)
     }
 
-    /// Last but one part of a turn: small answers leave, then large pieces are sent.
+    /// A part of a turn: small answers leave, then large pieces are sent.
     pub fn send_large(&self) {
         if self.budget.waiting.borrow().is_empty() {
             return;
